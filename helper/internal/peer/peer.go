@@ -1,0 +1,45 @@
+// Package peer states what the gateway and the capture tell each other inside
+// the tunnel, on the one control stream that the gateway opens when the tunnel
+// is up: JSON objects, one a line, at most MaxMessage bytes each. The capture
+// is not trusted: the gateway only shows what it reports.
+package peer
+
+// MaxMessage bounds one message on the control stream, in bytes.
+const MaxMessage = 1 << 20
+
+// Publish is the whole of what the capture may offer to the remote's programs.
+// The gateway sends it first, and again whenever the approved set changes.
+type Publish struct {
+	Resources   []Published `json:"resources"`
+	StrictProxy bool        `json:"strictProxy,omitempty"` // refuse at the proxy what is no resource
+}
+
+// Published is one approved resource, as far as the remote needs to know it.
+type Published struct {
+	Name      string          `json:"name"`
+	Host      string          `json:"host"` // exact name, "*.domain", address or CIDR, as the remote's programs spell it
+	Ports     []PublishedPort `json:"ports"`
+	Protocols []string        `json:"protocols"` // "tcp", "udp"
+}
+
+// PublishedPort is an inclusive range of ports as the remote's programs use
+// them; the gateway alone knows what they are mapped to.
+type PublishedPort struct {
+	First uint16 `json:"first"`
+	Last  uint16 `json:"last"`
+}
+
+// Report is what the capture made of the last Publish. It is sent whenever it changes.
+type Report struct {
+	Proxy string       `json:"proxy,omitempty"` // host:port
+	Names []NameReport `json:"names"`
+	Notes []string     `json:"notes,omitempty"` // sentences for the user
+}
+
+// NameReport tells how the remote's programs reach one published resource.
+type NameReport struct {
+	Name    string   `json:"name"`              // of the resource
+	Address string   `json:"address,omitempty"` // loopback address it has on the remote
+	Served  []string `json:"served"`            // "host:port" that works, or "proxy"
+	Trouble string   `json:"trouble,omitempty"` // what is in the way, one sentence
+}

@@ -1,0 +1,92 @@
+// Package resource is the model of what a user allows the remote to reach:
+// the entries of causeway.resources, their normal form, and which of them a
+// target belongs to. It reads no files, resolves no names and approves nothing.
+package resource
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Network is the transport protocol of a target.
+type Network string
+
+// The networks a resource can allow.
+const (
+	TCP Network = "tcp"
+	UDP Network = "udp"
+)
+
+// Kind says what the host of a resource stands for.
+type Kind int
+
+// The kinds of host.
+const (
+	Name     Kind = iota // one exact host name
+	Wildcard             // "*.domain": every name below domain, not domain itself
+	Address              // one IP address
+	Prefix               // a CIDR, matches literal addresses only
+)
+
+// Host is the normalised host of a resource. Exactly the field that Kind names
+// is meaningful; String gives the spelling of the settings file back.
+type Host struct {
+	Kind   Kind
+	Name   string       // lower case, no trailing dot, IDNA A-labels; for a Wildcard the domain without "*."
+	Prefix netip.Prefix // of an Address (full length) or Prefix; unmapped, masked, no zone
+}
+
+// String returns the normal spelling: a name, "*.domain", an address or a CIDR.
+func (h Host) String() string {
+	switch h.Kind {
+	case Wildcard:
+		return "*." + h.Name
+	case Address:
+		return h.Prefix.Addr().String()
+	case Prefix:
+		return h.Prefix.String()
+	default:
+		return h.Name
+	}
+}
+
+// Ports is an inclusive range of ports. A mapped port ("15432:5432") is a range
+// of one whose Listen, the port that the remote's programs use, differs from
+// First, the port of the real service; otherwise Listen is zero.
+type Ports struct {
+	First, Last uint16
+	Listen      uint16
+}
+
+// Resource is one validated entry of the settings. Its JSON form is the normal
+// spelling of a settings entry, so two equal resources have equal JSON: what
+// was approved is compared by it.
+type Resource struct {
+	Name        string         // unique within its list; defaults to As or Host
+	Host        Host           // what to reach
+	Ports       []Ports        // sorted by First, at least one
+	Protocols   []Network      // sorted, defaults to tcp
+	Addresses   []netip.Prefix // what the name may resolve to; empty: see the gateway's policy
+	As          string         // the name that the remote uses for it; empty: Host itself
+	Description string
+}
+
+// RemoteName is the exact name that programs on the remote use for r, or "" if
+// r stands for more than one host or for a bare address without As.
+func (r Resource) RemoteName() string {
+	if r.As != "" {
+		return r.As
+	}
+	if r.Host.Kind == Name && !strings.EqualFold(r.Host.Name, "localhost") {
+		return r.Host.Name
+	}
+	return ""
+}
+
+// Problem is one mistake in a list of resources, for a person to read.
+type Problem struct {
+	Path    string `json:"path"`             // as in "resources[2].ports[0]"
+	Line    int    `json:"line,omitempty"`   // from 1; 0 when the source has no text positions
+	Column  int    `json:"column,omitempty"` // from 1
+	Message string `json:"message"`          // one sentence: what is wrong and what would be right
+}

@@ -1,0 +1,283 @@
+// Package rpc is the control plane between a helper and the program that
+// started it: JSON-RPC 2.0 over stdio or a WebSocket, with link frames beside
+// the messages on the same pipe. It carries calls and enforces bounds; what the
+// calls mean is the business of the gateway and the capture.
+package rpc
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+)
+
+// Versions of this protocol. A helper speaks Current and the one before it,
+// since the two extensions and their helpers are updated separately.
+const (
+	Current = 1
+	Oldest  = 1
+)
+
+// Methods that a shim calls. Those of both roles first.
+const (
+	MethodInitialize   = "initialize"      // InitializeParams -> InitializeResult, before anything else
+	MethodSetLogLevel  = "log/setLevel"    // LogLevelParams -> null
+	MethodSessionClose = "session/close"   // null -> null: ends the session, not the helper
+	MethodLinkOpen     = "link/open"       // LinkParams -> null: frames after the request and after the reply belong to the new link
+	MethodLinkClose    = "link/close"      // LinkClosed -> null
+	MethodCancel       = "$/cancelRequest" // CancelParams, a notification, both ways
+
+	MethodSessionOpen   = "session/open"     // gateway: GatewayOpenParams -> GatewayOpenResult; capture: CaptureOpenParams -> null
+	MethodResourcesSet  = "resources/set"    // gateway: ResourcesParams -> ResourcesResult
+	MethodApprovalsSet  = "approvals/answer" // gateway: ApprovalAnswers -> ResourcesResult; refused over a WebSocket
+	MethodResourceTest  = "resource/test"    // gateway: TestParams -> TestResult
+	MethodSessionStatus = "session/status"   // null -> GatewayStatus or CaptureStatus
+)
+
+// Notifications that a helper sends.
+const (
+	NotifyStatus     = "session/statusChanged" // GatewayStatus or CaptureStatus, at most four a second
+	NotifyApprovals  = "approvals/changed"     // ResourcesResult
+	NotifyLinkClosed = "link/closed"           // LinkClosed
+	NotifyLog        = "log/message"           // LogMessage; on a WebSocket only: on stdio the log is stderr
+)
+
+// Error codes besides those of JSON-RPC 2.0 and LSP.
+const (
+	CodeVersion        = -32001 // no common protocol version; the message says which side to update
+	CodeNotInitialized = -32002
+	CodeUnauthorized   = -32003 // wrong or missing pairing token
+	CodeNoSession      = -32004
+	CodeBusy           = -32005 // too many calls at once, or a session is open already
+	CodeNotAllowed     = -32006 // not over this transport
+	CodeCancelled      = -32800
+)
+
+// Range is an inclusive range of protocol versions.
+type Range struct {
+	Min int `json:"min"`
+	Max int `json:"max"`
+}
+
+// InitializeParams opens the conversation.
+type InitializeParams struct {
+	Protocol Range      `json:"protocol"`
+	Client   ClientInfo `json:"client"`
+	Token    string     `json:"token,omitempty"` // the pairing token; WebSocket only
+}
+
+// ClientInfo names the program that drives the helper.
+type ClientInfo struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// InitializeResult tells what the helper is and which version is spoken from here on.
+type InitializeResult struct {
+	Protocol int        `json:"protocol"`
+	Helper   HelperInfo `json:"helper"`
+}
+
+// HelperInfo describes the running helper.
+type HelperInfo struct {
+	Version string `json:"version"`
+	Role    string `json:"role"` // "gateway" or "capture"
+	OS      string `json:"os"`   // runtime.GOOS
+	Arch    string `json:"arch"` // runtime.GOARCH
+	PID     int    `json:"pid"`
+}
+
+// LogLevelParams sets the level: trace, debug, info, warn, error.
+type LogLevelParams struct {
+	Level string `json:"level"`
+}
+
+// LinkParams names the kind of the link that the shim offers: "command" or "exec".
+type LinkParams struct {
+	Kind string `json:"kind"`
+}
+
+// LinkClosed says why a link ended.
+type LinkClosed struct {
+	Reason string `json:"reason"`
+}
+
+// CancelParams names the request to cancel.
+type CancelParams struct {
+	ID json.RawMessage `json:"id"`
+}
+
+// GatewayOpenParams opens a session at the gateway. Both lists are passed as
+// they stand in the settings, mistakes and all: the gateway validates.
+type GatewayOpenParams struct {
+	Authority          string          `json:"authority"` // the remote, such as "ssh-remote+host" or "codespaces+name"
+	Workspace          string          `json:"workspace"` // the URI of the workspace or first folder, may be empty
+	Resources          json.RawMessage `json:"resources,omitempty"`
+	WorkspaceResources json.RawMessage `json:"workspaceResources,omitempty"`
+	StrictProxy        bool            `json:"strictProxy,omitempty"` // the remote's proxy refuses what is no resource
+}
+
+// GatewayOpenResult carries what the capture needs to join the session.
+type GatewayOpenResult struct {
+	Session string `json:"session"` // public identifier, hex
+	Secret  string `json:"secret"`  // shared with the capture only, hex of 32 bytes
+	ResourcesResult
+}
+
+// ResourcesParams replaces both lists of an open session.
+type ResourcesParams struct {
+	Resources          json.RawMessage `json:"resources,omitempty"`
+	WorkspaceResources json.RawMessage `json:"workspaceResources,omitempty"`
+}
+
+// ResourcesResult is what became of the lists: mistakes, and what waits for the user.
+type ResourcesResult struct {
+	Problems  []resource.Problem `json:"problems"`
+	Approvals []Approval         `json:"approvals"`
+}
+
+// Approval is one resource that waits for the user's word.
+type Approval struct {
+	ID          string       `json:"id"`   // digest of everything shown; an answer holds for exactly this
+	From        string       `json:"from"` // "user" or "workspace"
+	Name        string       `json:"name"`
+	Host        string       `json:"host"`
+	Ports       []string     `json:"ports"`
+	Protocols   []string     `json:"protocols"`
+	Addresses   []string     `json:"addresses,omitempty"`
+	As          string       `json:"as,omitempty"`
+	Description string       `json:"description,omitempty"`
+	Change      string       `json:"change"` // "new" or "changed"
+	Differences []Difference `json:"differences,omitempty"`
+	Warnings    []string     `json:"warnings,omitempty"` // such as "reaches this machine's own localhost"
+}
+
+// Difference is one field that changed since the last approval.
+type Difference struct {
+	Field string `json:"field"`
+	Was   string `json:"was"`
+	Is    string `json:"is"`
+}
+
+// Decisions of an ApprovalAnswer.
+const (
+	DecisionAlways = "always" // for this authority and workspace, until it changes
+	DecisionOnce   = "once"   // for this session
+	DecisionNo     = "no"     // for this session
+)
+
+// ApprovalAnswers carries the user's word.
+type ApprovalAnswers struct {
+	Answers []ApprovalAnswer `json:"answers"`
+}
+
+// ApprovalAnswer is the word on one approval.
+type ApprovalAnswer struct {
+	ID       string `json:"id"`
+	Decision string `json:"decision"`
+}
+
+// States of a session, in the order they are gone through.
+const (
+	StateWaiting   = "waiting" // for a link and the capture
+	StateConnected = "connected"
+	StateClosed    = "closed" // Reason says why
+)
+
+// GatewayStatus is the whole state of a session, as the gateway knows it.
+// Strings that came from the remote are escaped and cut already.
+type GatewayStatus struct {
+	State     string           `json:"state"`
+	Reason    string           `json:"reason,omitempty"`
+	Link      *LinkStatus      `json:"link,omitempty"`
+	Flows     int              `json:"flows"`
+	BytesUp   uint64           `json:"bytesUp"`   // from the remote to the private network
+	BytesDown uint64           `json:"bytesDown"` // to the remote
+	Proxy     string           `json:"proxy,omitempty"`
+	Resources []ResourceStatus `json:"resources"`
+	Notes     []string         `json:"notes,omitempty"` // of the capture, such as "hosts file not writable: …"
+}
+
+// LinkStatus describes the link in use.
+type LinkStatus struct {
+	Kind   string  `json:"kind"`
+	Millis float64 `json:"rttMillis"`
+}
+
+// States of a resource.
+const (
+	ResourcePending = "pending" // waits for approval
+	ResourceDenied  = "denied"
+	ResourceReady   = "ready"
+	ResourceTrouble = "trouble" // Note says what
+)
+
+// ResourceStatus is one line of the view.
+type ResourceStatus struct {
+	Name      string   `json:"name"`
+	Host      string   `json:"host"`
+	Ports     []string `json:"ports"`
+	As        string   `json:"as,omitempty"`
+	From      string   `json:"from"`
+	State     string   `json:"state"`
+	Served    []string `json:"served"`            // how the remote reaches it: "orders-db.corp.test:5432", "proxy"
+	Address   string   `json:"address,omitempty"` // its address on the remote
+	Note      string   `json:"note,omitempty"`    // what is in the way, or what is not captured yet
+	Flows     int      `json:"flows"`
+	BytesUp   uint64   `json:"bytesUp"`
+	BytesDown uint64   `json:"bytesDown"`
+	LastError *Refusal `json:"lastError,omitempty"`
+}
+
+// Refusal is the last failure of a flow to a resource.
+type Refusal struct {
+	Time   time.Time `json:"time"`
+	Code   string    `json:"code"` // as tunnel.Code.String
+	Reason string    `json:"reason"`
+}
+
+// TestParams names an approved resource by its name, and one of its ports
+// (0: its first).
+type TestParams struct {
+	Resource string `json:"resource"`
+	Port     int    `json:"port,omitempty"`
+}
+
+// TestResult reports each step, in order, up to the first that failed.
+type TestResult struct {
+	OK    bool       `json:"ok"`
+	Steps []TestStep `json:"steps"`
+}
+
+// TestStep is one step of a test: "approval", "resolve", "judge", "connect", "tls".
+type TestStep struct {
+	Step   string  `json:"step"`
+	OK     bool    `json:"ok"`
+	Detail string  `json:"detail"`
+	Hint   string  `json:"hint,omitempty"` // what to do next
+	Millis float64 `json:"millis"`
+}
+
+// CaptureOpenParams joins the capture to a session.
+type CaptureOpenParams struct {
+	Session string `json:"session"`
+	Secret  string `json:"secret"`
+	Names   *bool  `json:"names,omitempty"` // serve names by loopback addresses and the hosts file; default true
+	Proxy   *bool  `json:"proxy,omitempty"` // serve the proxy; default true
+}
+
+// CaptureStatus is the state of a session, as the capture knows it.
+type CaptureStatus struct {
+	State   string   `json:"state"`
+	Reason  string   `json:"reason,omitempty"`
+	Proxy   string   `json:"proxy,omitempty"`   // host:port of the SOCKS5 and HTTP proxy
+	NoProxy []string `json:"noProxy,omitempty"` // names that must not go through the proxy, since they have an address of their own
+	Notes   []string `json:"notes,omitempty"`
+}
+
+// LogMessage is one line of the helper's log.
+type LogMessage struct {
+	Level   string          `json:"level"`
+	Message string          `json:"message"`
+	Fields  json.RawMessage `json:"fields,omitempty"` // an object
+}
