@@ -1,0 +1,165 @@
+package netx
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Counter is told of bytes as they pass. It must not block.
+type Counter func(n int)
+
+// RelayOptions tunes Relay. The zero value relays without an idle limit and
+// counts nothing.
+type RelayOptions struct {
+	Idle time.Duration // ends the relay when neither direction moved for so long; 0: never
+	AToB Counter       // may be nil
+	BToA Counter       // may be nil
+}
+
+// errIdle ends a relay that nothing passed through for RelayOptions.Idle.
+var errIdle = errors.New("idle for too long")
+
+// Relay copies between a and b until both directions have ended, and closes
+// both. An end of one direction is passed on as a half-close; the other goes
+// on. An error in either direction resets both connections, as does the end of
+// ctx. It returns nil if both directions ended in order.
+func Relay(ctx context.Context, a, b net.Conn, o RelayOptions) error {
+	r := &relay{a: a, b: b, o: o}
+	stop := context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
+	defer stop()
+	if o.Idle > 0 {
+		quit := make(chan struct{})
+		defer close(quit)
+		go r.watchIdle(quit)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.copy(b, a, o.AToB)
+	}()
+	r.copy(a, b, o.BToA)
+	<-done
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		_ = a.Close()
+		_ = b.Close()
+	}
+	return r.err
+}
+
+type relay struct {
+	a, b  net.Conn
+	o     RelayOptions
+	moved atomic.Uint64
+	mu    sync.Mutex
+	err   error // the first failure
+	ended bool  // both connections were closed in order
+}
+
+// fail records why the relay ends and resets both sides, once.
+func (r *relay) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil || r.ended {
+		return
+	}
+	r.err = err
+	ResetConn(r.a, err.Error())
+	ResetConn(r.b, err.Error())
+}
+
+func (r *relay) watchIdle(quit <-chan struct{}) {
+	t := time.NewTicker(r.o.Idle)
+	defer t.Stop()
+	last := r.moved.Load()
+	for {
+		select {
+		case <-quit:
+			return
+		case <-t.C:
+			now := r.moved.Load()
+			if now == last {
+				r.fail(errIdle)
+				return
+			}
+			last = now
+		}
+	}
+}
+
+func (r *relay) copy(dst, src net.Conn, count Counter) {
+	read := readFunc(src)
+	for {
+		buf, n, err := read()
+		if n > 0 {
+			_, werr := dst.Write(buf[:n])
+			r.moved.Add(1)
+			if count != nil {
+				count(n)
+			}
+			if werr != nil {
+				err = werr
+			}
+		}
+		if buf != nil {
+			shared.Put(buf)
+		}
+		switch {
+		case err == nil:
+		case err == io.EOF:
+			r.endDirection(dst)
+			return
+		default:
+			r.fail(err)
+			return
+		}
+	}
+}
+
+// endDirection passes on that nothing more will be written to dst.
+func (r *relay) endDirection(dst net.Conn) {
+	hc, ok := dst.(halfCloser)
+	if !ok {
+		// No half-close on this kind of connection: its end is the end of both.
+		r.mu.Lock()
+		r.ended = true
+		r.mu.Unlock()
+		_ = r.a.Close()
+		_ = r.b.Close()
+		return
+	}
+	// A peer that has gone already makes this fail with ENOTCONN; the other
+	// direction will tell whether it matters.
+	if err := hc.CloseWrite(); err != nil && !errors.Is(err, syscall.ENOTCONN) {
+		r.fail(err)
+	}
+}
+
+// readFunc returns a function that reads from c into a buffer that it takes
+// from the pool only once there is something to read, so that an idle flow
+// holds none. The caller hands the buffer back; it may be nil with an error.
+func readFunc(c net.Conn) func() (*[BufferSize]byte, int, error) {
+	if sc, ok := c.(syscall.Conn); ok {
+		if rc, err := sc.SyscallConn(); err == nil {
+			if f := rawRead(rc); f != nil {
+				return f
+			}
+		}
+	}
+	w, waits := c.(interface{ WaitReadable() })
+	return func() (*[BufferSize]byte, int, error) {
+		if waits {
+			w.WaitReadable()
+		}
+		buf := shared.Get()
+		n, err := c.Read(buf[:])
+		return buf, n, err
+	}
+}
