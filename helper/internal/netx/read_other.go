@@ -4,4 +4,4 @@ package netx
 
 import "syscall"
 
-func rawRead(syscall.RawConn) func() (*[BufferSize]byte, int, error) { return nil }
+func rawRead(syscall.RawConn) readFunc { return nil }

@@ -8,31 +8,38 @@ import (
 	"syscall"
 )
 
-func rawRead(rc syscall.RawConn) func() (*[BufferSize]byte, int, error) {
-	return func() (buf *[BufferSize]byte, n int, err error) {
+func rawRead(rc syscall.RawConn) readFunc {
+	return func(limit int) (c *Chunk, err error) {
+		var n int
 		cerr := rc.Read(func(fd uintptr) bool {
-			buf = shared.Get()
+			c = NewChunk(limit)
 			for {
-				n, err = syscall.Read(int(fd), buf[:])
+				n, err = syscall.Read(int(fd), c.Room()[:limit])
 				if err != syscall.EINTR {
 					break
 				}
 			}
 			if err == syscall.EAGAIN {
-				shared.Put(buf)
-				buf, n, err = nil, 0, nil
+				c.Release()
+				c, err = nil, nil
 				return false
 			}
 			return true
 		})
 		switch {
 		case cerr != nil:
-			return buf, 0, cerr
+			err = cerr
 		case err != nil:
-			return buf, 0, os.NewSyscallError("read", err)
+			err = os.NewSyscallError("read", err)
 		case n == 0:
-			return buf, 0, io.EOF
+			err = io.EOF
+		default:
+			c.Grow(n)
+			return c, nil
 		}
-		return buf, n, nil
+		if c != nil {
+			c.Release()
+		}
+		return nil, err
 	}
 }

@@ -95,30 +95,30 @@ func (r *relay) watchIdle(quit <-chan struct{}) {
 }
 
 func (r *relay) copy(dst, src net.Conn, count Counter) {
-	read := readFunc(src)
+	read, write := reader(src), writer(dst)
 	for {
-		buf, n, err := read()
-		if n > 0 {
-			_, werr := dst.Write(buf[:n])
-			r.moved.Add(1)
-			if count != nil {
-				count(n)
-			}
-			if werr != nil {
-				err = werr
-			}
-		}
-		if buf != nil {
-			shared.Put(buf)
-		}
-		switch {
-		case err == nil:
-		case err == io.EOF:
-			r.endDirection(dst)
-			return
-		default:
+		limit, err := write.wait()
+		if err != nil {
 			r.fail(err)
 			return
+		}
+		c, err := read(limit)
+		if err == io.EOF {
+			r.endDirection(dst)
+			return
+		}
+		if err != nil {
+			r.fail(err)
+			return
+		}
+		n := c.Len()
+		if err := write.chunk(c); err != nil {
+			r.fail(err)
+			return
+		}
+		r.moved.Add(1)
+		if count != nil {
+			count(n)
 		}
 	}
 }
@@ -142,10 +142,31 @@ func (r *relay) endDirection(dst net.Conn) {
 	}
 }
 
-// readFunc returns a function that reads from c into a buffer that it takes
-// from the pool only once there is something to read, so that an idle flow
-// holds none. The caller hands the buffer back; it may be nil with an error.
-func readFunc(c net.Conn) func() (*[BufferSize]byte, int, error) {
+// ChunkReader is a connection that hands over its own buffers.
+type ChunkReader interface {
+	// ReadChunk returns the next bytes, of which the caller becomes the owner,
+	// or an error as Read would.
+	ReadChunk() (*Chunk, error)
+}
+
+// ChunkWriter is a connection that can say beforehand how much it takes, so
+// that a flow that is stalled holds no buffer.
+type ChunkWriter interface {
+	// WaitWritable blocks until at least a byte can be written and returns how
+	// many bytes can, at most MaxChunk.
+	WaitWritable() (int, error)
+	// WriteChunk writes c whole and becomes its owner.
+	WriteChunk(c *Chunk) error
+}
+
+// readFunc reads at most limit bytes into a chunk that it takes from the pool
+// only once there is something to read: an idle flow holds no buffer.
+type readFunc func(limit int) (*Chunk, error)
+
+func reader(c net.Conn) readFunc {
+	if cr, ok := c.(ChunkReader); ok {
+		return func(int) (*Chunk, error) { return cr.ReadChunk() }
+	}
 	if sc, ok := c.(syscall.Conn); ok {
 		if rc, err := sc.SyscallConn(); err == nil {
 			if f := rawRead(rc); f != nil {
@@ -153,13 +174,33 @@ func readFunc(c net.Conn) func() (*[BufferSize]byte, int, error) {
 			}
 		}
 	}
-	w, waits := c.(interface{ WaitReadable() })
-	return func() (*[BufferSize]byte, int, error) {
-		if waits {
-			w.WaitReadable()
+	return func(limit int) (*Chunk, error) {
+		chunk := NewChunk(limit)
+		n, err := c.Read(chunk.Room()[:limit])
+		if n > 0 {
+			chunk.Grow(n)
+			return chunk, nil // an error comes again with the next call
 		}
-		buf := shared.Get()
-		n, err := c.Read(buf[:])
-		return buf, n, err
+		chunk.Release()
+		return nil, err
+	}
+}
+
+type chunkWriter struct {
+	wait  func() (int, error)
+	chunk func(*Chunk) error
+}
+
+func writer(c net.Conn) chunkWriter {
+	if cw, ok := c.(ChunkWriter); ok {
+		return chunkWriter{cw.WaitWritable, cw.WriteChunk}
+	}
+	return chunkWriter{
+		wait: func() (int, error) { return MaxChunk, nil },
+		chunk: func(chunk *Chunk) error {
+			defer chunk.Release()
+			_, err := c.Write(chunk.Bytes())
+			return err
+		},
 	}
 }
