@@ -1,0 +1,149 @@
+// Package owner tells which user is at the other end of a loopback connection,
+// from the kernel's socket tables. It guards the listeners of the capture,
+// which every user of the remote host could reach otherwise. It opens no
+// listener and drops no connection: its callers do.
+package owner
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/user"
+	"strconv"
+	"sync"
+)
+
+// Owner is the user who made a socket.
+type Owner struct {
+	UID   int
+	User  string // its name, or the number where there is none
+	Inode uint32 // of the socket, never 0
+}
+
+// Errors of a check; errors.Is tells them apart.
+var (
+	// ErrGone means that the socket has no owner any more, or never had a row:
+	// a closed socket shows as root's, so it proves nothing.
+	ErrGone = errors.New("the connecting socket is gone")
+	// ErrStranger means that another user made the socket.
+	ErrStranger = errors.New("another user's socket")
+)
+
+// Checker allows the sockets of one user and of root. It is safe for
+// concurrent use.
+type Checker struct {
+	uid   int
+	table table
+
+	mu    sync.Mutex
+	names map[int]string // at most two entries: only allowed users are named
+}
+
+// row is one line of a socket table, seen from its owner.
+type row struct {
+	local, remote netip.AddrPort // unmapped
+	state         uint8          // as in net/tcp_states.h
+	uid, inode    uint32
+}
+
+// New returns a Checker that allows uid, the effective one of the helper, and
+// root. It opens nothing before the first check.
+func New(uid int) *Checker {
+	return &Checker{uid: uid, names: make(map[int]string, 2)}
+}
+
+// Close releases the Checker's socket. Checks after it open another.
+func (k *Checker) Close() error { return k.table.close() }
+
+// Check tells who connected c, a TCP connection accepted on this host. It
+// fails unless the client's socket is there, has an owner, and that is the
+// allowed user or root.
+func (k *Checker) Check(c net.Conn) (Owner, error) {
+	local, lok := tcpAddr(c.LocalAddr())
+	remote, rok := tcpAddr(c.RemoteAddr())
+	if !lok || !rok {
+		return Owner{}, fmt.Errorf("check owner of %v: not a TCP connection", c.RemoteAddr())
+	}
+	r, err := k.table.tcp(remote, local)
+	if err != nil {
+		return Owner{}, fmt.Errorf("check owner of %s: %w", remote, err)
+	}
+	return k.judge(r)
+}
+
+// CheckUDP tells who sent a datagram from remote, a socket of this host, to
+// local. The source of a datagram proves its port only, since the sender
+// chooses among the host's addresses: so every socket that holds remote's port
+// has to be allowed, and one of them has to be bound to remote's address or to
+// all. The result holds for that moment, not for later datagrams.
+func (k *Checker) CheckUDP(local, remote netip.AddrPort) (Owner, error) {
+	local, remote = unmap(local), unmap(remote)
+	if !remote.IsValid() || remote.Port() == 0 {
+		return Owner{}, fmt.Errorf("check owner of %s: no such source", remote)
+	}
+	rows, err := k.table.udp(remote.Port())
+	if err != nil {
+		return Owner{}, fmt.Errorf("check owner of %s: %w", remote, err)
+	}
+	return k.judgeUDP(rows, local, remote)
+}
+
+func (k *Checker) judgeUDP(rows []row, local, remote netip.AddrPort) (Owner, error) {
+	found := Owner{}
+	for _, r := range rows {
+		o, err := k.judge(r)
+		if err != nil {
+			return Owner{}, err
+		}
+		if r.local == local {
+			continue // our own end, where both ends use the same port number
+		}
+		if a := r.local.Addr(); a == remote.Addr() || a.IsUnspecified() {
+			found = o
+		}
+	}
+	if found.Inode == 0 {
+		return Owner{}, fmt.Errorf("check owner of %s: %w", remote, ErrGone)
+	}
+	return found, nil
+}
+
+func (k *Checker) judge(r row) (Owner, error) {
+	if r.inode == 0 {
+		return Owner{}, fmt.Errorf("check owner of %s: %w", r.local, ErrGone)
+	}
+	if uid := int(r.uid); uid != 0 && uid != k.uid {
+		return Owner{}, fmt.Errorf("check owner of %s: %w (uid %d)", r.local, ErrStranger, uid)
+	}
+	return Owner{UID: int(r.uid), User: k.name(int(r.uid)), Inode: r.inode}, nil
+}
+
+func (k *Checker) name(uid int) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, ok := k.names[uid]; !ok {
+		k.names[uid] = userName(uid)
+	}
+	return k.names[uid]
+}
+
+func userName(uid int) string {
+	id := strconv.Itoa(uid)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return id
+}
+
+func tcpAddr(a net.Addr) (netip.AddrPort, bool) {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	return unmap(t.AddrPort()), true
+}
+
+func unmap(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}

@@ -1,0 +1,413 @@
+//go:build linux
+
+package owner
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+const stranger = 54321
+
+// TestMain runs the tests, or, in a child, one client that lives until its
+// stdin ends: "NETWORK ADDRESS" in the environment.
+func TestMain(m *testing.M) {
+	if spec := os.Getenv("OWNER_TEST_CLIENT"); spec != "" {
+		network, address, _ := strings.Cut(spec, " ")
+		if err := client(network, address); err != nil {
+			_, _ = io.WriteString(os.Stdout, err.Error()+"\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func client(network, address string) error {
+	c, err := dial(network, address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "x"); err != nil {
+		return err
+	}
+	_, _ = io.WriteString(os.Stdout, "ready\n")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return nil
+}
+
+// dial understands tcp46 and udp46 besides Go's networks: an IPv6 socket that
+// connects to an IPv4 address, as Java and others make them.
+func dial(network, address string) (net.Conn, error) {
+	kind, mapped := strings.CutSuffix(network, "46")
+	if !mapped {
+		return net.Dial(network, address)
+	}
+	to := netip.MustParseAddrPort(address)
+	typ := unix.SOCK_STREAM
+	if kind == "udp" {
+		typ = unix.SOCK_DGRAM
+	}
+	fd, err := unix.Socket(unix.AF_INET6, typ|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "mapped")
+	defer f.Close()
+	if err := unix.Connect(fd, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}); err != nil {
+		return nil, err
+	}
+	return net.FileConn(f)
+}
+
+// start runs the client as uid and returns when it has connected; stop ends it.
+func start(t *testing.T, uid uint32, network, address string) (stop func()) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe") // the test binary's folder is closed to other users
+	cmd.Env = []string{"OWNER_TEST_CLIENT=" + network + " " + address}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start client as uid %d (the tests need root): %v", uid, err)
+	}
+	stopped := false
+	stop = func() {
+		if !stopped {
+			stopped = true
+			_ = in.Close()
+			_ = cmd.Wait()
+		}
+	}
+	t.Cleanup(stop)
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("client: %q %v", line, err)
+	}
+	return stop
+}
+
+// checkers returns one Checker for each way to read the tables.
+func checkers(t *testing.T, uid int) map[string]*Checker {
+	all := map[string]*Checker{"diag": New(uid), "proc": New(uid)}
+	all["proc"].table.noDiag = true
+	for _, k := range all {
+		t.Cleanup(func() { _ = k.Close() })
+	}
+	return all
+}
+
+func verifyPaths(t *testing.T, all map[string]*Checker) {
+	t.Helper()
+	if d := &all["diag"].table; d.noDiag || d.diag == nil {
+		t.Error("the check fell back to /proc")
+	}
+	if p := &all["proc"].table; p.diag != nil {
+		t.Error("the check did not use /proc")
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, tc := range []struct {
+		name            string
+		listen, network string
+		uid             uint32
+		closed          bool
+		want            error
+	}{
+		{"own", "127.0.0.1:0", "tcp4", 1234, false, nil},
+		{"root", "127.0.0.1:0", "tcp4", 0, false, nil},
+		{"own mapped", "127.0.0.1:0", "tcp46", 1234, false, nil},
+		{"own v6", "[::1]:0", "tcp6", 1234, false, nil},
+		{"own on the dual listener", "[::]:0", "tcp4", 1234, false, nil},
+		{"stranger", "127.0.0.1:0", "tcp4", stranger, false, ErrStranger},
+		{"stranger mapped", "127.0.0.1:0", "tcp46", stranger, false, ErrStranger},
+		{"stranger v6", "[::1]:0", "tcp6", stranger, false, ErrStranger},
+		{"stranger on the dual listener", "[::]:0", "tcp46", stranger, false, ErrStranger},
+		{"stranger closed", "127.0.0.1:0", "tcp4", stranger, true, ErrGone},
+		{"stranger mapped closed", "127.0.0.1:0", "tcp46", stranger, true, ErrGone},
+		{"stranger v6 closed", "[::1]:0", "tcp6", stranger, true, ErrGone},
+		{"own closed", "127.0.0.1:0", "tcp4", 1234, true, ErrGone},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ln, err := net.Listen("tcp", tc.listen)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			address := ln.Addr().String()
+			if tc.listen == "[::]:0" {
+				address = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(ln.Addr().(*net.TCPAddr).Port)).String()
+			}
+			stop := start(t, tc.uid, tc.network, address)
+			c, err := ln.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if tc.closed {
+				stop()
+			}
+			all := checkers(t, 1234)
+			for name, k := range all {
+				o, err := k.Check(c)
+				if !errors.Is(err, tc.want) || (err == nil) != (tc.want == nil) {
+					t.Errorf("%s: %v, want %v", name, err, tc.want)
+				}
+				if err == nil && (o.UID != int(tc.uid) || o.Inode == 0 || o.User == "") {
+					t.Errorf("%s: owner %+v", name, o)
+				}
+			}
+			verifyPaths(t, all)
+		})
+	}
+}
+
+// A client that ended its sending direction still has its socket.
+func TestCheckHalfClosed(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	s, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.ReadAll(s)
+	for name, k := range checkers(t, os.Geteuid()) {
+		if _, err := k.Check(s); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The kernel falls back to a listener on the client's port when the client's
+// socket is gone: that one made no connection.
+func TestListenerIsNoClient(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	at := ln.Addr().(*net.TCPAddr).AddrPort()
+	for name, k := range checkers(t, os.Geteuid()) {
+		k.table.proven = true
+		if r, err := k.table.tcp(at, netip.MustParseAddrPort("127.0.0.1:9")); !errors.Is(err, ErrGone) {
+			t.Errorf("%s: %+v %v", name, r, err)
+		}
+	}
+}
+
+func TestCheckUDP(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		network string
+		uid     uint32
+		closed  bool
+		want    error
+	}{
+		{"own", "udp4", 1234, false, nil},
+		{"own mapped", "udp46", 1234, false, nil},
+		{"root", "udp4", 0, false, nil},
+		{"stranger", "udp4", stranger, false, ErrStranger},
+		{"stranger mapped", "udp46", stranger, false, ErrStranger},
+		{"closed", "udp4", stranger, true, ErrGone},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			pc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pc.Close()
+			local := pc.LocalAddr().(*net.UDPAddr).AddrPort()
+			stop := start(t, tc.uid, tc.network, local.String())
+			_, remote, err := pc.ReadFromUDPAddrPort(make([]byte, 8))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.closed {
+				stop()
+			}
+			all := checkers(t, 1234)
+			for name, k := range all {
+				o, err := k.CheckUDP(local, remote)
+				if !errors.Is(err, tc.want) || (err == nil) != (tc.want == nil) {
+					t.Errorf("%s: %v, want %v", name, err, tc.want)
+				}
+				if err == nil && o.UID != int(tc.uid) {
+					t.Errorf("%s: owner %+v", name, o)
+				}
+			}
+			verifyPaths(t, all)
+		})
+	}
+}
+
+// An unconnected sender bound to all addresses is found; one bound elsewhere
+// does not vouch for the source address.
+func TestCheckUDPUnconnected(t *testing.T) {
+	local := netip.MustParseAddrPort("127.0.0.1:9")
+	for _, tc := range []struct {
+		bind string
+		want error
+	}{{"0.0.0.0:0", nil}, {"127.0.0.1:0", nil}, {"127.0.0.2:0", ErrGone}} {
+		pc, err := net.ListenPacket("udp4", tc.bind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		remote := netip.AddrPortFrom(local.Addr(), uint16(pc.LocalAddr().(*net.UDPAddr).Port))
+		for name, k := range checkers(t, os.Geteuid()) {
+			if _, err := k.CheckUDP(local, remote); !errors.Is(err, tc.want) {
+				t.Errorf("%s %s: %v, want %v", name, tc.bind, err, tc.want)
+			}
+		}
+		_ = pc.Close()
+	}
+}
+
+// A stranger that shares the port may have sent the datagram: by IP_PKTINFO it
+// can choose our user's address as the source.
+func TestJudgeUDPSharedPort(t *testing.T) {
+	k := New(1234)
+	local, remote := netip.MustParseAddrPort("127.0.0.1:9"), netip.MustParseAddrPort("127.0.0.1:500")
+	ours := row{local: remote, uid: 1234, inode: 1}
+	theirs := row{local: netip.MustParseAddrPort("127.0.0.2:500"), uid: stranger, inode: 2}
+	if _, err := k.judgeUDP([]row{ours}, local, remote); err != nil {
+		t.Error(err)
+	}
+	if _, err := k.judgeUDP([]row{ours, theirs}, local, remote); !errors.Is(err, ErrStranger) {
+		t.Errorf("shared port: %v", err)
+	}
+}
+
+// A kernel without the module answers "not found" of everything.
+func TestFallBack(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	s, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	k := New(os.Geteuid())
+	defer k.Close()
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.table.diag = &diag{fd: fd} // refuses what it does not know
+	if _, err := k.Check(s); err != nil {
+		t.Error(err)
+	}
+	if !k.table.noDiag {
+		t.Error("sock_diag was not given up")
+	}
+}
+
+func TestHolder(t *testing.T) {
+	ln, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	at := netip.AddrPortFrom(netip.MustParseAddr("127.9.9.9"), uint16(ln.Addr().(*net.TCPAddr).Port))
+	p, err := Holder(at)
+	if err != nil || p.PID != os.Getpid() || p.UID != os.Geteuid() || p.Program != "owner.test" {
+		t.Errorf("%+v %v", p, err)
+	}
+	if _, err := Holder(netip.MustParseAddrPort("127.0.0.1:1")); !errors.Is(err, ErrGone) {
+		t.Errorf("port 1: %v", err)
+	}
+}
+
+func FuzzParseLine(f *testing.F) {
+	f.Add("   0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000   999        0 12345 1 0")
+	f.Add("   1: 0000000000000000FFFF00000100007F:1538 0000000000000000FFFF00000100007F:C350 01 0:0 0:0 0 0 0 7 1")
+	f.Fuzz(func(t *testing.T, line string) {
+		if r, ok := parseLine(line); ok && (!r.local.IsValid() || !r.remote.IsValid()) {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func FuzzParseDiag(f *testing.F) {
+	f.Add(make([]byte, headerLen+messageLen), uint32(0))
+	f.Fuzz(func(t *testing.T, b []byte, seq uint32) { _, _, _ = parse(nil, b, seq) })
+}
+
+func BenchmarkCheckUDP(b *testing.B) {
+	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer pc.Close()
+	k := New(os.Geteuid())
+	defer k.Close()
+	remote := pc.LocalAddr().(*net.UDPAddr).AddrPort()
+	for b.Loop() {
+		if _, err := k.CheckUDP(netip.MustParseAddrPort("127.0.0.1:9"), remote); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	s, err := ln.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	k := New(os.Geteuid())
+	defer k.Close()
+	for b.Loop() {
+		if _, err := k.Check(s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package owner
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// procNet is that of the calling thread, as sock_diag's is: /proc/net follows
+// the process's first thread.
+const procNet = "/proc/thread-self/net/"
+
+// procTCP finds the socket at local that is connected to remote.
+func procTCP(local, remote netip.AddrPort) (row, error) {
+	rows, err := procRows("tcp", func(r row) bool { return r.local == local && r.remote == remote })
+	if err != nil {
+		return row{}, err
+	}
+	for _, r := range rows {
+		if r.inode != 0 {
+			return r, nil
+		}
+	}
+	return row{}, ErrGone
+}
+
+// procPort finds every socket on the local port.
+func procPort(protocol string, port uint16) ([]row, error) {
+	return procRows(protocol, func(r row) bool { return r.local.Port() == port })
+}
+
+// procRows reads the tables of both families. A kernel without IPv6 has only
+// one of them.
+func procRows(protocol string, want func(row) bool) ([]row, error) {
+	var rows []row
+	for _, suffix := range []string{"", "6"} {
+		f, err := os.Open(procNet + protocol + suffix)
+		if errors.Is(err, os.ErrNotExist) && suffix != "" {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read socket table: %w", err)
+		}
+		found, err := scanRows(f, want)
+		_ = f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("read socket table: %w", err)
+		}
+		rows = append(rows, found...)
+	}
+	return rows, nil
+}
+
+func scanRows(r io.Reader, want func(row) bool) ([]row, error) {
+	var rows []row
+	s := bufio.NewScanner(r)
+	for s.Scan() {
+		if found, ok := parseLine(s.Text()); ok && want(found) {
+			rows = append(rows, found)
+		}
+	}
+	return rows, s.Err()
+}
+
+// parseLine reads one line of /proc/net/{tcp,udp}{,6}:
+//
+//	sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …
+func parseLine(line string) (row, bool) {
+	f := strings.Fields(line)
+	if len(f) < 10 {
+		return row{}, false
+	}
+	local, lok := parseAddr(f[1])
+	remote, rok := parseAddr(f[2])
+	state, serr := strconv.ParseUint(f[3], 16, 8)
+	uid, uerr := strconv.ParseUint(f[7], 10, 32)
+	inode, ierr := strconv.ParseUint(f[9], 10, 32)
+	if !lok || !rok || serr != nil || uerr != nil || ierr != nil {
+		return row{}, false
+	}
+	return row{local: local, remote: remote, state: uint8(state), uid: uint32(uid), inode: uint32(inode)}, true
+}
+
+// parseAddr reads "0100007F:1538": words of the address in the host's byte
+// order, then the port.
+func parseAddr(s string) (netip.AddrPort, bool) {
+	host, port, ok := strings.Cut(s, ":")
+	raw, err := hex.DecodeString(host)
+	p, perr := strconv.ParseUint(port, 16, 16)
+	if !ok || err != nil || perr != nil || (len(raw) != 4 && len(raw) != 16) {
+		return netip.AddrPort{}, false
+	}
+	for i := 0; i < len(raw); i += 4 {
+		binary.NativeEndian.PutUint32(raw[i:], binary.BigEndian.Uint32(raw[i:]))
+	}
+	a, _ := netip.AddrFromSlice(raw)
+	return unmap(netip.AddrPortFrom(a, uint16(p))), true
+}
+
+// Holder tells which process listens on a TCP port at addr, or at all
+// addresses. It reads the descriptors of every process, so it is for reports
+// and not for every connection.
+func Holder(addr netip.AddrPort) (Process, error) {
+	rows, err := procRows("tcp", func(r row) bool {
+		a := r.local.Addr()
+		return r.state == stateListen && r.local.Port() == addr.Port() &&
+			(a == addr.Addr() || a.IsUnspecified())
+	})
+	if err != nil {
+		return Process{}, err
+	}
+	if len(rows) == 0 {
+		return Process{}, fmt.Errorf("find holder of %s: %w", addr, ErrGone)
+	}
+	p := Process{UID: int(rows[0].uid), User: userName(int(rows[0].uid))}
+	p.PID = pidOf(rows[0].inode)
+	if p.PID != 0 {
+		p.Program = program(p.PID)
+	}
+	return p, nil
+}
+
+func pidOf(inode uint32) int {
+	want := fmt.Sprintf("socket:[%d]", inode)
+	fds, err := filepath.Glob("/proc/[0-9]*/fd/[0-9]*")
+	if err != nil {
+		return 0
+	}
+	for _, fd := range fds {
+		if link, err := os.Readlink(fd); err == nil && link == want {
+			pid, _ := strconv.Atoi(strings.Split(fd, "/")[2])
+			return pid
+		}
+	}
+	return 0
+}
+
+func program(pid int) string {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err == nil {
+		return filepath.Base(strings.TrimSuffix(exe, " (deleted)"))
+	}
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return ""
+	}
+	return unix.ByteSliceToString([]byte(strings.TrimSpace(string(comm))))
+}
