@@ -1,0 +1,256 @@
+package tunnel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/causeway-dev/causeway/helper/internal/netx"
+)
+
+// receive takes everything off the multiplexer as it comes, so that no flow
+// holds up another, until the peer has closed the stream. It runs in the
+// stream's own goroutine.
+func (st *Stream) receive() {
+	defer st.s.wg.Done()
+	defer st.s.remove(st)
+	for {
+		err := st.receiveOne()
+		if err == nil {
+			continue
+		}
+		if errors.Is(err, io.EOF) {
+			err = &Error{Code: Reset, Reason: "closed by the other side"}
+		} else {
+			err = st.s.closedError(err)
+		}
+		st.mu.Lock()
+		orderly := st.readEnded && st.writeEnded
+		st.mu.Unlock()
+		// What has arrived in order may still be read.
+		if !orderly {
+			st.fail(err)
+		}
+		_ = st.raw.Close()
+		return
+	}
+}
+
+func (st *Stream) receiveOne() error {
+	t, length, err := st.readHeader()
+	if err != nil {
+		return err
+	}
+	if t == msgData || t == msgStarved {
+		return st.receiveData(length, t == msgStarved)
+	}
+	b := make([]byte, length)
+	if _, err := io.ReadFull(st.raw, b); err != nil {
+		return err
+	}
+	switch t {
+	case msgAnswer, msgReset:
+		code, reason, err := parseAnswer(b)
+		if err != nil {
+			return err
+		}
+		if t == msgReset {
+			st.fail(&Error{Code: Reset, Reason: reason})
+			_ = st.raw.Close()
+			return nil
+		}
+		return st.receiveAnswer(code, reason)
+	case msgEnd:
+		st.mu.Lock()
+		st.readEnded = true
+		st.cond.Broadcast()
+		st.mu.Unlock()
+	case msgCredit:
+		if len(b) != 4 {
+			return errShort
+		}
+		n := binary.BigEndian.Uint32(b)
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		if n > maxWindow || st.credit+int(n) > maxWindow {
+			return fmt.Errorf("credit of %d bytes is too large", n)
+		}
+		st.credit += int(n)
+		st.cond.Broadcast()
+	default:
+		return fmt.Errorf("message type %d is out of place", t)
+	}
+	return nil
+}
+
+func (st *Stream) receiveAnswer(code Code, reason string) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.acceptor || st.answered {
+		return errors.New("answer is out of place")
+	}
+	st.answered, st.answer = true, Error{code, reason}
+	if code != Connected {
+		st.readEnded, st.writeEnded = true, true
+	}
+	st.cond.Broadcast()
+	return nil
+}
+
+// receiveData appends length bytes to the queue.
+func (st *Stream) receiveData(length int, starved bool) error {
+	if length == 0 && !st.datagrams() {
+		return nil
+	}
+	st.mu.Lock()
+	st.starved = st.starved || starved
+	dead := st.err != nil
+	st.unread += length
+	over := st.unread > st.window || st.readEnded
+	var tail *netx.Chunk
+	if n := len(st.queue); n > 0 && !st.datagrams() && len(st.queue[n-1].Room()) >= length {
+		// Small messages share a chunk, or a flow of many tiny ones would hold
+		// far more memory than its window. The reader must not take it meanwhile.
+		tail = st.queue[n-1]
+		st.queue = st.queue[:n-1]
+	}
+	st.mu.Unlock()
+	if dead {
+		_, err := io.CopyN(io.Discard, st.raw, int64(length))
+		return err
+	}
+	if over {
+		return errors.New("peer sent more than it may")
+	}
+	before := 0
+	if tail == nil {
+		tail = netx.NewChunk(max(length, 1))
+	} else {
+		before = tail.Cap()
+	}
+	_, err := io.ReadFull(st.raw, tail.Room()[:length])
+	if err == nil {
+		tail.Grow(length)
+	}
+	st.mu.Lock()
+	if err != nil || st.err != nil {
+		st.mu.Unlock()
+		if before > 0 {
+			st.s.budget.release(st, before)
+		}
+		tail.Release()
+		return err
+	}
+	st.queue = append(st.queue, tail)
+	stalled := st.unread > st.window/2
+	st.cond.Broadcast()
+	added := tail.Cap() - before
+	st.mu.Unlock()
+	if stalled {
+		st.raw.Shrink()
+	}
+	if added > 0 {
+		if victim := st.s.budget.hold(st, added); victim != nil {
+			st.s.log.Warn().Stringer("target", victim.req.Target).
+				Msg("flow reset: it takes no data and the session's buffers are full")
+			victim.Reset("stalled while the session's buffers were full")
+		}
+	}
+	return nil
+}
+
+func (st *Stream) datagrams() bool { return st.req.Target.Network == UDP }
+
+// next waits for the head of the queue. It returns with st.mu held if err is nil.
+func (st *Stream) next() error {
+	st.mu.Lock()
+	for {
+		switch {
+		case st.err != nil:
+			err := st.err
+			st.mu.Unlock()
+			return err
+		case st.readDeadline.passed():
+			st.mu.Unlock()
+			return errDeadline
+		case len(st.queue) > 0:
+			return nil
+		case st.readEnded:
+			st.mu.Unlock()
+			return io.EOF
+		}
+		st.cond.Wait()
+	}
+}
+
+// ReadChunk returns the next bytes, or one datagram, as Read would, in a chunk
+// that is the caller's to release.
+func (st *Stream) ReadChunk() (*netx.Chunk, error) {
+	if err := st.next(); err != nil {
+		return nil, err
+	}
+	c := st.queue[0]
+	st.queue[0] = nil
+	st.queue = st.queue[1:]
+	grant := st.consume(c.Len())
+	st.mu.Unlock()
+	st.s.budget.release(st, c.Cap())
+	if grant > 0 {
+		st.sendCredit(grant)
+	}
+	return c, nil
+}
+
+// Read implements net.Conn. A datagram that is longer than p is cut.
+func (st *Stream) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := st.next(); err != nil {
+		return 0, err
+	}
+	c := st.queue[0]
+	n := copy(p, c.Bytes())
+	taken, freed := n, 0
+	if n == c.Len() || st.datagrams() {
+		taken, freed = c.Len(), c.Cap()
+		st.queue[0] = nil
+		st.queue = st.queue[1:]
+	} else {
+		c.Skip(n)
+	}
+	grant := st.consume(taken)
+	st.mu.Unlock()
+	if freed > 0 {
+		c.Release()
+		st.s.budget.release(st, freed)
+	}
+	if grant > 0 {
+		st.sendCredit(grant)
+	}
+	return n, nil
+}
+
+// consume accounts for n bytes that left the queue and returns the credit to
+// grant the peer now: an eighth of the window at a time keeps the pipe full
+// without a message for every read. A window that the peer ran out of while
+// this end kept up doubles. Called with st.mu held.
+func (st *Stream) consume(n int) int {
+	st.unread -= n
+	st.consumed += n
+	if st.readEnded || st.consumed < st.window/8 {
+		return 0
+	}
+	grant := st.consumed
+	st.consumed = 0
+	if st.datagrams() || st.window >= maxWindow {
+		return grant
+	}
+	if st.starved && st.unread <= st.window/4 && st.s.budget.grow(st.window) {
+		grant += st.window
+		st.window *= 2
+	}
+	st.starved = false
+	return grant
+}

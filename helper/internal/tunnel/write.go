@@ -1,0 +1,135 @@
+package tunnel
+
+import (
+	"github.com/causeway-dev/causeway/helper/internal/netx"
+)
+
+// WaitWritable blocks until the peer has granted credit and returns how much
+// can be written now.
+func (st *Stream) WaitWritable() (int, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for {
+		switch {
+		case st.err != nil:
+			return 0, st.err
+		case st.writeEnded:
+			return 0, errWriteEnded
+		case st.writeDeadline.passed():
+			return 0, errDeadline
+		case st.credit > 0:
+			return min(st.credit, maxData), nil
+		}
+		st.cond.Wait()
+	}
+}
+
+// WriteChunk writes c whole and releases it.
+func (st *Stream) WriteChunk(c *netx.Chunk) error {
+	defer c.Release()
+	st.writeMu.Lock()
+	defer st.writeMu.Unlock()
+	if st.datagrams() || c.Len() > st.available() {
+		_, err := st.write(c.Bytes())
+		return err
+	}
+	return st.sendData(c)
+}
+
+// Write implements net.Conn. It blocks until the peer has granted credit for
+// all of p, except on a UDP flow.
+func (st *Stream) Write(p []byte) (int, error) {
+	st.writeMu.Lock()
+	defer st.writeMu.Unlock()
+	return st.write(p)
+}
+
+func (st *Stream) write(p []byte) (int, error) {
+	if st.datagrams() {
+		return st.writeDatagram(p)
+	}
+	total := 0
+	for {
+		n, err := st.WaitWritable()
+		if err != nil || len(p) == 0 {
+			return total, err
+		}
+		n = min(n, len(p))
+		c := netx.NewChunk(n)
+		copy(c.Room(), p[:n])
+		c.Grow(n)
+		err = st.sendData(c)
+		c.Release()
+		if err != nil {
+			return total, err
+		}
+		total += n
+		if p = p[n:]; len(p) == 0 {
+			return total, nil
+		}
+	}
+}
+
+func (st *Stream) writeDatagram(p []byte) (int, error) {
+	if len(p) > maxData {
+		return 0, errTooLong
+	}
+	st.mu.Lock()
+	err, room := st.err, st.credit >= len(p)
+	if st.writeEnded && err == nil {
+		err = errWriteEnded
+	}
+	st.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	if !room {
+		return len(p), nil // dropped, as a full queue of a network would
+	}
+	c := netx.NewChunk(max(len(p), 1))
+	defer c.Release()
+	copy(c.Room(), p)
+	c.Grow(len(p))
+	return len(p), st.sendData(c)
+}
+
+func (st *Stream) available() int {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.credit
+}
+
+// sendData spends the credit for c and sends it, saying so when that was the last.
+func (st *Stream) sendData(c *netx.Chunk) error {
+	n := c.Len()
+	st.mu.Lock()
+	if err := st.err; err != nil {
+		st.mu.Unlock()
+		return err
+	}
+	if st.writeEnded {
+		st.mu.Unlock()
+		return errWriteEnded
+	}
+	st.credit -= n
+	t := msgData
+	if st.credit == 0 {
+		t = msgStarved
+	}
+	st.mu.Unlock()
+	_, err := st.raw.Write(c.Framed(header(t, n)))
+	return st.writeError(err)
+}
+
+// writeError prefers why the stream ended over what the multiplexer says.
+func (st *Stream) writeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.err != nil {
+		return st.err
+	}
+	return st.s.closedError(err)
+}
