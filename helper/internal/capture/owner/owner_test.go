@@ -76,7 +76,7 @@ func dial(network, address string) (net.Conn, error) {
 func start(t *testing.T, uid uint32, network, address string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe") // the test binary's folder is closed to other users
-	cmd.Env = []string{"OWNER_TEST_CLIENT=" + network + " " + address}
+	cmd.Env = []string{"OWNER_TEST_CLIENT=" + network + " " + address, "GORACE=atexit_sleep_ms=0"}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	in, err := cmd.StdinPipe()
