@@ -1,0 +1,12 @@
+# npm packages as their lock files name them.
+# shellcheck shell=bash
+
+# need_npm DIR: installs what DIR's lock file names, unless that is what is there.
+need_npm() {
+  need_node
+  local wanted
+  wanted=$(cat "$1/package-lock.json" <(node --version) | sha256sum)
+  [ "$(cat "$1/node_modules/.causeway-lock" 2>/dev/null)" = "$wanted" ] && return
+  npm --prefix "$1" ci --no-audit --no-fund
+  echo "$wanted" >"$1/node_modules/.causeway-lock"
+}

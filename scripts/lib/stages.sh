@@ -1,0 +1,117 @@
+# The stages of scripts/test: stage_NAME each, run with bash -euo pipefail from the root.
+# shellcheck shell=bash
+[ ! -e scripts/lib/install.sh ] || . scripts/lib/install.sh
+. scripts/lib/npm.sh
+. scripts/lib/tools.sh
+. scripts/lib/targets.sh
+. scripts/lib/hygiene.sh
+
+# limit_of STAGE: seconds until it is ended.
+limit_of() {
+  case $1 in
+    install | lint_go | browser) echo 900 ;;
+    soak) echo 7200 ;;
+    *) echo 600 ;;
+  esac
+}
+
+stage_install() {
+  need_apt gcc libc6-dev git shellcheck zip
+  need_npm .
+  go mod download
+  need_tools
+  need_e2e
+}
+
+stage_hygiene() { hygiene; }
+
+stage_gofmt() {
+  local files
+  files=$(git ls-files -z '*.go' | xargs -0 gofmt -l)
+  [ -z "$files" ] || { echo "not formatted by gofmt:"; echo "$files"; return 1; }
+}
+
+# What the three systems compile differs, so each is checked.
+stage_vet() {
+  local os
+  for os in linux darwin windows; do
+    echo "vet for $os"
+    GOOS=$os CGO_ENABLED=0 go vet ./...
+  done
+}
+
+stage_lint_go() {
+  need_tools
+  "$tools/golangci-lint" run --timeout 10m ./...
+}
+
+# golangci-lint has done linux.
+stage_lint_os() {
+  need_tools
+  local os
+  for os in darwin windows; do
+    echo "staticcheck for $os"
+    GOOS=$os CGO_ENABLED=0 "$tools/staticcheck" ./...
+  done
+}
+
+stage_lint_sh() {
+  need_apt shellcheck
+  git ls-files -z scripts .ci | xargs -0 grep -lZE '^#!.*bash|^# shellcheck shell=bash' |
+    xargs -0 shellcheck --severity=style --exclude=SC1091
+}
+
+stage_lint_ts() {
+  need_npm .
+  npm run --silent check
+}
+
+stage_unit_ts() {
+  need_npm .
+  npm run --silent test:unit
+}
+
+stage_unit_go() { go test -race -timeout 5m ./helper/... ./scripts/...; }
+
+# Every Fuzz function of the tree, CAUSEWAY_FUZZ_TIME each (default 5s), two at a time.
+stage_fuzz() {
+  fuzz_targets | xargs -r -P 2 -L 1 scripts/lib/fuzz "${CAUSEWAY_FUZZ_TIME:-5s}"
+}
+
+# fuzz_targets: "package function" a line.
+fuzz_targets() {
+  go test -list '^Fuzz' ./helper/... | awk '
+    /^Fuzz/ { names[++n] = $1 }
+    /^ok/ { for (i = 1; i <= n; i++) print $2, names[i]; n = 0 }'
+}
+
+stage_cross() {
+  local target
+  for target in $helper_targets; do
+    scripts/build helper "$target"
+  done
+  go test -c -o /dev/null ./helper/internal/netx
+}
+
+stage_package() {
+  scripts/package linux-x64 darwin-arm64 win32-x64 web
+}
+
+stage_lab() { go test -count=1 -timeout 9m ./test/...; }
+
+stage_browser() {
+  need_e2e
+  npm --prefix test/e2e test
+}
+
+stage_soak() {
+  need_e2e
+  CAUSEWAY_SOAK=1 go test -count=1 -timeout 100m ./test/...
+  CAUSEWAY_SOAK=1 npm --prefix test/e2e test
+}
+
+# Not part of the default run: it needs https://vuln.go.dev.
+stage_vuln() {
+  need_tools
+  "$tools/govulncheck" ./...
+}
