@@ -1,0 +1,140 @@
+// Package hostnet changes the network set-up of the remote host for the
+// capture: so far, a block of the hosts file. It holds the only code that may
+// run with privileges, so it depends on the standard library alone, accepts only
+// what it can check, and undoes what it did when its caller is gone.
+package hostnet
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+)
+
+// Entry is one line of the hosts file: an address and the names it has.
+type Entry struct {
+	Address netip.Addr `json:"address"`
+	Names   []string   `json:"names"`
+}
+
+// A block is delimited by two lines that carry the id of the process that
+// wrote it, and each line of ours in it ends with tag, so that a line which
+// somebody else put there is known as such.
+const (
+	beginMark = "# BEGIN causeway "
+	endMark   = "# END causeway "
+	tag       = "\t# causeway"
+	// joined follows the id where the file did not end with a newline before us.
+	joined = " +newline"
+)
+
+// Edit returns content with entries as the block of id: in the place of the
+// block that is there, else at the end. Without entries the block is removed.
+// Every line outside that block, and inside it every line that is not ours,
+// stays as it is, byte for byte. A block without its end, or with another
+// beginning before its end, is not taken for a block.
+func Edit(content []byte, entries []Entry, id string) []byte {
+	rest, at, flag := remove(content, func(found string) bool { return found == id })
+	if len(entries) == 0 {
+		return rest
+	}
+	var b bytes.Buffer
+	b.Grow(len(rest) + 64*(len(entries)+2))
+	b.Write(rest[:at])
+	if at > 0 && rest[at-1] != '\n' {
+		b.WriteByte('\n')
+		flag = true
+	}
+	b.WriteString(beginMark + id)
+	if flag {
+		b.WriteString(joined)
+	}
+	b.WriteByte('\n')
+	for _, e := range entries {
+		b.WriteString(e.Address.String() + "\t" + strings.Join(e.Names, " ") + tag + "\n")
+	}
+	b.WriteString(endMark + id + "\n")
+	b.Write(rest[at:])
+	return b.Bytes()
+}
+
+// Clean returns content without the blocks whose id is not alive.
+func Clean(content []byte, alive func(id string) bool) []byte {
+	rest, _, _ := remove(content, func(id string) bool { return !alive(id) })
+	return rest
+}
+
+// remove returns content without the complete blocks that match, the offset in
+// the result where the first of them was, or its length, and whether what stands
+// before that still has the newline which that block once needed.
+func remove(content []byte, match func(id string) bool) (rest []byte, at int, flagged bool) {
+	lines := bytes.SplitAfter(content, []byte("\n"))
+	drop := make([]bool, len(lines))
+	first, unjoin := -1, -1
+	begin, id, flag := -1, "", false
+	for i, line := range lines {
+		if found, join, ok := marker(line, beginMark); ok {
+			begin, id, flag = i, found, join
+			continue
+		}
+		found, _, ok := marker(line, endMark)
+		if !ok {
+			continue
+		}
+		if begin >= 0 && found == id && match(id) {
+			if first < 0 {
+				first, flagged = begin, flag
+			}
+			if flag {
+				unjoin = begin
+			}
+			drop[begin], drop[i] = true, true
+			for j := begin + 1; j < i; j++ {
+				drop[j] = isOurs(lines[j])
+			}
+		}
+		begin = -1
+	}
+	if first < 0 {
+		return content, len(content), false
+	}
+	rest = make([]byte, 0, len(content))
+	for i, line := range lines {
+		if i == first {
+			at = len(rest)
+		}
+		if i == unjoin && len(bytes.Join(kept(lines[i:], drop[i:]), nil)) == 0 {
+			rest = bytes.TrimSuffix(rest, []byte("\n")) // as it was before us
+			at, flagged = min(at, len(rest)), false
+		}
+		if !drop[i] {
+			rest = append(rest, line...)
+		}
+	}
+	return rest, at, flagged
+}
+
+func kept(lines [][]byte, drop []bool) [][]byte {
+	var k [][]byte
+	for i, line := range lines {
+		if !drop[i] {
+			k = append(k, line)
+		}
+	}
+	return k
+}
+
+func isOurs(line []byte) bool {
+	s := strings.TrimRight(string(line), "\r\n")
+	return strings.HasPrefix(s, "127.") && strings.HasSuffix(s, tag)
+}
+
+// marker reads a line that begins or ends a block.
+func marker(line []byte, mark string) (id string, join, ok bool) {
+	s, ok := strings.CutPrefix(strings.TrimRight(string(line), " \t\r\n"), mark)
+	if !ok {
+		return "", false, false
+	}
+	s, join = strings.CutSuffix(s, joined)
+	_, _, err := parseID(s)
+	return s, join, err == nil
+}

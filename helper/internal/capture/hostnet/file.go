@@ -1,0 +1,89 @@
+package hostnet
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+const (
+	// DefaultPath is the hosts file of this system.
+	DefaultPath = "/etc/hosts"
+	maxFile     = 32 << 20 // ad blockers make large ones
+	lockTime    = 2 * time.Second
+)
+
+// update replaces the content of path by edit of it, in place: in a container
+// the file is a bind mount, which cannot be renamed over. It ends with a look
+// at the file at which edit, which must be idempotent, has nothing to change,
+// and returns what the file was then.
+func update(path string, edit func([]byte) []byte) (os.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	// The lock is among ourselves: others do not take it, and since every user
+	// may hold it, it is not waited for without bound.
+	lock(f, lockTime)
+	for range 4 {
+		info, err := f.Stat() // before reading, so that no later change goes unseen
+		if err != nil {
+			return nil, err
+		}
+		old, err := readAll(f)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		want := edit(old)
+		if bytes.Equal(old, want) {
+			return info, nil
+		}
+		if err := replace(f, old, want); err != nil {
+			return nil, fmt.Errorf("write %s: %w", path, err)
+		}
+	}
+	return nil, fmt.Errorf("write %s: another program keeps changing it", path)
+}
+
+func readAll(f *os.File) ([]byte, error) {
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("larger than %d bytes", maxFile)
+	}
+	return b, err
+}
+
+// replace writes from the first difference on, which leaves what stands before
+// our block untouched at every moment. A write that fails, as on a full disk,
+// is taken back.
+func replace(f *os.File, old, want []byte) error {
+	from := 0
+	for from < len(old) && from < len(want) && old[from] == want[from] {
+		from++
+	}
+	err := write(f, want, from)
+	if err != nil {
+		return errors.Join(err, write(f, old, from))
+	}
+	return nil
+}
+
+func write(f *os.File, content []byte, from int) error {
+	if _, err := f.WriteAt(content[from:], int64(from)); err != nil {
+		return err
+	}
+	return f.Truncate(int64(len(content)))
+}
+
+// Cleanup removes from the hosts file at path the blocks of processes that are
+// no more, such as a crash left behind.
+func Cleanup(path string) error {
+	if _, err := update(path, func(b []byte) []byte { return Clean(b, alive) }); err != nil {
+		return fmt.Errorf("clean hosts file: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,230 @@
+package hostnet
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	answerTime = 10 * time.Second
+	closeTime  = 5 * time.Second
+	maxStderr  = 4 << 10
+)
+
+// StartOptions say how to run the privileged subcommand.
+type StartOptions struct {
+	Self      string   // absolute path of the program that has it
+	Args      []string // its arguments; nil means "privileged"
+	Env       []string // of the child, nil means ours; sudo drops most of it
+	HostsPath string   // only to see who may write it; "" means DefaultPath
+}
+
+// Host is a running privileged subcommand. It is safe for concurrent use.
+type Host struct {
+	in, out *os.File
+	lines   *bufio.Scanner
+	process *os.Process
+
+	mu   sync.Mutex // one request at a time
+	done chan struct{}
+	err  error // valid after done
+}
+
+// Start runs the privileged subcommand: as a plain child if this user may
+// write the hosts file, else by "sudo -n". It returns when the child has shown
+// that it can edit the file; the error says what stands in the way.
+func Start(ctx context.Context, o StartOptions) (*Host, error) {
+	if _, err := identity(); err != nil {
+		return nil, err
+	}
+	if o.HostsPath == "" {
+		o.HostsPath = DefaultPath
+	}
+	if o.Args == nil {
+		o.Args = []string{"privileged"}
+	}
+	argv := append([]string{o.Self}, o.Args...)
+	why := ""
+	if err := writable(o.HostsPath); err != nil {
+		var perr error
+		if argv, perr = withSudo(argv, err); perr != nil {
+			return nil, fmt.Errorf("cannot edit %s: %w", o.HostsPath, perr)
+		}
+		why = "not writable, and sudo -n is refused: "
+	}
+	h, stderr, err := start(argv, o.Env)
+	if err != nil {
+		return nil, fmt.Errorf("cannot edit %s: %s%w", o.HostsPath, why, err)
+	}
+	if err := h.SetHosts(ctx, nil); err != nil {
+		_ = h.Close()
+		if said := stderr.last(); said != "" {
+			err = errors.New(said)
+		}
+		return nil, fmt.Errorf("cannot edit %s: %s%w", o.HostsPath, why, err)
+	}
+	return h, nil
+}
+
+func writable(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// withSudo returns the command line that runs argv as root, if the lack of
+// that right is what stands in the way.
+func withSudo(argv []string, cause error) ([]string, error) {
+	if !errors.Is(cause, os.ErrPermission) || os.Geteuid() == 0 {
+		return nil, cause
+	}
+	sudo, err := exec.LookPath("sudo")
+	if err != nil {
+		return nil, errors.New("not writable, and there is no sudo")
+	}
+	return append([]string{sudo, "-n", "--"}, argv...), nil
+}
+
+func start(argv, env []string) (*Host, *tail, error) {
+	stdin, in, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer stdin.Close()
+	out, stdout, err := os.Pipe()
+	if err != nil {
+		_ = in.Close()
+		return nil, nil, err
+	}
+	defer stdout.Close()
+	stderr := &tail{}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env, cmd.Dir = env, "/"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
+	cmd.SysProcAttr = ownGroup()
+	cmd.WaitDelay = time.Second // for a stderr that something else holds open
+	if err := cmd.Start(); err != nil {
+		_, _ = in.Close(), out.Close()
+		return nil, nil, err
+	}
+	h := &Host{in: in, out: out, lines: bufio.NewScanner(out), process: cmd.Process, done: make(chan struct{})}
+	go func() {
+		h.err = ended(cmd.Wait(), stderr)
+		close(h.done)
+	}()
+	return h, stderr, nil
+}
+
+func ended(err error, stderr *tail) error {
+	if err == nil {
+		err = errors.New("it ended")
+	}
+	if said := stderr.last(); said != "" {
+		err = fmt.Errorf("%w: %s", err, said)
+	}
+	return fmt.Errorf("privileged subcommand: %w", err)
+}
+
+// SetHosts makes entries the whole of our block in the hosts file. After an
+// error of the subcommand itself, and not of the entries, Done is closed soon.
+func (h *Host) SetHosts(ctx context.Context, entries []Entry) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b, err := json.Marshal(request{Hosts: entries})
+	if err != nil {
+		return fmt.Errorf("set hosts: %w", err)
+	}
+	deadline := time.Now().Add(answerTime)
+	_, _ = h.in.SetWriteDeadline(deadline), h.out.SetReadDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { _, _ = h.in.SetWriteDeadline(time.Now()), h.out.SetReadDeadline(time.Now()) })
+	defer stop()
+	var a answer
+	if _, err = h.in.Write(append(b, '\n')); err == nil {
+		err = h.read(&a)
+	}
+	if err != nil {
+		// The answer may still come, and would be taken for that of the next
+		// request: this child is of no use any more.
+		_ = h.in.Close()
+		return fmt.Errorf("set hosts: %w", errors.Join(ctx.Err(), err))
+	}
+	if !a.OK {
+		return fmt.Errorf("set hosts: %s", a.Error)
+	}
+	return nil
+}
+
+func (h *Host) read(a *answer) error {
+	if !h.lines.Scan() {
+		if err := h.lines.Err(); err != nil {
+			return err
+		}
+		return errors.New("the privileged subcommand ended")
+	}
+	return json.Unmarshal(h.lines.Bytes(), a)
+}
+
+// Done is closed when the subcommand has ended, by Close or by itself.
+func (h *Host) Done() <-chan struct{} { return h.done }
+
+// Err tells why the subcommand ended; nil before that.
+func (h *Host) Err() error {
+	select {
+	case <-h.done:
+		return h.err
+	default:
+		return nil
+	}
+}
+
+// Close removes our block and waits for the subcommand to end, which it does
+// within a few seconds.
+func (h *Host) Close() error {
+	_ = h.in.Close()
+	defer h.out.Close()
+	select {
+	case <-h.done:
+		return nil
+	case <-time.After(closeTime):
+	}
+	_ = h.process.Signal(syscall.SIGTERM)
+	select {
+	case <-h.done:
+		return nil
+	case <-time.After(closeTime):
+		return errors.New("close hosts: the privileged subcommand does not end")
+	}
+}
+
+// tail keeps the first bytes of a child's stderr.
+type tail struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf.Write(p[:min(len(p), maxStderr-t.buf.Len())])
+	return len(p), nil
+}
+
+// last returns the last line.
+func (t *tail) last() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lines := strings.Split(strings.TrimSpace(t.buf.String()), "\n")
+	return lines[len(lines)-1]
+}
