@@ -43,3 +43,6 @@ host_target() {
     *) echo "this machine is none of: $helper_targets" >&2; return 1 ;;
   esac
 }
+
+# version: that of the extensions and the helper, which is one.
+version() { sed -nE 's/^  "version": "([^"]+)",?$/\1/p' package.json; }

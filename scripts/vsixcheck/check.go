@@ -1,0 +1,177 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// allowed is every file that a package may hold besides its helpers.
+var allowed = regexp.MustCompile(`^(\[Content_Types\]\.xml|extension\.vsixmanifest|` +
+	`extension/(package(\.nls)?\.json|readme\.md|changelog\.md|LICENSE(\.txt)?|` +
+	`dist/[a-z-]+\.js|(media|images|icons)/[a-z-]+\.(svg|png)|schemas/[a-z-]+\.json))$`)
+
+var helperPath = regexp.MustCompile(`^extension/bin/(.+/)?causeway(\.exe)?$`)
+
+// maxFile bounds one file of a package, in bytes.
+const maxFile = 64 << 20
+
+// vsixManifest is what is needed of extension.vsixmanifest.
+type vsixManifest struct {
+	Identity struct {
+		ID        string `xml:"Id,attr"`
+		Version   string `xml:",attr"`
+		Publisher string `xml:",attr"`
+		Target    string `xml:"TargetPlatform,attr"`
+	} `xml:"Metadata>Identity"`
+}
+
+// extensionManifest is what is needed of package.json.
+type extensionManifest struct {
+	Name, Publisher, Version, License string
+	Main, Browser, Icon               string
+	ExtensionKind                     []string
+	Scripts                           map[string]string
+	Dependencies, DevDependencies     map[string]string
+	EnabledAPIProposals               []string `json:"enabledApiProposals"`
+}
+
+// checkFile returns what is wrong with a package, in sentences.
+func checkFile(name string) ([]string, error) {
+	archive, err := zip.OpenReader(name)
+	if err != nil {
+		return nil, err
+	}
+	defer archive.Close()
+	return check(&archive.Reader)
+}
+
+func check(archive *zip.Reader) ([]string, error) {
+	var vsix vsixManifest
+	if err := decode(archive, "extension.vsixmanifest", xml.Unmarshal, &vsix); err != nil {
+		return nil, err
+	}
+	var manifest extensionManifest
+	if err := decode(archive, "extension/package.json", json.Unmarshal, &manifest); err != nil {
+		return nil, err
+	}
+	problems := checkManifest(archive, vsix, manifest)
+
+	wanted := helpersFor(vsix.Identity.Target, slices.Contains(manifest.ExtensionKind, "ui"))
+	for _, file := range archive.File {
+		if !helperPath.MatchString(file.Name) {
+			if !allowed.MatchString(file.Name) {
+				problems = append(problems, "holds "+file.Name+", which it does not run")
+			}
+			continue
+		}
+		content, err := read(archive, file.Name)
+		if err != nil {
+			return nil, err
+		}
+		platform, more := checkHelper(content, file.Mode())
+		for _, problem := range more {
+			problems = append(problems, file.Name+" "+problem)
+		}
+		i := slices.Index(wanted, platform)
+		if i < 0 {
+			problems = append(problems, fmt.Sprintf("%s is for %s, wanted: %s", file.Name, platform, strings.Join(wanted, " ")))
+			continue
+		}
+		wanted = slices.Delete(wanted, i, i+1)
+	}
+	for _, platform := range wanted {
+		problems = append(problems, "lacks the helper for "+platform)
+	}
+	return problems, nil
+}
+
+func checkManifest(archive *zip.Reader, vsix vsixManifest, m extensionManifest) (problems []string) {
+	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	id := vsix.Identity
+	if m.Publisher == "" || m.Publisher != id.Publisher || m.Name != id.ID || m.Version != id.Version {
+		complain("is %s.%s %s in one manifest and %s.%s %s in the other", id.Publisher, id.ID, id.Version, m.Publisher, m.Name, m.Version)
+	}
+	if m.License == "" {
+		complain("names no license")
+	}
+	if len(m.ExtensionKind) != 1 || (m.ExtensionKind[0] != "ui" && m.ExtensionKind[0] != "workspace") {
+		complain("has extensionKind %q", m.ExtensionKind)
+	}
+	if len(m.EnabledAPIProposals) > 0 {
+		complain("asks for proposed API %q", m.EnabledAPIProposals)
+	}
+	if len(m.Scripts)+len(m.Dependencies)+len(m.DevDependencies) > 0 {
+		complain("has scripts or dependencies in its package.json")
+	}
+	if m.Main == "" && m.Browser == "" {
+		complain("has no entry point")
+	}
+	for _, entry := range []string{m.Main, m.Browser, m.Icon} {
+		if entry == "" {
+			continue
+		}
+		at := path.Join("extension", entry)
+		if _, err := fs.Stat(archive, at); err != nil {
+			if _, err := fs.Stat(archive, at+".js"); err != nil {
+				complain("lacks %s, which its package.json names", entry)
+			}
+		}
+	}
+	return problems
+}
+
+// helpersFor lists the helpers that a package has to hold, as GOOS/GOARCH.
+// A companion without a target is the universal one.
+func helpersFor(target string, ui bool) []string {
+	os, arch, _ := strings.Cut(target, "-")
+	switch {
+	case target == "web":
+		return nil
+	case target == "" && !ui:
+		return []string{"linux/amd64", "linux/arm64", "linux/arm"}
+	}
+	goos := map[string]string{"alpine": "linux", "win32": "windows"}
+	goarch := map[string]string{"x64": "amd64", "armhf": "arm"}
+	if name, ok := goos[os]; ok {
+		os = name
+	}
+	if name, ok := goarch[arch]; ok {
+		arch = name
+	}
+	return []string{os + "/" + arch}
+}
+
+func decode(archive *zip.Reader, name string, unmarshal func([]byte, any) error, into any) error {
+	content, err := read(archive, name)
+	if err != nil {
+		return err
+	}
+	if err := unmarshal(content, into); err != nil {
+		return fmt.Errorf("parse %s: %w", name, err)
+	}
+	return nil
+}
+
+func read(archive *zip.Reader, name string) ([]byte, error) {
+	file, err := archive.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var content bytes.Buffer
+	if n, err := io.Copy(&content, io.LimitReader(file, maxFile+1)); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	} else if n > maxFile {
+		return nil, fmt.Errorf("read %s: larger than %d bytes", name, maxFile)
+	}
+	return content.Bytes(), nil
+}

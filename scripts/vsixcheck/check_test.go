@@ -1,0 +1,139 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// build compiles a program of one line for a platform.
+func build(t *testing.T, goos, goarch string) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	source := filepath.Join(dir, "main.go")
+	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(dir, "causeway")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, source)
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, text)
+	}
+	content, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+type entry struct {
+	content string
+	mode    fs.FileMode
+}
+
+func archive(t *testing.T, files map[string]entry) *zip.Reader {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for name, e := range files {
+		header := &zip.FileHeader{Name: name, Method: zip.Deflate}
+		header.SetMode(e.mode)
+		f, err := w.CreateHeader(header)
+		if err == nil {
+			_, err = f.Write([]byte(e.content))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := zip.NewReader(bytes.NewReader(b.Bytes()), int64(b.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestCheck(t *testing.T) {
+	linux := string(build(t, "linux", "amd64"))
+	const vsix = `<PackageManifest><Metadata><Identity Id="a" Version="1.0.0" Publisher="p" TargetPlatform="linux-x64"/></Metadata></PackageManifest>`
+	const manifest = `{"name":"a","publisher":"p","version":"1.0.0","license":"Apache-2.0","extensionKind":["ui"],"main":"./dist/ui.js"}`
+	tests := map[string]struct {
+		change map[string]entry
+		want   string // of the one problem; empty: none
+	}{
+		"good":           {nil, ""},
+		"extra file":     {map[string]entry{"extension/src/ui.ts": {"x", 0o644}}, "src/ui.ts"},
+		"no entry point": {map[string]entry{"extension/package.json": {strings.ReplaceAll(manifest, "dist/ui", "dist/other"), 0o644}}, "lacks ./dist/other.js"},
+		"no publisher":   {map[string]entry{"extension/package.json": {strings.ReplaceAll(manifest, `"p"`, `""`), 0o644}}, "in the other"},
+		"scripts":        {map[string]entry{"extension/package.json": {strings.Replace(manifest, "{", `{"scripts":{"x":"y"},`, 1), 0o644}}, "scripts"},
+		"not executable": {map[string]entry{"extension/bin/causeway": {linux, 0o644}}, "not executable"},
+		"other target":   {map[string]entry{"extension.vsixmanifest": {strings.ReplaceAll(vsix, "linux-x64", "web"), 0o644}}, "is for linux/amd64, wanted"},
+		"a second one":   {map[string]entry{"extension/bin/arm/causeway": {linux, 0o755}}, "is for linux/amd64, wanted"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]entry{
+				"extension.vsixmanifest": {vsix, 0o644},
+				"extension/package.json": {manifest, 0o644},
+				"extension/dist/ui.js":   {"x", 0o644},
+				"extension/bin/causeway": {linux, 0o755},
+			}
+			maps.Copy(files, test.change)
+			problems, err := check(archive(t, files))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.want == "" {
+				if len(problems) > 0 {
+					t.Errorf("problems: %q", problems)
+				}
+			} else if len(problems) != 1 || !strings.Contains(problems[0], test.want) {
+				t.Errorf("problems: %q, want one with %q", problems, test.want)
+			}
+		})
+	}
+}
+
+func TestSignature(t *testing.T) {
+	content := build(t, "darwin", "arm64")
+	if platform, problems := checkHelper(content, 0o755); platform != "darwin/arm64" || len(problems) > 0 {
+		t.Fatalf("as the linker left it: %s %q", platform, problems)
+	}
+	content[bytes.Index(content, []byte("runtime."))]++
+	if err := checkSignature(content); err == nil {
+		t.Error("a changed byte passes")
+	}
+	if err := checkSignature(build(t, "darwin", "amd64")); err == nil {
+		t.Error("an unsigned binary passes")
+	}
+}
+
+func TestHelpersFor(t *testing.T) {
+	for _, test := range []struct {
+		target string
+		ui     bool
+		want   string
+	}{
+		{"linux-x64", true, "linux/amd64"},
+		{"linux-armhf", true, "linux/arm"},
+		{"alpine-arm64", false, "linux/arm64"},
+		{"win32-arm64", true, "windows/arm64"},
+		{"darwin-x64", true, "darwin/amd64"},
+		{"web", true, ""},
+		{"", false, "linux/amd64 linux/arm64 linux/arm"},
+	} {
+		if got := strings.Join(helpersFor(test.target, test.ui), " "); got != test.want {
+			t.Errorf("helpersFor(%q, %v) = %q, want %q", test.target, test.ui, got, test.want)
+		}
+	}
+}

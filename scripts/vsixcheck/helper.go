@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"debug/buildinfo"
+	"debug/elf"
+	"debug/macho"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// checkHelper returns the GOOS/GOARCH of a helper and what is wrong with it.
+func checkHelper(content []byte, mode fs.FileMode) (platform string, problems []string) {
+	info, err := buildinfo.Read(bytes.NewReader(content))
+	if err != nil {
+		return "nothing", []string{"is no Go binary: " + err.Error()}
+	}
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	if settings["CGO_ENABLED"] != "0" {
+		problems = append(problems, "was built with cgo")
+	}
+	if settings["-trimpath"] != "true" {
+		problems = append(problems, "names paths of the machine that built it")
+	}
+	switch settings["GOOS"] {
+	case "linux":
+		problems = append(problems, checkELF(content)...)
+	case "darwin":
+		if err := checkSignature(content); err != nil && settings["GOARCH"] == "arm64" {
+			problems = append(problems, "would not start on a Mac: "+err.Error())
+		}
+	}
+	if settings["GOOS"] != "windows" && mode&0o111 == 0 {
+		problems = append(problems, "is not executable")
+	}
+	return settings["GOOS"] + "/" + settings["GOARCH"], problems
+}
+
+// checkELF wants a binary that runs on musl and glibc alike.
+func checkELF(content []byte) []string {
+	file, err := elf.NewFile(bytes.NewReader(content))
+	if err != nil {
+		return []string{"is damaged: " + err.Error()}
+	}
+	for _, p := range file.Progs {
+		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+			return []string{"is not static"}
+		}
+	}
+	return nil
+}
+
+// Of Apple's cs_blobs.h; everything is big-endian.
+const (
+	loadCodeSignature  = 0x1d
+	magicSuperBlob     = 0xfade0cc0
+	magicCodeDirectory = 0xfade0c02
+	hashSHA256         = 2
+)
+
+// checkSignature wants the signature that the linker left, over the very bytes
+// that are there: whatever touches a binary afterwards breaks it.
+func checkSignature(content []byte) error {
+	file, err := macho.NewFile(bytes.NewReader(content))
+	if err != nil {
+		return err
+	}
+	for _, load := range file.Loads {
+		raw := load.Raw()
+		if len(raw) < 16 || file.ByteOrder.Uint32(raw) != loadCodeSignature {
+			continue
+		}
+		start := uint64(file.ByteOrder.Uint32(raw[8:]))
+		end := start + uint64(file.ByteOrder.Uint32(raw[12:]))
+		if end > uint64(len(content)) {
+			return errors.New("its signature lies outside of it")
+		}
+		return checkSuperBlob(content, content[start:end])
+	}
+	return errors.New("it is not signed")
+}
+
+func checkSuperBlob(content, blob []byte) error {
+	if len(blob) < 12 || binary.BigEndian.Uint32(blob) != magicSuperBlob {
+		return errors.New("its signature is none")
+	}
+	for i := range binary.BigEndian.Uint32(blob[8:]) {
+		entry := 12 + 8*uint64(i)
+		if entry+8 > uint64(len(blob)) {
+			break
+		}
+		offset := uint64(binary.BigEndian.Uint32(blob[entry+4:]))
+		if offset+44 <= uint64(len(blob)) && binary.BigEndian.Uint32(blob[offset:]) == magicCodeDirectory {
+			return checkPages(content, blob[offset:])
+		}
+	}
+	return errors.New("its signature has no code directory")
+}
+
+// checkPages compares the hash of every page with the code directory's.
+func checkPages(content, directory []byte) error {
+	be := binary.BigEndian
+	hashes, slots, limit := uint64(be.Uint32(directory[16:])), uint64(be.Uint32(directory[28:])), uint64(be.Uint32(directory[32:]))
+	if directory[36] != sha256.Size || directory[37] != hashSHA256 {
+		return fmt.Errorf("its signature uses hash %d", directory[37])
+	}
+	page := uint64(1) << directory[39]
+	if limit > uint64(len(content)) || slots != (limit+page-1)/page || hashes+slots*sha256.Size > uint64(len(directory)) {
+		return errors.New("its signature is of another size")
+	}
+	for i := range slots {
+		sum := sha256.Sum256(content[i*page : min((i+1)*page, limit)])
+		if at := hashes + i*sha256.Size; !bytes.Equal(sum[:], directory[at:at+sha256.Size]) {
+			return fmt.Errorf("page %d is not the one that was signed", i)
+		}
+	}
+	return nil
+}
