@@ -340,19 +340,32 @@ func TestFallBack(t *testing.T) {
 	}
 }
 
-func TestHolder(t *testing.T) {
-	ln, err := net.Listen("tcp4", "0.0.0.0:0")
+func TestHolders(t *testing.T) {
+	everywhere, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	at := netip.AddrPortFrom(netip.MustParseAddr("127.9.9.9"), uint16(ln.Addr().(*net.TCPAddr).Port))
-	p, err := Holder(at)
-	if err != nil || p.PID != os.Getpid() || p.UID != os.Geteuid() || p.Program != "owner.test" {
-		t.Errorf("%+v %v", p, err)
+	defer everywhere.Close()
+	here, err := net.Listen("tcp4", "127.9.9.9:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := Holder(netip.MustParseAddrPort("127.0.0.1:1")); !errors.Is(err, ErrGone) {
-		t.Errorf("port 1: %v", err)
+	defer here.Close()
+	port := func(ln net.Listener) uint16 { return uint16(ln.Addr().(*net.TCPAddr).Port) }
+	held := netip.AddrPortFrom(netip.MustParseAddr("127.9.9.9"), port(everywhere))
+	own := here.Addr().(*net.TCPAddr).AddrPort()
+	elsewhere := netip.AddrPortFrom(netip.MustParseAddr("127.9.9.8"), port(here))
+	found, err := Holders([]netip.AddrPort{held, own, elsewhere})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []netip.AddrPort{held, own} {
+		if p := found[a]; p.PID != os.Getpid() || p.UID != os.Geteuid() || p.Program != "owner.test" {
+			t.Errorf("%s: %+v", a, p)
+		}
+	}
+	if p, ok := found[elsewhere]; ok {
+		t.Errorf("%s: %+v", elsewhere, p)
 	}
 }
 

@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // procNet is that of the calling thread, as sock_diag's is: /proc/net follows
@@ -107,42 +105,71 @@ func parseAddr(s string) (netip.AddrPort, bool) {
 	return unmap(netip.AddrPortFrom(a, uint16(p))), true
 }
 
-// Holder tells which process listens on a TCP port at addr, or at all
-// addresses. It reads the descriptors of every process, so it is for reports
-// and not for every connection.
-func Holder(addr netip.AddrPort) (Process, error) {
-	rows, err := procRows("tcp", func(r row) bool {
-		a := r.local.Addr()
-		return r.state == stateListen && r.local.Port() == addr.Port() &&
-			(a == addr.Addr() || a.IsUnspecified())
-	})
+// Holders tells which processes listen on the TCP ports of addrs, each at that
+// address or at all addresses; what nobody listens on is missing. It reads the
+// descriptors of every process, so it is for reports, not for every connection.
+func Holders(addrs []netip.AddrPort) (map[netip.AddrPort]Process, error) {
+	rows, err := procRows("tcp", func(r row) bool { return r.state == stateListen })
 	if err != nil {
-		return Process{}, err
+		return nil, err
 	}
-	if len(rows) == 0 {
-		return Process{}, fmt.Errorf("find holder of %s: %w", addr, ErrGone)
+	byAddr := make(map[netip.AddrPort]row, len(rows))
+	for _, r := range rows {
+		if r.local.Addr().IsUnspecified() {
+			r.local = anyAt(r.local.Port())
+		}
+		byAddr[r.local] = r
 	}
-	p := Process{UID: int(rows[0].uid), User: userName(int(rows[0].uid))}
-	p.PID = pidOf(rows[0].inode)
-	if p.PID != 0 {
-		p.Program = program(p.PID)
-	}
-	return p, nil
-}
-
-func pidOf(inode uint32) int {
-	want := fmt.Sprintf("socket:[%d]", inode)
-	fds, err := filepath.Glob("/proc/[0-9]*/fd/[0-9]*")
-	if err != nil {
-		return 0
-	}
-	for _, fd := range fds {
-		if link, err := os.Readlink(fd); err == nil && link == want {
-			pid, _ := strconv.Atoi(strings.Split(fd, "/")[2])
-			return pid
+	held := make(map[netip.AddrPort]row, len(addrs))
+	pids := make(map[uint32]int, len(addrs))
+	for _, a := range addrs {
+		r, ok := byAddr[a]
+		if !ok {
+			r, ok = byAddr[anyAt(a.Port())]
+		}
+		if ok {
+			held[a] = r
+			pids[r.inode] = 0
 		}
 	}
-	return 0
+	findPIDs(pids)
+	found := make(map[netip.AddrPort]Process, len(held))
+	programs := make(map[int]string)
+	for a, r := range held {
+		pid := pids[r.inode]
+		if _, ok := programs[pid]; !ok && pid != 0 {
+			programs[pid] = program(pid)
+		}
+		found[a] = Process{UID: int(r.uid), User: userName(int(r.uid)), PID: pid, Program: programs[pid]}
+	}
+	return found, nil
+}
+
+func anyAt(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv4Unspecified(), port) }
+
+// findPIDs fills in the process of each socket inode, as far as it may be seen.
+func findPIDs(pids map[uint32]int) {
+	if len(pids) == 0 {
+		return
+	}
+	fds, err := filepath.Glob("/proc/[0-9]*/fd/[0-9]*")
+	if err != nil {
+		return
+	}
+	for _, fd := range fds {
+		link, err := os.Readlink(fd)
+		if err != nil {
+			continue
+		}
+		number, ok := strings.CutPrefix(link, "socket:[")
+		inode, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 32)
+		if !ok || err != nil {
+			continue
+		}
+		if pid, wanted := pids[uint32(inode)]; wanted && pid == 0 {
+			pids[uint32(inode)], _ = strconv.Atoi(strings.Split(fd, "/")[2])
+		}
+	}
 }
 
 func program(pid int) string {
@@ -154,5 +181,5 @@ func program(pid int) string {
 	if err != nil {
 		return ""
 	}
-	return unix.ByteSliceToString([]byte(strings.TrimSpace(string(comm))))
+	return strings.TrimSpace(string(comm))
 }

@@ -20,5 +20,5 @@ func errUnknown() error {
 	return fmt.Errorf("cannot tell who connects on %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
-// Holder is not known on this system.
-func Holder(netip.AddrPort) (Process, error) { return Process{}, errUnknown() }
+// Holders knows nothing on this system.
+func Holders([]netip.AddrPort) (map[netip.AddrPort]Process, error) { return nil, errUnknown() }
