@@ -26,7 +26,7 @@ machine_pattern() {
     } | sed -nE 's#^https?://([^/@]*@)?([^/:]+).*#\2#p'
     # A short path such as /src is too likely to mean something else.
     [[ $PWD == /*/* ]] && echo "$PWD"
-  } | sort -u | sed 's/\./\\./g' | paste -sd'|' -
+  } | sort -u | sed 's/[][().*+?^${}|\\]/\\&/g' | paste -sd'|' -
 }
 
 # complain TITLE LINES: LINES may be empty, which is good.
@@ -41,6 +41,7 @@ complain() {
 complain_matches() {
   local title=$1 pattern=$2
   shift 2
+  [ -n "$pattern" ] || return 0
   complain "$title:" "$(git grep -nIE "$pattern" -- "$@" | cut -c1-200)"
 }
 

@@ -1,5 +1,5 @@
 # The names of VS Code's targets, and what the Go toolchain calls them.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # used by those that source it
 
 # The targets that a helper is built for. The alpine ones run the linux
 # helpers, which are static; the web has none.
