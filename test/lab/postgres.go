@@ -1,0 +1,105 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+const (
+	dbName     = "orders-db." + Zone
+	dbDatabase = "orders"
+	dbUser     = "app"
+	dbPassword = "lab-password"
+)
+
+// startPostgres makes a cluster with TLS, a table that psql can show, and what
+// pgbench needs.
+func (l *Lab) startPostgres(ctx context.Context) error {
+	// PostgreSQL refuses to run as root; Debian's package has made this account.
+	account, err := user.Lookup("postgres")
+	if err != nil {
+		return err
+	}
+	uid, uerr := strconv.Atoi(account.Uid)
+	gid, gerr := strconv.Atoi(account.Gid)
+	if err := errors.Join(uerr, gerr); err != nil {
+		return err
+	}
+	owner := User{Name: "postgres", UID: uid, GID: gid, Home: filepath.Join(l.dir, "postgres")}
+	if err := owner.own(owner.Home); err != nil {
+		return err
+	}
+	bin := func(name string) string { return filepath.Join(l.tools.postgres, name) }
+	data := filepath.Join(owner.Home, "data")
+	run := func(c *exec.Cmd) error { _, err := output(c); return err }
+	if err := run(l.Corp.CommandAs(ctx, owner, bin("initdb"), "--no-sync", "--no-instructions",
+		"--auth=trust", "--encoding=UTF8", "--no-locale", "-D", data)); err != nil {
+		return err
+	}
+	_, certPEM, keyPEM, err := l.ca.issue(dbName)
+	if err != nil {
+		return err
+	}
+	files := map[string]string{
+		"server.crt": string(certPEM),
+		"server.key": string(keyPEM),
+		"pg_hba.conf": "local all postgres trust\n" +
+			"host all " + dbUser + " 0.0.0.0/0 scram-sha-256\n",
+		"postgresql.auto.conf": "listen_addresses = '" + dbAddr + "'\n" +
+			"unix_socket_directories = '" + owner.Home + "'\n" +
+			"ssl = on\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\n" +
+			"max_connections = 300\nshared_buffers = 64MB\n",
+	}
+	for name, text := range files {
+		path := filepath.Join(data, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
+		}
+		if err := os.Chown(path, uid, gid); err != nil {
+			return err
+		}
+	}
+	p, err := l.start(Postgres, syscall.SIGINT, l.Corp.CommandAs(l.ctx, owner, bin("postgres"), "-D", data))
+	if err != nil {
+		return err
+	}
+	// pg_isready, since the server accepts connections before it can serve them.
+	if err := p.ready(ctx, func() error {
+		return run(l.Corp.CommandAs(ctx, owner, bin("pg_isready"), "-q", "-h", owner.Home))
+	}); err != nil {
+		return err
+	}
+	psql := func(database, text string) error {
+		c := l.Corp.CommandAs(ctx, owner, bin("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", owner.Home, "-U", "postgres", database)
+		c.Stdin = strings.NewReader(text)
+		return run(c)
+	}
+	if err := psql("postgres", fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s';\nCREATE DATABASE %s OWNER %[1]s;\n",
+		dbUser, dbPassword, dbDatabase)); err != nil {
+		return err
+	}
+	if err := psql(dbDatabase, `SET ROLE `+dbUser+`;
+		CREATE TABLE orders (id int PRIMARY KEY, item text NOT NULL, quantity int NOT NULL);
+		INSERT INTO orders VALUES (1, 'lamp', 3), (2, 'rope', 12), (3, 'bridge', 1);`); err != nil {
+		return err
+	}
+	bench := l.Corp.CommandAs(ctx, owner, bin("pgbench"), "--initialize", "--quiet", "--scale=1", "-h", dbAddr, "-U", dbUser, dbDatabase)
+	bench.Env = append(bench.Env, "PGPASSWORD="+dbPassword)
+	if err := run(bench); err != nil {
+		return err
+	}
+	l.setInfo(func(i *Info) {
+		i.Postgres = &PostgresInfo{
+			Host: dbName, Address: dbAddr, Port: 5432, Database: dbDatabase, User: dbUser, Password: dbPassword,
+		}
+	})
+	return nil
+}

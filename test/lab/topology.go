@@ -1,0 +1,170 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Addresses are the same in every lab: a namespace has its own.
+const (
+	corpAddr   = "10.77.0.1"
+	dbAddr     = "10.77.0.10"
+	npmAddr    = "10.77.0.11"
+	webAddr    = "10.77.0.12"
+	webAddr6   = "fd77::12"
+	gitAddr    = "10.77.0.13"
+	echoAddr   = "10.77.0.14"
+	dnsAddr    = "10.77.0.53"
+	laptopCorp = "10.77.0.2"
+
+	laptopCloud = "10.78.0.1"
+	cloudAddr   = "10.78.0.2"
+
+	cloudPublic = "198.51.100.2"
+	publicAddr  = "198.51.100.10"
+	publicDNS   = "198.51.100.53"
+)
+
+// PublicName is a name that cloud resolves, and reaches, by itself.
+const PublicName = "public.example.test"
+
+func (l *Lab) makeHosts(ctx context.Context) error {
+	mk := func(name, addr string) *Host {
+		ns := l.id + "-" + name
+		return &Host{Name: name, NS: ns, Addr: netip.MustParseAddr(addr), etc: filepath.Join("/etc/netns", ns)}
+	}
+	l.Corp, l.Laptop = mk("corp", corpAddr), mk("laptop", laptopCorp)
+	l.Cloud, l.Internet = mk("cloud", cloudAddr), mk("internet", publicAddr)
+
+	l.onClose(func() error { return removeHosts(l.id) })
+	for _, h := range l.hosts() {
+		if err := ip(ctx, "", "netns add "+h.NS); err != nil {
+			return err
+		}
+		// The switches below are per namespace; a new one may inherit others.
+		if err := h.do(func() error {
+			forward := "0"
+			if h == l.Corp {
+				forward = "1" // else it could not answer for its own dead ends, below
+			}
+			return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte(forward), 0)
+		}); err != nil {
+			return fmt.Errorf("set ip_forward on %s: %w", h.Name, err)
+		}
+	}
+	batches := []struct {
+		host *Host
+		text string
+	}{
+		{l.Laptop, `
+			link set lo up
+			link add corp type veth peer name laptop netns ` + l.Corp.NS + `
+			link add cloud type veth peer name laptop netns ` + l.Cloud.NS + `
+			addr add 10.77.0.2/24 dev corp
+			addr add fd77::2/64 dev corp nodad
+			addr add 10.78.0.1/24 dev cloud
+			link set corp up
+			link set cloud up
+			route add 10.77.8.0/24 via 10.77.0.1
+			route add 10.77.9.0/24 via 10.77.0.1`},
+		{l.Corp, `
+			link set lo up
+			addr add 10.77.0.1/24 dev laptop
+			addr add fd77::1/64 dev laptop nodad
+			addr add 10.77.0.10/24 dev laptop
+			addr add 10.77.0.11/24 dev laptop
+			addr add 10.77.0.12/24 dev laptop
+			addr add fd77::12/64 dev laptop nodad
+			addr add 10.77.0.13/24 dev laptop
+			addr add 10.77.0.14/24 dev laptop
+			addr add 10.77.0.53/24 dev laptop
+			link set laptop up
+			route add unreachable 10.77.8.0/24
+			route add blackhole 10.77.9.0/24`},
+		{l.Cloud, `
+			link set lo up
+			link add internet type veth peer name cloud netns ` + l.Internet.NS + `
+			addr add 10.78.0.2/24 dev laptop
+			addr add 198.51.100.2/24 dev internet
+			link set laptop up
+			link set internet up`},
+		{l.Internet, `
+			link set lo up
+			addr add 198.51.100.10/24 dev cloud
+			addr add 198.51.100.53/24 dev cloud
+			link set cloud up`},
+	}
+	for _, b := range batches {
+		if err := ip(ctx, b.host.NS, b.text); err != nil {
+			return fmt.Errorf("wire %s: %w", b.host.Name, err)
+		}
+	}
+	return l.writeEtc()
+}
+
+// writeEtc gives every host the files that `ip netns exec` puts over those in /etc.
+func (l *Lab) writeEtc() error {
+	const hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	resolver := map[*Host]string{l.Corp: dnsAddr, l.Laptop: dnsAddr, l.Cloud: publicDNS, l.Internet: publicDNS}
+	machine, err := os.Hostname() // all hosts share it, and sudo looks it up
+	if err != nil {
+		return err
+	}
+	for _, h := range l.hosts() {
+		if err := os.MkdirAll(h.etc, 0o755); err != nil {
+			return err
+		}
+		files := map[string]string{
+			"hosts":         hosts + h.Addr.String() + "\t" + h.Name + " " + machine + "\n",
+			"resolv.conf":   "nameserver " + resolver[h] + "\noptions timeout:2 attempts:1\n",
+			"nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
+		}
+		if h == l.Cloud {
+			// The user of a codespace may become root; the other user may not.
+			files["sudoers"] = "root ALL=(ALL) ALL\n" + l.user(Dev).Name + " ALL=(ALL) NOPASSWD: ALL\n"
+		}
+		for name, text := range files {
+			if _, err := os.Stat(filepath.Join("/etc", name)); err != nil {
+				continue // nothing to put it over, and `ip netns exec` would complain
+			}
+			mode := os.FileMode(0o644)
+			if name == "sudoers" {
+				mode = 0o440
+			}
+			if err := os.WriteFile(filepath.Join(h.etc, name), []byte(text), mode); err != nil {
+				return err
+			}
+		}
+	}
+	l.setInfo(func(i *Info) {
+		i.Hosts = map[string]HostInfo{}
+		for _, h := range l.hosts() {
+			i.Hosts[h.Name] = HostInfo{
+				Namespace: h.NS, Address: h.Addr.String(), Exec: l.execScript(h),
+				HostsFile: h.HostsFile(), ResolvConf: h.ResolvConf(),
+			}
+		}
+	})
+	return l.writeScripts()
+}
+
+func (l *Lab) hosts() []*Host { return []*Host{l.Corp, l.Laptop, l.Cloud, l.Internet} }
+
+// ip runs lines of ip(8) commands, inside a namespace unless ns is empty.
+func ip(ctx context.Context, ns, lines string) error {
+	args := []string{"-batch", "-"}
+	if ns != "" {
+		args = append([]string{"-n", ns}, args...)
+	}
+	c := exec.CommandContext(ctx, "ip", args...)
+	c.Stdin = strings.NewReader(strings.TrimSpace(lines) + "\n")
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
