@@ -31,12 +31,13 @@ stage_gofmt() {
   [ -z "$files" ] || { echo "not formatted by gofmt:"; echo "$files"; return 1; }
 }
 
-# What the three systems compile differs, so each is checked.
+# What the three systems compile differs, so each is checked; the lab is Linux's.
 stage_vet() {
   local os
-  for os in linux darwin windows; do
+  go vet ./...
+  for os in darwin windows; do
     echo "vet for $os"
-    GOOS=$os CGO_ENABLED=0 go vet ./...
+    GOOS=$os CGO_ENABLED=0 go vet ./helper/... ./scripts/...
   done
 }
 
@@ -45,13 +46,14 @@ stage_lint_go() {
   "$tools/golangci-lint" run --timeout 10m ./...
 }
 
-# golangci-lint has done linux.
+# The bugs that staticcheck finds in what golangci-lint, run for Linux, has not
+# seen. What is unused here may be used there, so that is not asked.
 stage_lint_os() {
   need_tools
   local os
   for os in darwin windows; do
     echo "staticcheck for $os"
-    GOOS=$os CGO_ENABLED=0 "$tools/staticcheck" ./...
+    GOOS=$os CGO_ENABLED=0 "$tools/staticcheck" -checks 'SA*' ./helper/... ./scripts/...
   done
 }
 

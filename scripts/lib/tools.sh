@@ -7,6 +7,7 @@ tools=$PWD/.cache/tools/$(cat scripts/tools/go.mod scripts/tools/go.sum <(go env
 # need_tools: builds the linters unless they are there already. From nothing it takes minutes.
 need_tools() {
   [ -e "$tools/.complete" ] && return
+  rm -rf .cache/tools
   GOFLAGS=-mod=readonly GOBIN=$tools go -C scripts/tools install tool
   touch "$tools/.complete"
 }
