@@ -1,0 +1,302 @@
+// Package names is the capture source for exact host names: each gets a loopback
+// address of its own in the hosts file, with a listener for each of its ports, so
+// that any program reaches it unchanged. Whether a flow may reach its target is
+// the gateway's business; UDP, wildcards and addresses are the proxy's.
+package names
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/peer"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
+)
+
+// Opener opens flows; a tunnel.Session is one.
+type Opener interface {
+	Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
+}
+
+// Hosts edits the hosts file; a hostnet.Host is one.
+type Hosts interface {
+	SetHosts(ctx context.Context, entries []hostnet.Entry) error
+	Done() <-chan struct{}
+	Err() error
+	Close() error
+}
+
+// Options of a Source. Tunnel, Check and StartHosts are required.
+type Options struct {
+	Log    zerolog.Logger
+	Tunnel Opener
+	// Check tells who connected, or refuses them.
+	Check func(net.Conn) (owner.Owner, error)
+	// StartHosts begins to edit the hosts file. If it fails, names are served at
+	// 127.0.0.1 on ports of their own.
+	StartHosts func(context.Context) (Hosts, error)
+	// UID is the user whose addresses and ports these are.
+	UID int
+	// Changed is called after Report has changed, if not nil. It must not block
+	// or call back.
+	Changed func()
+	// Retry is how often a port that is taken is tried again; 0 means every 2 s.
+	Retry time.Duration
+}
+
+// Report is what became of the published resources.
+type Report struct {
+	Names []peer.NameReport // in the order of publication
+	Notes []string          // sentences for the user
+}
+
+// Source serves the published names. It is safe for concurrent use.
+type Source struct {
+	o         Options
+	strangers rate.Sometimes // bounds the log of refused connections
+
+	setup     context.Context // alive until Close begins: for the hosts file
+	stopSetup context.CancelFunc
+	ctx       context.Context // alive until the hosts block is gone: for flows
+	stop      context.CancelFunc
+	wg        sync.WaitGroup // accept loops, flows and the watcher
+
+	mu        sync.Mutex // held while ports are bound and the hosts file is written
+	watching  bool
+	closed    bool
+	published []peer.Published
+	addrs     addresses
+	listeners map[endpoint]*listener
+	problems  map[endpoint]*problem
+	over      map[string]int
+	lastLook  time.Time // for the holders of ports
+	hosts     hostsState
+
+	report atomic.Pointer[Report]
+}
+
+// New returns a Source that serves nothing yet.
+func New(o Options) *Source {
+	if o.Retry == 0 {
+		o.Retry = 2 * time.Second
+	}
+	s := &Source{o: o, addrs: newAddresses(o.UID),
+		strangers: rate.Sometimes{First: 5, Interval: 10 * time.Second},
+		listeners: make(map[endpoint]*listener), problems: make(map[endpoint]*problem)}
+	s.setup, s.stopSetup = context.WithCancel(context.Background())
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.report.Store(&Report{})
+	return s
+}
+
+// Apply makes published the whole of what is served. What stays the same is not
+// interrupted, and flows that have begun go on. It returns when ports and hosts
+// file are as Report says.
+func (s *Source) Apply(published []peer.Published) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	if !s.watching {
+		s.watching = true
+		s.wg.Add(1)
+		go s.watch()
+	}
+	s.published = slices.Clone(published)
+	s.reconcile()
+}
+
+// Report returns what became of the last Apply.
+func (s *Source) Report() Report { return *s.report.Load() }
+
+// Close takes the names out of the hosts file, stops listening, resets the
+// flows and waits for them.
+func (s *Source) Close() error {
+	s.stopSetup()
+	s.mu.Lock()
+	err := s.hosts.close()
+	s.closed = true
+	for e, l := range s.listeners {
+		_ = l.Close()
+		delete(s.listeners, e)
+	}
+	s.mu.Unlock()
+	s.stop()
+	s.wg.Wait()
+	return err
+}
+
+// watch tries again what may have come to be possible since.
+func (s *Source) watch() {
+	defer s.wg.Done()
+	t := time.NewTicker(s.o.Retry)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.setup.Done():
+			return
+		case <-t.C:
+		}
+		s.mu.Lock()
+		if !s.closed && (s.hosts.died() || s.hosts.mayRestart() || s.anyConflict()) {
+			s.reconcile()
+		}
+		s.mu.Unlock()
+	}
+}
+
+// reconcile makes listeners and hosts file what published asks for. A name goes
+// into the file after its ports are bound, and out of it before they close.
+// The caller holds s.mu.
+func (s *Source) reconcile() {
+	p := makePlan(s.published)
+	s.over = p.over
+	if len(p.endpoints) > 0 {
+		s.hosts.start(s.setup, s.o.StartHosts)
+	}
+	stale := s.bindAll(p.endpoints)
+	if err := s.hosts.set(s.setup, s.entries()); err != nil && s.setup.Err() == nil {
+		stale = append(stale, s.bindAll(p.endpoints)...) // without the file, then
+	}
+	for _, l := range stale {
+		_ = l.Close()
+	}
+	s.findHolders()
+	s.updateReport()
+}
+
+// bindAll brings listeners and problems in line with want and returns the
+// listeners that are of no more use. The caller holds s.mu.
+func (s *Source) bindAll(want []endpoint) (stale []*listener) {
+	wanted := make(map[endpoint]bool, len(want))
+	for _, e := range want {
+		wanted[e] = true
+		named := s.hosts.editor != nil && hostnet.CheckName(e.host) == nil
+		old := s.listeners[e]
+		if old != nil && (old.named == named || named && old.noAddress) {
+			continue
+		}
+		l, err := s.listen(e, named)
+		if err != nil {
+			s.setProblem(e, err)
+			if old == nil {
+				continue
+			}
+			delete(s.listeners, e)
+		} else {
+			delete(s.problems, e)
+			s.listeners[e] = l
+		}
+		if old != nil {
+			stale = append(stale, old)
+		}
+	}
+	for e, l := range s.listeners {
+		if !wanted[e] {
+			delete(s.listeners, e)
+			stale = append(stale, l)
+		}
+	}
+	for e := range s.problems {
+		if !wanted[e] {
+			delete(s.problems, e)
+		}
+	}
+	return stale
+}
+
+// entries are the names that have a listener at their own address.
+func (s *Source) entries() []hostnet.Entry {
+	var all []hostnet.Entry
+	seen := make(map[string]bool)
+	for e, l := range s.listeners {
+		if l.named && !seen[e.host] {
+			seen[e.host] = true
+			all = append(all, hostnet.Entry{Address: l.at.Addr(), Names: []string{e.host}})
+		}
+	}
+	slices.SortFunc(all, func(a, b hostnet.Entry) int { return a.Address.Compare(b.Address) })
+	return all
+}
+
+// hostsState is the way to the hosts file, as long as there is one.
+type hostsState struct {
+	editor    Hosts           // nil if there is none
+	err       error           // why there is none
+	lost      bool            // there was one
+	restarted bool            // it is tried again once
+	current   []hostnet.Entry // as last set
+}
+
+func (h *hostsState) start(ctx context.Context, start func(context.Context) (Hosts, error)) {
+	if h.died() {
+		h.lose(h.editor.Err())
+	}
+	if h.mayRestart() {
+		h.restarted, h.err = true, nil
+	}
+	if h.editor != nil || h.err != nil {
+		return
+	}
+	editor, err := start(ctx)
+	if err != nil {
+		h.err = err
+		return
+	}
+	h.editor = editor
+}
+
+// died tells whether the editor ended by itself.
+func (h *hostsState) died() bool {
+	if h.editor == nil {
+		return false
+	}
+	select {
+	case <-h.editor.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func (h *hostsState) mayRestart() bool { return h.editor == nil && h.lost && !h.restarted }
+
+func (h *hostsState) lose(err error) {
+	_ = h.editor.Close()
+	h.editor, h.current, h.lost = nil, nil, true
+	h.err = errors.Join(errors.New("lost the hosts file"), err)
+}
+
+func (h *hostsState) set(ctx context.Context, entries []hostnet.Entry) error {
+	if h.editor == nil || slices.EqualFunc(entries, h.current, equalEntry) {
+		return nil
+	}
+	if err := h.editor.SetHosts(ctx, entries); err != nil {
+		h.lose(err)
+		return err
+	}
+	h.current = entries
+	return nil
+}
+
+func (h *hostsState) close() error {
+	if h.editor == nil {
+		return nil
+	}
+	err := h.editor.Close()
+	h.editor = nil
+	return err
+}
+
+func equalEntry(a, b hostnet.Entry) bool {
+	return a.Address == b.Address && slices.Equal(a.Names, b.Names)
+}

@@ -1,0 +1,48 @@
+package names
+
+import (
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// watchClient calls gone, from another goroutine, when the client has reset the
+// connection, and with ended when it has merely ended its direction and nothing
+// is left to read, until gone returns true. It reads nothing. stop ends it and waits for it.
+func watchClient(c *net.TCPConn, gone func(ended bool) bool) (stop func()) {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		told := false
+		_ = rc.Read(func(fd uintptr) bool {
+			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+			if _, err := unix.Poll(p, 0); err != nil {
+				return false
+			}
+			switch events := p[0].Revents; {
+			case events&(unix.POLLERR|unix.POLLHUP) != 0:
+				return gone(false)
+			case events&unix.POLLRDHUP != 0 && !told:
+				told = true
+				return !pending(int(fd)) && gone(true)
+			}
+			return false // wait for the next event
+		})
+	}()
+	return func() {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+		<-done
+		_ = c.SetReadDeadline(time.Time{})
+	}
+}
+
+func pending(fd int) bool {
+	var b [1]byte
+	n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return n > 0 || err != nil
+}
