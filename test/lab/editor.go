@@ -1,3 +1,5 @@
+//go:build linux
+
 package lab
 
 import (
@@ -90,8 +92,7 @@ func (l *Lab) startEditor(ctx context.Context) error {
 			"--config", filepath.Join(dir, "config.yaml"),
 			"--extensions-dir", info.ExtensionsDir, "--user-data-dir", info.UserDataDir,
 		}, args...)...)
-		c.Env = append(append(os.Environ(), u.environ()...), "XDG_CONFIG_HOME=", "XDG_DATA_HOME=", "XDG_CACHE_HOME=")
-		c.Env = append(c.Env, o.Env...)
+		c.Env = append(append(os.Environ(), u.environ()...), o.Env...)
 		c.Dir = info.Workspace
 		return c
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package lab raises the hosts that Causeway is shown on: real programs in
 // network namespaces of one machine.
 //

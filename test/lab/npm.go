@@ -1,3 +1,5 @@
+//go:build linux
+
 package lab
 
 import (
@@ -46,8 +48,7 @@ func (l *Lab) startNPM(ctx context.Context) error {
 	if err := os.WriteFile(config, []byte(npmConfig), 0o644); err != nil {
 		return err
 	}
-	c := l.Corp.Command(l.ctx, l.tools.node, filepath.Join(l.tools.modules, "verdaccio", "bin", "verdaccio"), "--config", config)
-	c.Dir, c.Env = owner.Home, append(os.Environ(), "HOME="+owner.Home)
+	c := l.Corp.CommandAs(l.ctx, owner, l.tools.node, filepath.Join(l.tools.modules, "verdaccio", "bin", "verdaccio"), "--config", config)
 	p, err := l.start(NPM, syscall.SIGTERM, c)
 	if err != nil {
 		return err

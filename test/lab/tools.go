@@ -1,3 +1,5 @@
+//go:build linux
+
 package lab
 
 import (
@@ -39,8 +41,8 @@ func findTools(o Options) (tools, error) {
 		if err != nil {
 			return t, err
 		}
-		t.modules = filepath.Join(root, "test", "e2e", "node_modules")
-		if _, err := os.Stat(t.modules); err != nil {
+		// Through the link that need_e2e makes, for users who cannot reach the tree.
+		if t.modules, err = filepath.EvalSymlinks(filepath.Join(root, "test", "e2e", "node_modules")); err != nil {
 			return t, fmt.Errorf("find the editor and the registry: %w; need_e2e of scripts/lib/install.sh installs them", err)
 		}
 	}
@@ -88,14 +90,9 @@ func version(initdb string) int {
 	return n
 }
 
-// findNode takes Node 24 or newer from PATH, else the copy that need_node keeps.
+// findNode takes Node 24 from PATH, else the copy that need_node keeps.
 func findNode() (string, error) {
-	cache := os.Getenv("XDG_CACHE_HOME")
-	if cache == "" {
-		home, _ := os.UserHomeDir()
-		cache = filepath.Join(home, ".cache")
-	}
-	candidates, _ := filepath.Glob(filepath.Join(cache, "causeway", "node-24", "node_modules", "node-linux-*", "bin", "node"))
+	candidates, _ := filepath.Glob("/var/cache/causeway/node-24/node_modules/node-linux-*/bin/node")
 	if path, err := exec.LookPath("node"); err == nil {
 		candidates = append([]string{path}, candidates...)
 	}
@@ -104,7 +101,7 @@ func findNode() (string, error) {
 		out, err := exec.CommandContext(ctx, path, "--version").Output()
 		cancel()
 		major, _, _ := strings.Cut(strings.TrimPrefix(string(out), "v"), ".")
-		if n, aerr := strconv.Atoi(major); err == nil && aerr == nil && n >= 24 {
+		if n, aerr := strconv.Atoi(major); err == nil && aerr == nil && n == 24 {
 			return path, nil
 		}
 	}

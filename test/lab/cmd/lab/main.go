@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command lab raises the hosts of package lab and works with them from a shell.
 package main
 

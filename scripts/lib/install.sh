@@ -1,0 +1,110 @@
+# Installs what a fresh machine lacks; quick where nothing is missing.
+# Sourced from the root of the tree.
+# shellcheck shell=bash
+
+# Outside the tree, so that all checkouts share it. Root's is not in its home,
+# since the lab runs the editor as other users too.
+if [ "$(id -u)" = 0 ]; then
+  cache=/var/cache/causeway
+else
+  cache=${XDG_CACHE_HOME:-$HOME/.cache}/causeway
+fi
+
+# as_root COMMAND...: fails with a sentence where that takes a password.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif sudo -n true 2>/dev/null; then
+    sudo -n "$@"
+  else
+    echo "this takes root: $*" >&2
+    return 1
+  fi
+}
+
+# need_apt PACKAGE...: installs those Debian packages that are missing. Servers
+# among them are not started.
+need_apt() {
+  local missing=() package
+  for package in "$@"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  done
+  [ "${#missing[@]}" -gt 0 ] || return 0
+  command -v apt-get >/dev/null || { echo "install these by hand: ${missing[*]}" >&2; return 1; }
+  local policy=/usr/sbin/policy-rc.d ours='' status=0
+  if [ ! -e "$policy" ]; then
+    ours=yes
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod 755 "$policy" || return
+  fi
+  local install=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends "${missing[@]}")
+  # Package lists may be missing or too old.
+  as_root "${install[@]}" || { as_root apt-get update -q && as_root "${install[@]}"; } || status=$?
+  [ -z "$ours" ] || as_root rm -f "$policy"
+  return "$status"
+}
+
+# need_node: puts Node 24 on PATH, which code-server insists on and whose headers
+# its native modules are compiled with.
+need_node() {
+  local node
+  node=$(command -v node) && node=$(readlink -f "$node") &&
+    [[ $(node --version) == v24.* && -e ${node%/bin/node}/include/node/node.h ]] && return
+  command -v npm >/dev/null || { echo "install Node.js with npm first, any version" >&2; return 1; }
+  local system arch name
+  system=$(uname -s | tr '[:upper:]' '[:lower:]')
+  case $(uname -m) in
+    x86_64) arch=x64 ;;
+    aarch64 | arm64) arch=arm64 ;;
+    *) echo "install Node 24 first: there is no package of it for $(uname -m)" >&2; return 1 ;;
+  esac
+  name=node-$system-$arch
+  node=$cache/node-24/node_modules/$name/bin
+  if [ ! -x "$node/node" ]; then
+    mkdir -p "$cache"
+    (
+      flock 9
+      [ -x "$node/node" ] && exit
+      rm -rf "$cache/node-24.new" && mkdir "$cache/node-24.new"
+      # The npm package "node" only fetches this one, by an install script.
+      npm --prefix "$cache/node-24.new" install --no-audit --no-fund "$name@24" >&2
+      rm -rf "$cache/node-24" && mv "$cache/node-24.new" "$cache/node-24"
+    ) 9>"$cache/lock" || return
+  fi
+  PATH=$node:$PATH
+}
+
+# need_lab: what test/lab runs, apart from what npm has.
+need_lab() {
+  need_apt iproute2 sudo curl git netcat-openbsd bind9-dnsutils \
+    openssh-client openssh-server postgresql
+}
+
+# need_e2e: the lab, a browser, and the packages of test/e2e: the editor, the
+# registry and the browser's driver. From nothing that takes minutes, since the
+# editor compiles native modules.
+need_e2e() {
+  need_lab || return
+  need_apt chromium || return
+  need_node || return
+  local key dir
+  key=$(cat test/e2e/package.json test/e2e/package-lock.json <(node --version; uname -sm) | sha256sum | cut -c1-16)
+  dir=$cache/e2e-$key
+  if [ ! -d "$dir" ]; then
+    need_apt g++ make python3 pkg-config libkrb5-dev || return
+    (
+      flock 9
+      [ -d "$dir" ] && exit
+      rm -rf "$dir.new" && mkdir "$dir.new"
+      cp test/e2e/package.json test/e2e/package-lock.json test/e2e/.npmrc "$dir.new"
+      # Else node-gyp would download the headers.
+      node=$(readlink -f "$(command -v node)")
+      npm_config_nodedir=${node%/bin/node} npm --prefix "$dir.new" ci --no-audit --no-fund --foreground-scripts >"$dir.log" 2>&1 ||
+        { tail -n 50 "$dir.log"; exit 1; } >&2
+      rm "$dir.log"
+      mv "$dir.new" "$dir"
+    ) 9>"$cache/lock" || return
+  fi
+  [ "$(readlink test/e2e/node_modules)" = "$dir/node_modules" ] && return
+  rm -rf test/e2e/node_modules
+  ln -s "$dir/node_modules" test/e2e/node_modules
+}
