@@ -1,6 +1,6 @@
 # The stages of scripts/test: stage_NAME each, run with bash -euo pipefail from the root.
 # shellcheck shell=bash
-[ ! -e scripts/lib/install.sh ] || . scripts/lib/install.sh
+. scripts/lib/install.sh
 . scripts/lib/npm.sh
 . scripts/lib/tools.sh
 . scripts/lib/targets.sh
