@@ -48,7 +48,8 @@ func (l *Lab) writeScript(h *Host, path, program string) error {
 	if program != "" {
 		program = quote(program) + " "
 	}
-	text := fmt.Sprintf("#!/bin/sh\nexec ip netns exec %s %s\"$@\"\n", h.NS, program)
+	// Only root may enter a namespace; dev can become root.
+	text := fmt.Sprintf("#!/bin/sh\n[ \"$(id -u)\" = 0 ] || exec sudo -n \"$0\" \"$@\"\nexec ip netns exec %s %s\"$@\"\n", h.NS, program)
 	return os.WriteFile(path, []byte(text), 0o755)
 }
 

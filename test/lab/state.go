@@ -70,6 +70,9 @@ func (l *Lab) claim() error {
 	if err := os.Chmod(l.dir, 0o755); err != nil {
 		return err
 	}
+	if err := open(l.dir); err != nil {
+		return err
+	}
 	if temporary {
 		if _, err := state.WriteString(l.dir); err != nil {
 			return err
@@ -83,6 +86,22 @@ func (l *Lab) claim() error {
 	})
 	l.setInfo(func(i *Info) { i.ID, i.Dir, i.PID = l.id, l.dir, os.Getpid() })
 	return nil
+}
+
+// open reports whether every user can get to dir.
+func open(dir string) error {
+	for d := dir; ; d = filepath.Dir(d) {
+		st, err := os.Stat(d)
+		if err != nil {
+			return err
+		}
+		if st.Mode()&0o001 == 0 {
+			return fmt.Errorf("use directory %s: the users of the hosts cannot pass %s", dir, d)
+		}
+		if d == filepath.Dir(d) {
+			return nil
+		}
+	}
 }
 
 func (l *Lab) logDir() string { return filepath.Join(l.dir, "logs") }

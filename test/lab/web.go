@@ -164,7 +164,7 @@ func (l *Lab) serveHTTP(h *Host, addr string, port int, handler http.Handler, co
 		return err
 	}
 	s := &http.Server{
-		Handler: handler, TLSConfig: config, ReadHeaderTimeout: 30 * time.Second,
+		Handler: handler, TLSConfig: config.Clone(), ReadHeaderTimeout: 30 * time.Second,
 		ErrorLog:    log.New(io.Discard, "", 0), // tests break connections all the time
 		BaseContext: func(net.Listener) context.Context { return l.ctx },
 	}
