@@ -4,6 +4,7 @@ package lab
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,15 +32,25 @@ type EditorOptions struct {
 	Extensions []string
 	// User is Dev to run the extension host without privileges; empty means root.
 	User string
-	// Settings is the text of the user's settings.json.
+	// Settings is the text of the user's settings.json; empty means one that
+	// keeps the window free of what has nothing to do with Causeway.
 	Settings string
 	// WorkspaceSettings is the text of the workspace's settings.json; empty means none.
 	WorkspaceSettings string
 	// WorkspaceTrust makes the editor ask whether it may trust the workspace.
 	WorkspaceTrust bool
-	// Env is added to the environment of the extension host, as NAME=VALUE.
+	// Env is what the extension host has in its environment, as NAME=VALUE,
+	// apart from the user's variables, PATH, LANG and TMPDIR.
 	Env []string
 }
+
+const quietSettings = `{
+  "chat.disableAIFeatures": true,
+  "extensions.ignoreRecommendations": true,
+  "workbench.secondarySideBar.defaultVisibility": "hidden",
+  "workbench.startupEditor": "none"
+}
+`
 
 // startEditor starts VS Code in cloud and the relay by which laptop sees it.
 func (l *Lab) startEditor(ctx context.Context) error {
@@ -62,19 +74,17 @@ func (l *Lab) startEditor(ctx context.Context) error {
 		Workspace: filepath.Join(dir, "workspace"), User: u.Name,
 		RelaySocket: filepath.Join(l.dir, "relay.sock"), Chromium: filepath.Join(l.dir, "bin", "chromium"),
 	}
-	settings := map[string]string{filepath.Join(info.UserDataDir, "User"): o.Settings}
+	settings := map[string]string{filepath.Join(info.UserDataDir, "User"): cmp.Or(o.Settings, quietSettings)}
 	if o.WorkspaceSettings != "" {
 		settings[filepath.Join(info.Workspace, ".vscode")] = o.WorkspaceSettings
 	}
-	for _, d := range []string{u.Home, info.UserDataDir, info.ExtensionsDir, info.Workspace} {
+	tmp := filepath.Join(dir, "tmp") // the editor leaves sockets there
+	for _, d := range []string{u.Home, tmp, info.UserDataDir, info.ExtensionsDir, info.Workspace} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return err
 		}
 	}
 	for d, text := range settings {
-		if text == "" {
-			text = "{}\n"
-		}
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return err
 		}
@@ -92,7 +102,8 @@ func (l *Lab) startEditor(ctx context.Context) error {
 			"--config", filepath.Join(dir, "config.yaml"),
 			"--extensions-dir", info.ExtensionsDir, "--user-data-dir", info.UserDataDir,
 		}, args...)...)
-		c.Env = append(append(os.Environ(), u.environ()...), o.Env...)
+		path := filepath.Dir(l.tools.node) + ":" + os.Getenv("PATH")
+		c.Env = slices.Concat(u.environ(), []string{"PATH=" + path, "LANG=C.UTF-8", "TMPDIR=" + tmp}, o.Env)
 		c.Dir = info.Workspace
 		return c
 	}

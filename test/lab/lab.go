@@ -59,6 +59,9 @@ type Options struct {
 	// Publish lists ports of laptop's 127.0.0.1 that this machine's 127.0.0.1
 	// shows too, for a person's own browser.
 	Publish []int
+	// Root is the top of Causeway's tree, below which test/e2e has the editor and
+	// the registry; empty means the one that the working directory is in.
+	Root string
 	// Log receives a line for every step; nil discards them.
 	Log io.Writer
 }

@@ -37,9 +37,11 @@ func findTools(o Options) (tools, error) {
 		if t.node, err = findNode(); err != nil {
 			return t, err
 		}
-		root, err := moduleRoot()
-		if err != nil {
-			return t, err
+		root := o.Root
+		if root == "" {
+			if root, err = moduleRoot(); err != nil {
+				return t, err
+			}
 		}
 		// Through the link that need_e2e makes, for users who cannot reach the tree.
 		if t.modules, err = filepath.EvalSymlinks(filepath.Join(root, "test", "e2e", "node_modules")); err != nil {

@@ -60,6 +60,7 @@ until SIGINT, SIGTERM or the end of stdin.`,
 	}
 	f := c.Flags()
 	f.StringVar(&opts.Dir, "dir", "", "directory for lab.json, logs and data")
+	f.StringVar(&opts.Root, "root", "", "top of Causeway's tree (default: the one that this is run in)")
 	f.StringSliceVar(&opts.Services, "services", lab.AllServices(), "what runs in corp and cloud")
 	f.BoolVar(&noEditor, "no-editor", false, "leave VS Code out")
 	f.StringArrayVar(&editor.Extensions, "extension", nil, "VSIX file to install in VS Code")
