@@ -89,21 +89,30 @@ func (l *Lab) startEcho(context.Context) error {
 		"echo": EchoPort, "hangUp": HangUpPort, "sink": SinkPort, "count": CountPort, "reset": ResetPort,
 		"resetNow": ResetNowPort, "chatty": ChattyPort, "greet": GreetPort, "silentUDP": SilentUDPPort,
 	}
-	for port, handle := range l.tcpServers() {
-		ln, err := l.Corp.Listen("tcp", net.JoinHostPort(echoAddr, strconv.Itoa(port)))
-		if err != nil {
+	handlers := l.tcpServers()
+	var addr string
+	for name, usual := range ports {
+		var err error
+		if addr, ports[name], err = l.place(echoAddr, usual); err != nil {
 			return err
 		}
-		l.serve(ln, func(c net.Conn) { handle(c.(*net.TCPConn)) })
-	}
-	for port, answer := range map[int]bool{EchoPort: true, SilentUDPPort: false} {
-		pc, err := l.Corp.ListenPacket("udp", net.JoinHostPort(echoAddr, strconv.Itoa(port)))
-		if err != nil {
-			return err
+		at := net.JoinHostPort(addr, strconv.Itoa(ports[name]))
+		if handle := handlers[usual]; handle != nil {
+			ln, err := l.Corp.Listen("tcp", at)
+			if err != nil {
+				return err
+			}
+			l.serve(ln, func(c net.Conn) { handle(c.(*net.TCPConn)) })
 		}
-		l.serveUDP(pc, answer)
+		if usual == EchoPort || usual == SilentUDPPort {
+			pc, err := l.Corp.ListenPacket("udp", at)
+			if err != nil {
+				return err
+			}
+			l.serveUDP(pc, usual == EchoPort)
+		}
 	}
-	l.setInfo(func(i *Info) { i.Echo = &EchoInfo{Host: echoName, Address: echoAddr, Ports: ports} })
+	l.setInfo(func(i *Info) { i.Echo = &EchoInfo{Host: echoName, Address: addr, Ports: ports} })
 	return nil
 }
 

@@ -21,10 +21,6 @@ import (
 	"time"
 )
 
-// editorPort is the editor's in cloud and the relay's in laptop: each is the
-// only one there.
-const editorPort = 8080
-
 // EditorOptions says what the editor is. The zero value is a VS Code without
 // extensions that runs as root, as dev containers do, in a trusted workspace.
 type EditorOptions struct {
@@ -55,7 +51,7 @@ const quietSettings = `{
 // startEditor starts VS Code in cloud and the relay by which laptop sees it.
 func (l *Lab) startEditor(ctx context.Context) error {
 	o := l.opts.Editor
-	u := User{Name: "root", Home: filepath.Join(l.dir, "home", "root")}
+	u := User{Name: "root", UID: os.Getuid(), GID: os.Getgid(), Home: filepath.Join(l.dir, "home", "root")}
 	command := l.Cloud.Command
 	if o.User != "" {
 		u = l.user(o.User)
@@ -67,9 +63,14 @@ func (l *Lab) startEditor(ctx context.Context) error {
 		}
 	}
 	dir := filepath.Join(l.dir, "editor")
+	addr, port, err := l.place(cloudAddr, 8080)
+	_, relayPort, rerr := l.place("127.0.0.1", 8080)
+	if err := errors.Join(err, rerr); err != nil {
+		return err
+	}
+	relay := net.JoinHostPort("127.0.0.1", strconv.Itoa(relayPort))
 	info := EditorInfo{
-		URL:         "http://127.0.0.1:" + strconv.Itoa(editorPort) + "/",
-		Upstream:    net.JoinHostPort(cloudAddr, strconv.Itoa(editorPort)),
+		URL: "http://" + relay + "/", Upstream: net.JoinHostPort(addr, strconv.Itoa(port)),
 		UserDataDir: filepath.Join(dir, "data"), ExtensionsDir: filepath.Join(dir, "extensions"),
 		Workspace: filepath.Join(dir, "workspace"), User: u.Name,
 		RelaySocket: filepath.Join(l.dir, "relay.sock"), Chromium: filepath.Join(l.dir, "bin", "chromium"),
@@ -127,13 +128,13 @@ func (l *Lab) startEditor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := l.startEditorRelay(info); err != nil {
+	if err := l.startEditorRelay(relay, info); err != nil {
 		return err
 	}
 	if err := l.writeChromium(info.Chromium); err != nil {
 		return err
 	}
-	if err := p.ready(ctx, func() error { return l.healthy(ctx) }); err != nil {
+	if err := p.ready(ctx, func() error { return l.healthy(ctx, relay) }); err != nil {
 		return err
 	}
 	l.setInfo(func(i *Info) { i.Editor = &info })
@@ -146,8 +147,8 @@ func chownAll(dir string, u User) error {
 	})
 }
 
-func (l *Lab) startEditorRelay(info EditorInfo) error {
-	ln, err := l.Laptop.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(editorPort)))
+func (l *Lab) startEditorRelay(addr string, info EditorInfo) error {
+	ln, err := l.Laptop.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
@@ -164,15 +165,17 @@ func (l *Lab) startEditorRelay(info EditorInfo) error {
 	go func() { done <- s.Serve(control) }()
 	l.onClose(func() error {
 		_ = s.Close()
-		<-done
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
 		return nil
 	})
 	return nil
 }
 
 // healthy asks the editor through the relay, from laptop, as the browser does.
-func (l *Lab) healthy(ctx context.Context) error {
-	c, err := l.Laptop.Dial(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(editorPort)))
+func (l *Lab) healthy(ctx context.Context, relay string) error {
+	c, err := l.Laptop.Dial(ctx, "tcp", relay)
 	if err != nil {
 		return err
 	}
@@ -191,7 +194,7 @@ func (l *Lab) healthy(ctx context.Context) error {
 // writeChromium writes a script that runs the browser on laptop, with the flags
 // that keep it from asking for what is not there.
 func (l *Lab) writeChromium(path string) error {
-	text := "#!/bin/sh\nexec ip netns exec " + l.Laptop.NS + " " + quote(l.tools.chromium) +
+	text := "#!/bin/sh\nexec " + quote(l.execScript(l.Laptop)) + " " + quote(l.tools.chromium) +
 		" --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run" +
 		" --disable-background-networking --disable-component-update --disable-sync \"$@\"\n"
 	return os.WriteFile(path, []byte(text), 0o755)
@@ -199,6 +202,9 @@ func (l *Lab) writeChromium(path string) error {
 
 // publish shows ports of laptop's loopback on this machine's.
 func (l *Lab) publish() error {
+	if l.opts.Loopback {
+		return nil // they are the same
+	}
 	for _, port := range l.opts.Publish {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		ln, err := net.Listen("tcp", addr)

@@ -18,10 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Host is one network namespace, with /etc/hosts and /etc/resolv.conf of its own.
+// Host is one network namespace, with /etc/hosts and /etc/resolv.conf of its
+// own, or in a lab on loopback this machine.
 type Host struct {
 	Name string     // "corp", "laptop", "cloud" or "internet"
-	NS   string     // name of the namespace, as `ip netns` knows it
+	NS   string     // name of the namespace, as `ip netns` knows it; empty on loopback
 	Addr netip.Addr // main address
 
 	etc string // directory that stands in for /etc, file by file
@@ -44,6 +45,11 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 
 // CommandAs is Command as an unprivileged user, in that user's home.
 func (h *Host) CommandAs(ctx context.Context, u User, name string, args ...string) *exec.Cmd {
+	if u.UID == os.Geteuid() {
+		c := h.Command(ctx, name, args...)
+		c.Dir, c.Env = u.Home, append(os.Environ(), u.environ()...)
+		return c
+	}
 	// Giving up root clears the parent-death signal, so setpriv sets it anew.
 	c := h.command(ctx, append([]string{
 		"setpriv", "--reuid=" + strconv.Itoa(u.UID), "--regid=" + strconv.Itoa(u.GID), "--clear-groups", "--pdeathsig=KILL", "--", name,
@@ -54,7 +60,10 @@ func (h *Host) CommandAs(ctx context.Context, u User, name string, args ...strin
 }
 
 func (h *Host) command(ctx context.Context, argv []string) *exec.Cmd {
-	c := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.NS}, argv...)...)
+	if h.NS != "" {
+		argv = append([]string{"ip", "netns", "exec", h.NS}, argv...)
+	}
+	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	c.WaitDelay = 2 * time.Second
@@ -98,6 +107,9 @@ func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error)
 // do calls f on a thread that is in the host's namespace. A socket stays in the
 // namespace that it was made in, so only making it needs this.
 func (h *Host) do(f func() error) error {
+	if h.NS == "" {
+		return f()
+	}
 	errc := make(chan error, 1)
 	go func() { errc <- h.inNamespace(f) }()
 	return <-errc

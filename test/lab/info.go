@@ -14,11 +14,14 @@ const InfoFile = "lab.json"
 
 // Info is the content of lab.json. A part that was not raised is nil.
 type Info struct {
-	ID    string              `json:"id"`
-	Dir   string              `json:"dir"`
-	PID   int                 `json:"pid"`
-	Hosts map[string]HostInfo `json:"hosts"`
-	Users map[string]User     `json:"users"`
+	ID  string `json:"id"`
+	Dir string `json:"dir"`
+	PID int    `json:"pid"`
+	// Loopback tells that all hosts are this machine: a service is at its Address,
+	// which is 127.0.0.1, and no name resolves.
+	Loopback bool                `json:"loopback"`
+	Hosts    map[string]HostInfo `json:"hosts"`
+	Users    map[string]User     `json:"users"`
 	// Wrappers has, by "HOST-BASENAME", the scripts asked for by Options.Wrap.
 	Wrappers map[string]string `json:"wrappers,omitempty"`
 	CAFile   string            `json:"caFile"` // signs every certificate in corp
@@ -71,6 +74,7 @@ type PostgresInfo struct {
 type NPMInfo struct {
 	URL     string `json:"url"`
 	Host    string `json:"host"`
+	Address string `json:"address"`
 	Port    int    `json:"port"`
 	Package string `json:"package"`
 	Version string `json:"version"`

@@ -5,6 +5,7 @@ package lab
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,8 +19,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-// crashing makes the test binary raise a lab and wait to be killed.
-const crashing = "CAUSEWAY_LAB_CRASHING"
+// Set in its environment, these make the test binary do something else.
+const (
+	crashing = "CAUSEWAY_LAB_CRASHING" // raise a lab and wait to be killed
+	loopback = "CAUSEWAY_LAB_LOOPBACK" // raise one on loopback, look around and end
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(crashing) != "" {
@@ -30,6 +34,13 @@ func TestMain(m *testing.M) {
 		}
 		fmt.Println(l.id, l.dir)
 		select {}
+	}
+	if os.Getenv(loopback) != "" {
+		if err := tryLoopback(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -156,10 +167,7 @@ func cloud(t *testing.T, l *Lab) {
 }
 
 func TestCloseLeavesNothing(t *testing.T) {
-	dir, err := os.MkdirTemp("/tmp", "labtest-") // t.TempDir is for its owner alone
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := fmt.Sprintf("/tmp/labtest-%d", os.Getpid()) // t.TempDir is for its owner alone
 	defer os.RemoveAll(dir)
 	l := raise(t, Options{Dir: dir, Services: []string{Postgres, Git, Web}})
 	other := raise(t, Options{Services: []string{}})
@@ -232,6 +240,58 @@ func TestCleanupAfterCrash(t *testing.T) {
 	if _, err := os.Stat(dir); err == nil {
 		t.Errorf("%s is still there", dir)
 	}
+}
+
+// TestLoopback raises a lab as a user without rights.
+func TestLoopback(t *testing.T) {
+	if err := makeUser(t.Context(), "cwdev", 5501); err != nil {
+		t.Fatal(err)
+	}
+	// The test's own binary is where only root gets to.
+	dir := fmt.Sprintf("/tmp/labtest-loopback-%d", os.Getpid())
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	u := User{Name: "cwdev", UID: 5501, GID: 5501, Home: filepath.Join(dir, "home")}
+	if err := u.own(u.Home); err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(u.Home, "lab.test")
+	if out, err := exec.CommandContext(t.Context(), "cp", os.Args[0], binary).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	c := (&Host{}).CommandAs(t.Context(), u, binary)
+	c.Env = append(c.Env, loopback+"=1", "TMPDIR="+u.Home)
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Dir = root
+	out, err := c.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "HTTP/1.1 127.0.0.1") || !strings.Contains(string(out), "as cwdev") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if left, _ := filepath.Glob(u.Home + "/causeway-lab-*"); left != nil {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// tryLoopback is what TestLoopback runs as another user.
+func tryLoopback() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	l, err := Up(ctx, Options{Loopback: true})
+	if err != nil {
+		return err
+	}
+	i := l.Info()
+	out, err := l.Cloud.Command(ctx, "psql", "-Atc", "select 'as ' || '"+i.Users[Dev].Name+"' from orders limit 1",
+		fmt.Sprintf("host=%s port=%d user=%s password=%s dbname=%s", i.Postgres.Address, i.Postgres.Port, i.Postgres.User, i.Postgres.Password, i.Postgres.Database)).CombinedOutput()
+	fmt.Printf("%s", out)
+	web, werr := l.Cloud.Command(ctx, "curl", "-sS", fmt.Sprintf("http://127.0.0.1:%d/", i.Web.HTTPPort)).CombinedOutput()
+	fmt.Printf("%s", web)
+	return errors.Join(err, werr, l.Close())
 }
 
 // remains reports what is left of a lab.

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 )
 
@@ -29,7 +30,7 @@ const (
 
 // The registry has no uplink: what it does not hold does not exist.
 const npmConfig = `storage: ./storage
-listen: http://` + npmAddr + `:4873
+listen: http://%s
 uplinks: {}
 packages:
   '**': { access: $all, publish: $all }
@@ -45,7 +46,12 @@ func (l *Lab) startNPM(ctx context.Context) error {
 		return err
 	}
 	config := filepath.Join(owner.Home, "config.yaml")
-	if err := os.WriteFile(config, []byte(npmConfig), 0o644); err != nil {
+	addr, port, err := l.place(npmAddr, 4873)
+	if err != nil {
+		return err
+	}
+	listen := net.JoinHostPort(addr, strconv.Itoa(port))
+	if err := os.WriteFile(config, fmt.Appendf(nil, npmConfig, listen), 0o644); err != nil {
 		return err
 	}
 	c := l.Corp.CommandAs(l.ctx, owner, l.tools.node, filepath.Join(l.tools.modules, "verdaccio", "bin", "verdaccio"), "--config", config)
@@ -53,16 +59,15 @@ func (l *Lab) startNPM(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	const addr = npmAddr + ":4873"
-	if err := p.answers(ctx, l.Corp, addr); err != nil {
+	if err := p.answers(ctx, l.Corp, listen); err != nil {
 		return err
 	}
-	if err := l.npmPublish(ctx, addr); err != nil {
+	if err := l.npmPublish(ctx, listen); err != nil {
 		return fmt.Errorf("publish %s: %w", npmPackage, err)
 	}
 	l.setInfo(func(i *Info) {
 		i.NPM = &NPMInfo{
-			URL: "http://" + npmName + ":4873/", Host: npmName, Port: 4873, Package: npmPackage, Version: npmVersion,
+			URL: fmt.Sprintf("http://%s:%d/", npmName, port), Host: npmName, Address: addr, Port: port, Package: npmPackage, Version: npmVersion,
 		}
 	})
 	return nil
@@ -83,7 +88,7 @@ func (l *Lab) npmPublish(ctx context.Context, addr string) error {
 			"dist": map[string]string{
 				"integrity": "sha512-" + base64.StdEncoding.EncodeToString(sum[:]),
 				"shasum":    hex.EncodeToString(old[:]),
-				"tarball":   "http://" + npmName + ":4873/" + npmPackage + "/-/" + file,
+				"tarball":   "http://" + addr + "/" + npmPackage + "/-/" + file,
 			},
 		}},
 		"_attachments": map[string]any{npmPackage + "-" + npmVersion + ".tgz": map[string]any{

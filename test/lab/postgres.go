@@ -25,17 +25,14 @@ const (
 // startPostgres makes a cluster with TLS, a table that psql can show, and what
 // pgbench needs.
 func (l *Lab) startPostgres(ctx context.Context) error {
-	// PostgreSQL refuses to run as root; Debian's package has made this account.
-	account, err := user.Lookup("postgres")
+	owner, err := l.postgresUser()
 	if err != nil {
 		return err
 	}
-	uid, uerr := strconv.Atoi(account.Uid)
-	gid, gerr := strconv.Atoi(account.Gid)
-	if err := errors.Join(uerr, gerr); err != nil {
+	addr, port, err := l.place(dbAddr, 5432)
+	if err != nil {
 		return err
 	}
-	owner := User{Name: "postgres", UID: uid, GID: gid, Home: filepath.Join(l.dir, "postgres")}
 	if err := owner.own(owner.Home); err != nil {
 		return err
 	}
@@ -43,7 +40,7 @@ func (l *Lab) startPostgres(ctx context.Context) error {
 	data := filepath.Join(owner.Home, "data")
 	run := func(c *exec.Cmd) error { _, err := output(c); return err }
 	if err := run(l.Corp.CommandAs(ctx, owner, bin("initdb"), "--no-sync", "--no-instructions",
-		"--auth=trust", "--encoding=UTF8", "--no-locale", "-D", data)); err != nil {
+		"--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "-D", data)); err != nil {
 		return err
 	}
 	_, certPEM, keyPEM, err := l.ca.issue(dbName)
@@ -55,7 +52,7 @@ func (l *Lab) startPostgres(ctx context.Context) error {
 		"server.key": string(keyPEM),
 		"pg_hba.conf": "local all postgres trust\n" +
 			"host all " + dbUser + " 0.0.0.0/0 scram-sha-256\n",
-		"postgresql.auto.conf": "listen_addresses = '" + dbAddr + "'\n" +
+		"postgresql.auto.conf": "listen_addresses = '" + addr + "'\nport = " + strconv.Itoa(port) + "\n" +
 			"unix_socket_directories = '" + owner.Home + "'\n" +
 			"ssl = on\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\n" +
 			"max_connections = 300\nshared_buffers = 64MB\n",
@@ -65,7 +62,7 @@ func (l *Lab) startPostgres(ctx context.Context) error {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return err
 		}
-		if err := os.Chown(path, uid, gid); err != nil {
+		if err := os.Chown(path, owner.UID, owner.GID); err != nil {
 			return err
 		}
 	}
@@ -75,12 +72,13 @@ func (l *Lab) startPostgres(ctx context.Context) error {
 	}
 	// pg_isready, since the server accepts connections before it can serve them.
 	if err := p.ready(ctx, func() error {
-		return run(l.Corp.CommandAs(ctx, owner, bin("pg_isready"), "-q", "-h", owner.Home))
+		return run(l.Corp.CommandAs(ctx, owner, bin("pg_isready"), "-q", "-h", owner.Home, "-p", strconv.Itoa(port)))
 	}); err != nil {
 		return err
 	}
 	psql := func(database, text string) error {
-		c := l.Corp.CommandAs(ctx, owner, bin("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", owner.Home, "-U", "postgres", database)
+		c := l.Corp.CommandAs(ctx, owner, bin("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", owner.Home,
+			"-p", strconv.Itoa(port), "-U", "postgres", database)
 		c.Stdin = strings.NewReader(text)
 		return run(c)
 	}
@@ -93,15 +91,33 @@ func (l *Lab) startPostgres(ctx context.Context) error {
 		INSERT INTO orders VALUES (1, 'lamp', 3), (2, 'rope', 12), (3, 'bridge', 1);`); err != nil {
 		return err
 	}
-	bench := l.Corp.CommandAs(ctx, owner, bin("pgbench"), "--initialize", "--quiet", "--scale=1", "-h", dbAddr, "-U", dbUser, dbDatabase)
+	bench := l.Corp.CommandAs(ctx, owner, bin("pgbench"), "--initialize", "--quiet", "--scale=1",
+		"-h", addr, "-p", strconv.Itoa(port), "-U", dbUser, dbDatabase)
 	bench.Env = append(bench.Env, "PGPASSWORD="+dbPassword)
 	if err := run(bench); err != nil {
 		return err
 	}
 	l.setInfo(func(i *Info) {
 		i.Postgres = &PostgresInfo{
-			Host: dbName, Address: dbAddr, Port: 5432, Database: dbDatabase, User: dbUser, Password: dbPassword,
+			Host: dbName, Address: addr, Port: port, Database: dbDatabase, User: dbUser, Password: dbPassword,
 		}
 	})
 	return nil
+}
+
+// postgresUser returns who runs the database: it refuses to run as root, and
+// Debian's package has made an account for it.
+func (l *Lab) postgresUser() (User, error) {
+	u := User{Name: "postgres", UID: os.Getuid(), GID: os.Getgid(), Home: filepath.Join(l.dir, "postgres")}
+	if os.Geteuid() != 0 {
+		return u, nil
+	}
+	account, err := user.Lookup(u.Name)
+	if err != nil {
+		return u, err
+	}
+	var uerr, gerr error
+	u.UID, uerr = strconv.Atoi(account.Uid)
+	u.GID, gerr = strconv.Atoi(account.Gid)
+	return u, errors.Join(uerr, gerr)
 }

@@ -49,7 +49,11 @@ func (l *Lab) writeScript(h *Host, path, program string) error {
 		program = quote(program) + " "
 	}
 	// Only root may enter a namespace; dev can become root.
-	text := fmt.Sprintf("#!/bin/sh\n[ \"$(id -u)\" = 0 ] || exec sudo -n \"$0\" \"$@\"\nexec ip netns exec %s %s\"$@\"\n", h.NS, program)
+	enter := "exec"
+	if h.NS != "" {
+		enter = "[ \"$(id -u)\" = 0 ] || exec sudo -n \"$0\" \"$@\"\nexec ip netns exec " + h.NS
+	}
+	text := "#!/bin/sh\n" + enter + " " + program + "\"$@\"\n"
 	return os.WriteFile(path, []byte(text), 0o755)
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -27,6 +28,10 @@ const (
 // lab's id tells Cleanup that the lab is alive, and goes with the process
 // however it ends; the file's content is the directory to remove.
 func (l *Lab) claim() error {
+	if l.opts.Loopback {
+		l.id = "loopback"
+		return l.makeDir(nil)
+	}
 	var random [3]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return err
@@ -54,8 +59,19 @@ func (l *Lab) claim() error {
 		return err
 	})
 
+	return l.makeDir(state)
+}
+
+// makeDir makes the lab's directory, and writes its path to state if it is to be
+// removed after a crash.
+func (l *Lab) makeDir(state io.Writer) error {
+	var err error
 	temporary := l.opts.Dir == ""
-	if temporary {
+	if temporary && l.opts.Loopback {
+		if l.dir, err = os.MkdirTemp("", "causeway-lab-"); err != nil {
+			return err
+		}
+	} else if temporary {
 		// Not below TMPDIR, which may be a user's own; other users must get in.
 		l.dir = filepath.Join("/tmp", "causeway-"+l.id)
 	} else if l.dir, err = filepath.Abs(l.opts.Dir); err != nil {
@@ -70,11 +86,13 @@ func (l *Lab) claim() error {
 	if err := os.Chmod(l.dir, 0o755); err != nil {
 		return err
 	}
-	if err := open(l.dir); err != nil {
-		return err
+	if !l.opts.Loopback {
+		if err := open(l.dir); err != nil {
+			return err
+		}
 	}
-	if temporary {
-		if _, err := state.WriteString(l.dir); err != nil {
+	if temporary && state != nil {
+		if _, err := io.WriteString(state, l.dir); err != nil {
 			return err
 		}
 	}
@@ -84,7 +102,7 @@ func (l *Lab) claim() error {
 		}
 		return l.removeAllButLogs()
 	})
-	l.setInfo(func(i *Info) { i.ID, i.Dir, i.PID = l.id, l.dir, os.Getpid() })
+	l.setInfo(func(i *Info) { i.ID, i.Dir, i.PID, i.Loopback = l.id, l.dir, os.Getpid(), l.opts.Loopback })
 	return nil
 }
 

@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -43,6 +44,12 @@ func (l *Lab) makeHosts(ctx context.Context) error {
 	l.Corp, l.Laptop = mk("corp", corpAddr), mk("laptop", laptopCorp)
 	l.Cloud, l.Internet = mk("cloud", cloudAddr), mk("internet", publicAddr)
 
+	if l.opts.Loopback {
+		for _, h := range l.hosts() {
+			h.NS, h.Addr, h.etc = "", netip.MustParseAddr("127.0.0.1"), "/etc"
+		}
+		return l.describeHosts()
+	}
 	l.onClose(func() error { return removeHosts(l.id) })
 	for _, h := range l.hosts() {
 		if err := ip(ctx, "", "netns add "+h.NS); err != nil {
@@ -143,6 +150,10 @@ func (l *Lab) writeEtc() error {
 			}
 		}
 	}
+	return l.describeHosts()
+}
+
+func (l *Lab) describeHosts() error {
 	l.setInfo(func(i *Info) {
 		i.Hosts = map[string]HostInfo{}
 		for _, h := range l.hosts() {
@@ -153,6 +164,19 @@ func (l *Lab) writeEtc() error {
 		}
 	})
 	return l.writeScripts()
+}
+
+// place says where a service listens: as given, or on loopback at a free port.
+func (l *Lab) place(addr string, port int) (string, int, error) {
+	if !l.opts.Loopback {
+		return addr, port, nil
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", 0, err
+	}
+	defer ln.Close()
+	return "127.0.0.1", ln.Addr().(*net.TCPAddr).Port, nil
 }
 
 func (l *Lab) hosts() []*Host { return []*Host{l.Corp, l.Laptop, l.Cloud, l.Internet} }

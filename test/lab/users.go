@@ -57,6 +57,17 @@ func (l *Lab) user(key string) User { return l.Info().Users[key] }
 
 func (l *Lab) makeUsers(ctx context.Context) error {
 	users := map[string]User{}
+	if l.opts.Loopback {
+		u := User{Name: strconv.Itoa(os.Getuid()), UID: os.Getuid(), GID: os.Getgid(), Home: filepath.Join(l.dir, "home", Dev)}
+		if me, err := user.Current(); err == nil {
+			u.Name = me.Username
+		}
+		for _, a := range accounts {
+			users[a.key] = u
+		}
+		l.setInfo(func(i *Info) { i.Users = users })
+		return u.own(u.Home)
+	}
 	for _, a := range accounts {
 		if err := makeUser(ctx, a.name, a.uid); err != nil {
 			return err

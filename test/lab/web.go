@@ -133,16 +133,25 @@ func (l *Lab) startWeb(context.Context) error {
 		return err
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{cert}}
-	for _, addr := range []string{webAddr, webAddr6} {
-		if err := l.serveHTTP(l.Corp, addr, 80, l.handler(), nil); err != nil {
+	addr, plain, perr := l.place(webAddr, 80)
+	_, secure, serr := l.place(webAddr, 443)
+	if err := errors.Join(perr, serr); err != nil {
+		return err
+	}
+	addrs := []string{addr}
+	if !l.opts.Loopback {
+		addrs = append(addrs, webAddr6)
+	}
+	for _, a := range addrs {
+		if err := l.serveHTTP(l.Corp, a, plain, l.handler(), nil); err != nil {
 			return err
 		}
-		if err := l.serveHTTP(l.Corp, addr, 443, l.handler(), config); err != nil {
+		if err := l.serveHTTP(l.Corp, a, secure, l.handler(), config); err != nil {
 			return err
 		}
 	}
 	l.setInfo(func(i *Info) {
-		i.Web = &WebInfo{Host: webName, Address: webAddr, HTTPPort: 80, HTTPSPort: 443}
+		i.Web = &WebInfo{Host: webName, Address: addr, HTTPPort: plain, HTTPSPort: secure}
 	})
 	return nil
 }
