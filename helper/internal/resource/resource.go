@@ -5,7 +5,7 @@ package resource
 
 import (
 	"net/netip"
-	"strings"
+	"slices"
 )
 
 // Network is the transport protocol of a target.
@@ -50,13 +50,8 @@ func (h Host) String() string {
 	}
 }
 
-// Ports is an inclusive range of ports. A mapped port ("15432:5432") is a range
-// of one whose Listen, the port that the remote's programs use, differs from
-// First, the port of the real service; otherwise Listen is zero.
-type Ports struct {
-	First, Last uint16
-	Listen      uint16
-}
+// IsLocalhost says whether h is the developer's own machine by name.
+func (h Host) IsLocalhost() bool { return h.Kind == Name && h.Name == localhost }
 
 // Resource is one validated entry of the settings. Its JSON form is the normal
 // spelling of a settings entry, so two equal resources have equal JSON: what
@@ -77,11 +72,46 @@ func (r Resource) RemoteName() string {
 	if r.As != "" {
 		return r.As
 	}
-	if r.Host.Kind == Name && !strings.EqualFold(r.Host.Name, "localhost") {
+	if r.Host.Kind == Name && !r.Host.IsLocalhost() {
 		return r.Host.Name
 	}
 	return ""
 }
+
+// RemoteHost is how programs on the remote spell the host of r: RemoteName if
+// there is one, else the wildcard, address or CIDR.
+func (r Resource) RemoteHost() string {
+	if name := r.RemoteName(); name != "" {
+		return name
+	}
+	return r.Host.String()
+}
+
+// PortStrings returns the ports in their normal spelling: "5432", "8000-8010",
+// "15432:5432".
+func (r Resource) PortStrings() []string { return stringsOf(r.Ports) }
+
+// AddressStrings returns Addresses in their normal spelling.
+func (r Resource) AddressStrings() []string { return stringsOf(r.Addresses) }
+
+// ProtocolStrings returns Protocols as strings.
+func (r Resource) ProtocolStrings() []string {
+	out := make([]string, len(r.Protocols))
+	for i, n := range r.Protocols {
+		out[i] = string(n)
+	}
+	return out
+}
+
+func stringsOf[T interface{ String() string }](in []T) []string {
+	out := make([]string, len(in))
+	for i, v := range in {
+		out[i] = v.String()
+	}
+	return out
+}
+
+func (r Resource) allows(n Network) bool { return slices.Contains(r.Protocols, n) }
 
 // Problem is one mistake in a list of resources, for a person to read.
 type Problem struct {

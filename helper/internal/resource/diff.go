@@ -1,0 +1,77 @@
+package resource
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Difference is one field that two resources do not share, in the spelling of
+// the settings; lists are joined by ", ".
+type Difference struct {
+	Field, Was, Is string
+}
+
+// Differences lists what changed from was to is, in the order of the fields.
+func Differences(was, is Resource) []Difference {
+	var out []Difference
+	add := func(field, was, is string) {
+		if was != is {
+			out = append(out, Difference{field, was, is})
+		}
+	}
+	list := func(s []string) string { return strings.Join(s, ", ") }
+	add("name", was.Name, is.Name)
+	add("host", was.Host.String(), is.Host.String())
+	add("ports", list(was.PortStrings()), list(is.PortStrings()))
+	add("protocols", list(was.ProtocolStrings()), list(is.ProtocolStrings()))
+	add("addresses", list(was.AddressStrings()), list(is.AddressStrings()))
+	add("as", was.As, is.As)
+	add("description", was.Description, is.Description)
+	return out
+}
+
+// Equal says whether r and o are the same resource in every field.
+func (r Resource) Equal(o Resource) bool { return len(Differences(r, o)) == 0 }
+
+// Within says whether r is o or o with less in it: the same name, host, as and
+// description, and no port, protocol or address that o lacks.
+func (r Resource) Within(o Resource) bool {
+	if r.Name != o.Name || r.Host != o.Host || r.As != o.As || r.Description != o.Description {
+		return false
+	}
+	for _, n := range r.Protocols {
+		if !o.allows(n) {
+			return false
+		}
+	}
+	for _, p := range r.Ports {
+		if !covered(p, o.Ports) {
+			return false
+		}
+	}
+	if len(o.Addresses) == 0 {
+		return true
+	}
+	for _, a := range r.Addresses {
+		if !slices.ContainsFunc(o.Addresses, func(p netip.Prefix) bool { return p.Bits() <= a.Bits() && p.Contains(a.Addr()) }) {
+			return false
+		}
+	}
+	return len(r.Addresses) > 0
+}
+
+// covered says whether p lies in by, which is sorted and may hold neighbours
+// that are not merged.
+func covered(p Ports, by []Ports) bool {
+	if p.Listen != 0 {
+		return slices.Contains(by, p)
+	}
+	next := uint32(p.First)
+	for _, q := range by {
+		if q.Listen == 0 && uint32(q.First) <= next && next <= uint32(q.Last) {
+			next = uint32(q.Last) + 1
+		}
+	}
+	return next > uint32(p.Last)
+}

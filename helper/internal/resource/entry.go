@@ -1,0 +1,288 @@
+package resource
+
+import (
+	"cmp"
+	"errors"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tailscale/hujson"
+)
+
+// entry reads one resource. An entry with any mistake is left out: a field that
+// was misspelled may have been meant to restrict it.
+func (p *parser) entry(path string, v hujson.Value) (Resource, bool) {
+	before := p.count
+	obj, ok := v.Value.(*hujson.Object)
+	if !ok {
+		p.report(v.StartOffset, path, `must be an object such as {"host": "db.example.com", "ports": [5432]}, not %s`, kindOf(v))
+		return Resource{}, false
+	}
+	f := p.fields(path, obj)
+	var r Resource
+	if host, ok := p.text(path, f, "host", maxName+2); ok {
+		h, err := parseHost(host)
+		if err != nil {
+			p.report(f["host"].StartOffset, path+".host", "%v", err)
+		}
+		r.Host = h
+	} else if _, given := f["host"]; !given {
+		p.report(v.StartOffset, path, `"host" is missing: the name, address, CIDR or "*.domain" to reach`)
+	}
+	if ports, given := f["ports"]; given {
+		r.Ports = p.ports(path+".ports", ports)
+	} else {
+		p.report(v.StartOffset, path, `"ports" is missing: the ports to reach, such as [5432]`)
+	}
+	r.Protocols = p.protocols(path+".protocols", f)
+	r.Addresses = p.addresses(path+".addresses", f)
+	r.As = p.as(path, f)
+	r.Description, _ = p.text(path, f, "description", maxDescription)
+	r.Name, _ = p.text(path, f, "name", maxText)
+	if p.count == before {
+		p.combination(path, v.StartOffset, f, r)
+	}
+	if p.count == before {
+		r.Name = cmp.Or(r.Name, r.RemoteHost())
+		p.unique(path, v.StartOffset, r)
+	}
+	return r, p.count == before
+}
+
+// combination reports fields that do not go together.
+func (p *parser) combination(path string, at int, f map[string]hujson.Value, r Resource) {
+	switch {
+	case r.Host.IsLocalhost() && r.As == "":
+		p.report(at, path, `localhost needs "as", the name that the remote uses for this machine, such as "laptop.internal"`)
+	case r.As != "" && (r.Host.Kind == Wildcard || r.Host.Kind == Prefix):
+		p.report(f["as"].StartOffset, path+".as", "one name cannot stand for all of %s", r.Host)
+	case len(r.Addresses) > 0 && (r.Host.Kind == Address || r.Host.Kind == Prefix || r.Host.IsLocalhost()):
+		p.report(f["addresses"].StartOffset, path+".addresses", "only a host that is a name can be restricted to addresses; %s is none", r.Host)
+	}
+}
+
+// fields indexes an object's members and reports those that no resource has.
+func (p *parser) fields(path string, obj *hujson.Object) map[string]hujson.Value {
+	out := make(map[string]hujson.Value, len(obj.Members))
+	for _, m := range obj.Members {
+		key := m.Name.Value.(hujson.Literal).String()
+		_, twice := out[key]
+		switch {
+		case twice:
+			p.report(m.Name.StartOffset, path, "%s is given twice", quote(key))
+		case slices.Contains(fieldNames, key):
+			out[key] = m.Value
+		default:
+			if near := nearest(key); near != "" {
+				p.report(m.Name.StartOffset, path, "there is no %s; did you mean %q?", quote(key), near)
+			} else {
+				p.report(m.Name.StartOffset, path, "there is no %s; the fields are %s", quote(key), strings.Join(fieldNames, ", "))
+			}
+		}
+	}
+	return out
+}
+
+// text reads an optional one-line string; false if it is absent or wrong.
+func (p *parser) text(path string, f map[string]hujson.Value, field string, limit int) (string, bool) {
+	v, given := f[field]
+	if !given {
+		return "", false
+	}
+	s, ok := stringOf(v)
+	if !ok {
+		p.report(v.StartOffset, path+"."+field, "must be a string, not %s", kindOf(v))
+		return "", false
+	}
+	s = strings.TrimSpace(s)
+	if field == "host" {
+		return s, true // its own parser says more
+	}
+	if trouble := checkText(s, limit); trouble != "" {
+		p.report(v.StartOffset, path+"."+field, "%s %s", field, trouble)
+		return "", false
+	}
+	return s, true
+}
+
+func (p *parser) ports(path string, v hujson.Value) []Ports {
+	before := p.count
+	elements := []hujson.Value{v}
+	at := func(int) string { return path }
+	if list, ok := v.Value.(*hujson.Array); ok {
+		elements = list.Elements
+		at = func(i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+	}
+	switch {
+	case len(elements) == 0:
+		p.report(v.StartOffset, path, "lists no port")
+	case len(elements) > MaxPorts:
+		p.report(v.StartOffset, path, "lists more than %d ports; use ranges such as \"8000-8010\"", MaxPorts)
+		return nil
+	}
+	out := make([]Ports, 0, len(elements))
+	for i, e := range elements {
+		lit, ok := e.Value.(hujson.Literal)
+		if !ok || (lit.Kind() != '0' && lit.Kind() != '"') {
+			p.report(e.StartOffset, at(i), `must be a port such as 5432, "8000-8010" or "15432:5432", not %s`, kindOf(e))
+			continue
+		}
+		ports, err := parsePorts(lit.String())
+		if err != nil {
+			p.report(e.StartOffset, at(i), "%v", err)
+		}
+		out = append(out, ports)
+	}
+	if p.count != before {
+		return nil
+	}
+	out, err := normalPorts(out)
+	if err != nil {
+		p.report(v.StartOffset, path, "%v", err)
+	}
+	return out
+}
+
+func (p *parser) protocols(path string, f map[string]hujson.Value) []Network {
+	if _, given := f["protocols"]; !given {
+		return []Network{TCP}
+	}
+	out := []Network{}
+	p.strings(path, f["protocols"], 16, func(s string) error {
+		switch n := Network(s); n {
+		case TCP, UDP:
+			out = append(out, n)
+			return nil
+		}
+		return errors.New(quote(s) + ` is neither "tcp" nor "udp"`)
+	})
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (p *parser) addresses(path string, f map[string]hujson.Value) []netip.Prefix {
+	if _, given := f["addresses"]; !given {
+		return nil
+	}
+	var out []netip.Prefix
+	p.strings(path, f["addresses"], MaxAddresses, func(s string) error {
+		prefix, err := parsePrefix(s)
+		out = append(out, prefix)
+		return err
+	})
+	slices.SortFunc(out, netip.Prefix.Compare)
+	return slices.Compact(out)
+}
+
+// strings reads a list that must not be empty: an empty restriction would be
+// taken for none.
+func (p *parser) strings(path string, v hujson.Value, limit int, each func(string) error) {
+	list, ok := v.Value.(*hujson.Array)
+	switch {
+	case !ok:
+		p.report(v.StartOffset, path, "must be an array of strings, not %s", kindOf(v))
+		return
+	case len(list.Elements) == 0:
+		p.report(v.StartOffset, path, "is an empty list; leave it out")
+		return
+	case len(list.Elements) > limit:
+		p.report(v.StartOffset, path, "lists more than %d", limit)
+		return
+	}
+	for i, e := range list.Elements {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		s, ok := stringOf(e)
+		if !ok {
+			p.report(e.StartOffset, at, "must be a string, not %s", kindOf(e))
+		} else if err := each(s); err != nil {
+			p.report(e.StartOffset, at, "%v", err)
+		}
+	}
+}
+
+func (p *parser) as(path string, f map[string]hujson.Value) string {
+	s, ok := p.text(path, f, "as", 4*maxName)
+	if !ok {
+		return ""
+	}
+	name, addr, err := NormalizeHost(s)
+	switch {
+	case err == nil && addr.IsValid():
+		err = errors.New(`"as" is a name, not an address`)
+	case err == nil && (name == localhost || strings.HasSuffix(name, "."+localhost)):
+		err = errors.New(`"as" cannot be localhost, which the remote is itself`)
+	case err == nil && !strings.Contains(name, "."):
+		err = errors.New(`"as" is a full name with a dot in it, such as "laptop.internal"`)
+	}
+	if err != nil {
+		p.report(f["as"].StartOffset, path+".as", "%v", err)
+	}
+	return name
+}
+
+func stringOf(v hujson.Value) (string, bool) {
+	lit, ok := v.Value.(hujson.Literal)
+	if !ok || lit.Kind() != '"' {
+		return "", false
+	}
+	return lit.String(), true
+}
+
+// kindOf names the kind of a value for a message.
+func kindOf(v hujson.Value) string {
+	switch v.Value.Kind() {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case 'n':
+		return "null"
+	default:
+		return "true or false"
+	}
+}
+
+// nearest returns the field that key was probably meant to be, or "".
+func nearest(key string) string {
+	lower := strings.ToLower(key)
+	best, bestDistance := "", 3
+	for _, f := range fieldNames {
+		if len(f) > 2 && strings.HasPrefix(lower, f) {
+			return f
+		}
+		if d := distance(lower, f); d < bestDistance && d < len(f) {
+			best, bestDistance = f, d
+		}
+	}
+	return best
+}
+
+// distance is the number of edits between two short strings; long ones are far apart.
+func distance(a, b string) int {
+	if len(a) > len(b)+3 {
+		return len(a)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
