@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -37,6 +38,15 @@ func TestMain(m *testing.M) {
 		}
 		fmt.Println(err)
 		select {}
+	case "sudoer": // as helper, but ends with its stdin
+		h, err := Start(context.Background(), options(path))
+		if err == nil {
+			err = h.SetHosts(context.Background(), entries("db.test"))
+			defer func() { _ = h.Close() }()
+		}
+		fmt.Println(err)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return
 	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/signal.loop"))
 }
@@ -325,6 +335,34 @@ func TestCannotEdit(t *testing.T) {
 	o.Self, o.Args = "/bin/sh", []string{"-c", "echo sudo: a password is required >&2; exit 1"}
 	if _, err := Start(t.Context(), o); err == nil || !strings.HasSuffix(err.Error(), "a password is required") {
 		t.Errorf("refused: %v", err)
+	}
+}
+
+// A user who may not write the file and whose sudo asks for a password is told so.
+func TestSudoRefused(t *testing.T) {
+	path := hostsFile(t, original)
+	bin := t.TempDir()
+	sudo := "#!/bin/sh\necho \"called with $1 $2\" >&2\necho 'sudo: a password is required' >&2\nexit 1\n"
+	if err := os.WriteFile(filepath.Join(bin, "sudo"), []byte(sudo), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{bin, filepath.Dir(path), filepath.Dir(bin), filepath.Dir(filepath.Dir(path))} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for where, want := range map[string]string{
+		bin:            "cannot edit " + path + ": not writable, and sudo -n is refused: sudo: a password is required\n",
+		"/nonexistent": "cannot edit " + path + ": not writable, and there is no sudo\n",
+	} {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Dir = "/"
+		cmd.Env = []string{"HOSTNET_TEST_ROLE=sudoer", "HOSTNET_TEST_PATH=" + path, "PATH=" + where, "GORACE=atexit_sleep_ms=0"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 54321, Gid: 54321}}
+		out, err := cmd.Output()
+		if err != nil || string(out) != want {
+			t.Errorf("%q %v, want %q", out, err, want)
+		}
 	}
 }
 
