@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -146,6 +147,22 @@ func cloud(t *testing.T, l *Lab) {
 	if out := run(l.Cloud.Command(t.Context(), "ip", "route", "show", "default")); out != "" {
 		t.Errorf("cloud has a default route: %s", out)
 	}
+	for _, addr := range []string{dbAddr, npmAddr, webAddr, "[" + webAddr6 + "]", gitAddr, echoAddr, dnsAddr, laptopCorp} {
+		c, err := l.Cloud.Dial(t.Context(), "tcp", addr+":80")
+		if !errors.Is(err, syscall.ENETUNREACH) {
+			t.Errorf("cloud has a route to %s: %v, %v", addr, c, err)
+		}
+	}
+	// Laptop passes nothing on, even for one who knows the way.
+	run(l.Cloud.Command(t.Context(), "ip", "route", "add", "10.77.0.0/24", "via", laptopCloud))
+	run(l.Corp.Command(t.Context(), "ip", "route", "add", "10.78.0.0/24", "via", laptopCorp))
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if c, err := l.Cloud.Dial(ctx, "tcp", webAddr+":80"); err == nil {
+		c.Close()
+		t.Error("laptop forwards")
+	}
+	run(l.Cloud.Command(t.Context(), "ip", "route", "del", "10.77.0.0/24"))
 	before, err := os.ReadFile("/etc/hosts")
 	if err != nil {
 		t.Fatal(err)

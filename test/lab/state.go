@@ -55,7 +55,6 @@ func (l *Lab) claim() error {
 	l.onClose(func() error {
 		err := os.Remove(path)
 		state.Close()
-		_ = os.Remove(stateDir) // if no other lab is there
 		return err
 	})
 
@@ -207,7 +206,6 @@ func removeHosts(id string) error {
 	for _, dir := range etc {
 		errs = append(errs, os.RemoveAll(dir))
 	}
-	_ = os.Remove("/etc/netns") // if no one else uses it
 	return errors.Join(errs...)
 }
 
