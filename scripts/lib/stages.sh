@@ -98,7 +98,7 @@ stage_package() {
   scripts/package linux-x64 darwin-arm64 win32-x64 web
 }
 
-stage_lab() { go test -count=1 -timeout 9m ./test/...; }
+stage_lab() { go test -count=1 -p 1 -timeout 9m ./test/...; }
 
 stage_browser() {
   need_e2e
@@ -107,7 +107,7 @@ stage_browser() {
 
 stage_soak() {
   need_e2e
-  CAUSEWAY_SOAK=1 go test -count=1 -timeout 100m ./test/...
+  CAUSEWAY_SOAK=1 go test -count=1 -p 1 -timeout 100m ./test/...
   CAUSEWAY_SOAK=1 npm --prefix test/e2e test
 }
 
