@@ -1,0 +1,302 @@
+package rpc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sourcegraph/jsonrpc2"
+)
+
+// maxConcurrent bounds the calls that a Conn serves at once.
+const maxConcurrent = 32
+
+// Error is a failure with one of the codes of this protocol.
+type Error struct {
+	Code    int64
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// method serves one method of a Conn.
+type method func(ctx context.Context, params json.RawMessage) (any, error)
+
+// Conn is one side of a conversation over a pipe.
+type Conn struct {
+	pipe    Pipe
+	rpc     *jsonrpc2.Conn
+	methods map[string]method
+	notify  func(method string, params json.RawMessage) // may be nil
+	slots   chan struct{}
+	wg      sync.WaitGroup
+	ids     atomic.Uint64
+	inbox   chan []byte // JSON for jsonrpc2's read loop
+	done    chan struct{}
+	once    sync.Once
+	err     error // why the conversation ended; set before done is closed
+
+	mu      sync.Mutex
+	pending map[string]context.CancelFunc // calls being served, by id
+	link    *Link                         // the newest one
+}
+
+// newConn starts the conversation. The methods are served until the pipe ends
+// or Close.
+func newConn(p Pipe, methods map[string]method, notify func(string, json.RawMessage)) *Conn {
+	c := &Conn{pipe: p, methods: methods, notify: notify, slots: make(chan struct{}, maxConcurrent),
+		inbox: make(chan []byte), done: make(chan struct{}), pending: make(map[string]context.CancelFunc)}
+	c.rpc = jsonrpc2.NewConn(context.Background(), stream{c}, c)
+	c.wg.Go(c.readLoop)
+	return c
+}
+
+// Done is closed when the conversation has ended; Err then says why.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err says why the conversation ended: nil if the other side ended it in order.
+func (c *Conn) Err() error { return c.err }
+
+// Close ends the conversation and what it serves.
+func (c *Conn) Close() error {
+	c.end(nil)
+	_ = c.rpc.Close()
+	c.mu.Lock()
+	for _, cancel := range c.pending {
+		cancel()
+	}
+	c.mu.Unlock()
+	return nil
+}
+
+// Wait blocks until every call that was being served has returned.
+func (c *Conn) Wait() { c.wg.Wait() }
+
+func (c *Conn) end(err error) {
+	c.once.Do(func() {
+		c.err = err
+		close(c.done)
+		_ = c.pipe.Close()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.link != nil {
+			_ = c.link.Close()
+		}
+		for _, cancel := range c.pending {
+			cancel()
+		}
+	})
+}
+
+// readLoop tells messages from frames. Their order on the pipe is what says to
+// which link a frame belongs, so a link begins here, with the request for it.
+func (c *Conn) readLoop() {
+	for {
+		b, isFrame, err := c.pipe.Read()
+		if err != nil {
+			if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				err = nil
+			}
+			c.end(err)
+			return
+		}
+		if isFrame {
+			c.mu.Lock()
+			l := c.link
+			c.mu.Unlock()
+			if l != nil {
+				l.deliver(b)
+			}
+			continue
+		}
+		var peek struct {
+			Method string     `json:"method"`
+			Params LinkParams `json:"params"`
+		}
+		if json.Unmarshal(b, &peek) == nil && peek.Method == MethodLinkOpen {
+			c.newLink(peek.Params.Kind)
+		}
+		select {
+		case c.inbox <- append([]byte(nil), b...):
+		case <-c.done:
+			return
+		}
+	}
+}
+
+// newLink makes a link that frames read from here on belong to.
+func (c *Conn) newLink(kind string) *Link {
+	l := newLink(c.pipe, kind)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link != nil {
+		_ = c.link.Close()
+	}
+	c.link = l
+	return l
+}
+
+func (c *Conn) currentLink() *Link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link
+}
+
+// closeLink ends the link, if there is one.
+func (c *Conn) closeLink() {
+	if l := c.currentLink(); l != nil {
+		_ = l.Close()
+	}
+}
+
+// OpenLink offers the other side a link of this kind and returns it once taken.
+func (c *Conn) OpenLink(ctx context.Context, kind string) (*Link, error) {
+	l := c.newLink(kind)
+	if err := c.Call(ctx, MethodLinkOpen, LinkParams{Kind: kind}, nil); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Call calls a method of the other side. If ctx ends, the other side is told.
+func (c *Conn) Call(ctx context.Context, name string, params, result any) error {
+	id := jsonrpc2.ID{Num: c.ids.Add(1)}
+	err := c.rpc.Call(ctx, name, params, result, jsonrpc2.PickID(id))
+	if ctx.Err() != nil {
+		raw, _ := json.Marshal(id)
+		_ = c.rpc.Notify(context.Background(), MethodCancel, CancelParams{ID: raw})
+		return context.Cause(ctx)
+	}
+	var e *jsonrpc2.Error
+	switch {
+	case errors.As(err, &e):
+		return &Error{Code: e.Code, Message: e.Message}
+	case err != nil:
+		<-c.done
+		if c.err != nil {
+			return fmt.Errorf("call %s: %w", name, c.err)
+		}
+		return fmt.Errorf("call %s: the other side has ended", name)
+	}
+	return nil
+}
+
+// Notify sends a notification.
+func (c *Conn) Notify(name string, params any) error {
+	return c.rpc.Notify(context.Background(), name, params)
+}
+
+// Handle implements jsonrpc2.Handler. It must not block: it runs in the read loop.
+func (c *Conn) Handle(ctx context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Request) {
+	var params json.RawMessage
+	if req.Params != nil {
+		params = *req.Params
+	}
+	if req.Notif {
+		switch {
+		case req.Method == MethodCancel:
+			c.cancel(params)
+		case c.notify != nil:
+			c.notify(req.Method, params)
+		}
+		return
+	}
+	f, ok := c.methods[req.Method]
+	if !ok {
+		c.reply(req.ID, nil, &Error{jsonrpc2.CodeMethodNotFound, fmt.Sprintf("there is no method %.100q", req.Method)})
+		return
+	}
+	select {
+	case c.slots <- struct{}{}:
+	default:
+		c.reply(req.ID, nil, &Error{CodeBusy, "too many calls at once"})
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	key := req.ID.String()
+	c.mu.Lock()
+	c.pending[key] = cancel
+	c.mu.Unlock()
+	c.wg.Go(func() {
+		defer func() {
+			cancel()
+			c.mu.Lock()
+			delete(c.pending, key)
+			c.mu.Unlock()
+			<-c.slots
+		}()
+		result, err := f(ctx, params)
+		if err != nil && ctx.Err() != nil {
+			err = &Error{CodeCancelled, "cancelled"}
+		}
+		var after func()
+		if d, ok := result.(deferred); ok {
+			result, after = d.result, d.after
+		}
+		c.reply(req.ID, result, err)
+		if after != nil && err == nil {
+			after()
+		}
+	})
+}
+
+// deferred is a result with something to do once it has been sent.
+type deferred struct {
+	result any
+	after  func()
+}
+
+func (c *Conn) cancel(params json.RawMessage) {
+	var p CancelParams
+	var id jsonrpc2.ID
+	if json.Unmarshal(params, &p) != nil || json.Unmarshal(p.ID, &id) != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cancel, ok := c.pending[id.String()]; ok {
+		cancel()
+	}
+}
+
+func (c *Conn) reply(id jsonrpc2.ID, result any, err error) {
+	if err == nil {
+		_ = c.rpc.Reply(context.Background(), id, result)
+		return
+	}
+	e := &Error{Code: jsonrpc2.CodeInternalError, Message: err.Error()}
+	_ = errors.As(err, &e)
+	_ = c.rpc.ReplyWithError(context.Background(), id, &jsonrpc2.Error{Code: e.Code, Message: e.Message})
+}
+
+// stream is the JSON half of a Conn's pipe, as jsonrpc2 wants it.
+type stream struct{ c *Conn }
+
+func (s stream) ReadObject(v any) error {
+	select {
+	case b := <-s.c.inbox:
+		if err := json.Unmarshal(b, v); err != nil {
+			err = fmt.Errorf("message is no JSON-RPC: %w", err)
+			s.c.end(err)
+			return err
+		}
+		return nil
+	case <-s.c.done:
+		return io.EOF
+	}
+}
+
+func (s stream) WriteObject(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return s.c.pipe.WriteMessage(b)
+}
+
+func (s stream) Close() error { return nil }

@@ -1,0 +1,183 @@
+package rpc
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/sourcegraph/jsonrpc2"
+)
+
+// Base is what both roles serve.
+type Base interface {
+	SetLogLevel(level string) error
+	// AttachLink is given each link that the shim opens, after the reply, in a
+	// goroutine of its own. A newer link closes the older one.
+	AttachLink(l *Link)
+	// CloseSession ends the session in order and returns when it is cleaned up.
+	CloseSession(ctx context.Context) error
+}
+
+// GatewayHandler serves the gateway's methods.
+type GatewayHandler interface {
+	Base
+	OpenSession(ctx context.Context, p GatewayOpenParams) (GatewayOpenResult, error)
+	SetResources(ctx context.Context, p ResourcesParams) (ResourcesResult, error)
+	// AnswerApprovals is called only if the shim started this helper.
+	AnswerApprovals(ctx context.Context, p ApprovalAnswers) (ResourcesResult, error)
+	TestResource(ctx context.Context, p TestParams) (TestResult, error)
+	Status(ctx context.Context) (GatewayStatus, error)
+}
+
+// CaptureHandler serves the capture's methods.
+type CaptureHandler interface {
+	Base
+	OpenSession(ctx context.Context, p CaptureOpenParams) error
+	Status(ctx context.Context) (CaptureStatus, error)
+}
+
+// Identity is what a helper says of itself, and what it asks for.
+type Identity struct {
+	Helper HelperInfo
+	Token  string // the pairing token to ask for; "" asks for none
+}
+
+// ServeGateway begins to serve h over p.
+func ServeGateway(p Pipe, id Identity, h GatewayHandler) *Conn {
+	m := base(h)
+	m[MethodSessionOpen] = serve(h.OpenSession)
+	m[MethodResourcesSet] = serve(h.SetResources)
+	m[MethodResourceTest] = serve(h.TestResource)
+	m[MethodSessionStatus] = serve(func(ctx context.Context, _ struct{}) (GatewayStatus, error) { return h.Status(ctx) })
+	m[MethodApprovalsSet] = serve(h.AnswerApprovals)
+	if !p.Local() {
+		m[MethodApprovalsSet] = func(context.Context, json.RawMessage) (any, error) {
+			return nil, &Error{CodeNotAllowed, "approvals are given at the local helper's own terminal"}
+		}
+	}
+	return start(p, id, m, h)
+}
+
+// ServeCapture begins to serve h over p.
+func ServeCapture(p Pipe, id Identity, h CaptureHandler) *Conn {
+	m := base(h)
+	m[MethodSessionOpen] = serve(func(ctx context.Context, p CaptureOpenParams) (any, error) { return nil, h.OpenSession(ctx, p) })
+	m[MethodSessionStatus] = serve(func(ctx context.Context, _ struct{}) (CaptureStatus, error) { return h.Status(ctx) })
+	return start(p, id, m, h)
+}
+
+func base(h Base) map[string]method {
+	return map[string]method{
+		MethodSetLogLevel: serve(func(_ context.Context, p LogLevelParams) (any, error) {
+			if err := h.SetLogLevel(p.Level); err != nil {
+				return nil, &Error{jsonrpc2.CodeInvalidParams, err.Error()}
+			}
+			return nil, nil
+		}),
+		MethodSessionClose: serve(func(ctx context.Context, _ struct{}) (any, error) { return nil, h.CloseSession(ctx) }),
+	}
+}
+
+func start(p Pipe, id Identity, m map[string]method, h Base) *Conn {
+	var c *Conn
+	var ready atomic.Bool
+	started := make(chan struct{})
+	for name, f := range m {
+		m[name] = func(ctx context.Context, params json.RawMessage) (any, error) {
+			if !ready.Load() {
+				return nil, &Error{CodeNotInitialized, "call initialize first"}
+			}
+			return f(ctx, params)
+		}
+	}
+	guarded := func(f func() any) method {
+		return func(context.Context, json.RawMessage) (any, error) {
+			if !ready.Load() {
+				return nil, &Error{CodeNotInitialized, "call initialize first"}
+			}
+			return f(), nil
+		}
+	}
+	m[MethodLinkOpen] = guarded(func() any {
+		<-started
+		l := c.currentLink()
+		return deferred{after: func() { h.AttachLink(l) }}
+	})
+	m[MethodLinkClose] = guarded(func() any { <-started; c.closeLink(); return nil })
+	m[MethodInitialize] = serve(func(_ context.Context, p InitializeParams) (any, error) {
+		<-started
+		if id.Token != "" && subtle.ConstantTimeCompare([]byte(p.Token), []byte(id.Token)) != 1 {
+			return deferred{}, &Error{CodeUnauthorized, "the pairing token is wrong: pair again with the token that the local helper shows"}
+		}
+		v, err := Negotiate(Range{Oldest, Current}, p.Protocol)
+		if err != nil {
+			return nil, &Error{CodeVersion, err.Error()}
+		}
+		ready.Store(true)
+		return InitializeResult{Protocol: v, Helper: id.Helper}, nil
+	})
+	c = newConn(p, m, nil)
+	close(started)
+	return c
+}
+
+// Negotiate returns the newest version that both sides speak. The error is a
+// sentence for the user.
+func Negotiate(ours, theirs Range) (int, error) {
+	switch {
+	case theirs.Min < 1 || theirs.Max < theirs.Min:
+		return 0, fmt.Errorf("versions %d to %d make no sense", theirs.Min, theirs.Max)
+	case theirs.Max < ours.Min:
+		return 0, fmt.Errorf("the extension speaks protocol version %d, this helper needs %d or later: update the extension", theirs.Max, ours.Min)
+	case theirs.Min > ours.Max:
+		return 0, fmt.Errorf("the extension needs protocol version %d, this helper speaks %d at most: update the helper (or the extension that brings it)", theirs.Min, ours.Max)
+	}
+	return min(ours.Max, theirs.Max), nil
+}
+
+// serve turns a typed function into a method.
+func serve[P, R any](f func(context.Context, P) (R, error)) method {
+	return func(ctx context.Context, raw json.RawMessage) (any, error) {
+		var p P
+		if len(raw) > 0 && string(raw) != "null" {
+			if err := json.Unmarshal(raw, &p); err != nil {
+				return nil, &Error{jsonrpc2.CodeInvalidParams, "wrong parameters: " + err.Error()}
+			}
+		}
+		return f(ctx, p)
+	}
+}
+
+// CaptureEvents is what a capture tells its shim.
+type CaptureEvents struct {
+	Status     func(CaptureStatus) // may be nil
+	LinkClosed func(LinkClosed)    // may be nil
+}
+
+// DialCapture begins to drive the capture at the other end of p, as a shim
+// does, and returns what it is.
+func DialCapture(ctx context.Context, p Pipe, client ClientInfo, ev CaptureEvents) (*Conn, HelperInfo, error) {
+	c := newConn(p, nil, func(name string, params json.RawMessage) {
+		switch name {
+		case NotifyStatus:
+			var s CaptureStatus
+			if json.Unmarshal(params, &s) == nil && ev.Status != nil {
+				ev.Status(s)
+			}
+		case NotifyLinkClosed:
+			var l LinkClosed
+			if json.Unmarshal(params, &l) == nil && ev.LinkClosed != nil {
+				ev.LinkClosed(l)
+			}
+		}
+	})
+	var r InitializeResult
+	err := c.Call(ctx, MethodInitialize, InitializeParams{Protocol: Range{Oldest, Current}, Client: client}, &r)
+	if err != nil {
+		_ = c.Close()
+		return nil, HelperInfo{}, err
+	}
+	return c, r.Helper, nil
+}
