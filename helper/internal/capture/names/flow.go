@@ -58,7 +58,7 @@ func (s *Source) open(c *net.TCPConn, e endpoint, who owner.Owner) (*tunnel.Stre
 		return nil, err
 	}
 	stop := watchClient(c, func(ended bool) bool {
-		if ended && (early.Len() > 0 || !s.isGone(c)) {
+		if ended && (!s.isGone(c) || early.Len() > 0) {
 			return false // a half-close, or a last word that has to be delivered
 		}
 		cancel(errGone)

@@ -130,20 +130,20 @@ func dial(t *testing.T, address string) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 	return c.(*net.TCPConn)
 }
 
 func (f *fixture) accept() *tunnel.Stream {
 	f.t.Helper()
-	late := time.AfterFunc(10*time.Second, func() { _ = f.gateway.Close() })
+	late := time.AfterFunc(5*time.Second, func() { _ = f.gateway.Close() })
 	defer late.Stop()
 	st, err := f.gateway.Accept()
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { _ = st.Close() })
-	_ = st.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = st.SetDeadline(time.Now().Add(5 * time.Second))
 	return st
 }
 
@@ -303,8 +303,28 @@ func TestStrangerIsReset(t *testing.T) {
 // A client that resets, or goes away without a word, ends the attempt; one that
 // said something and left is heard out.
 func TestClientGoneWhileWaiting(t *testing.T) {
-	f := start(t, Options{})
+	checker := owner.New(os.Geteuid())
+	defer checker.Close()
+	checked := make(chan struct{}, 100)
+	f := start(t, Options{Check: func(c net.Conn) (owner.Owner, error) {
+		defer func() { checked <- struct{}{} }()
+		return checker.Check(c)
+	}})
 	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+
+	for _, early := range []string{"", "x"} {
+		c := f.dial("db.test", 5432)
+		send(t, c, early)
+		<-checked
+		st := f.accept()
+		_ = c.CloseWrite()
+		<-checked // for it ended its direction: but it is there
+		_ = st.Reply(tunnel.Connected, "")
+		expect(t, st, early)
+		expectEOF(t, st)
+		send(t, st, "answer")
+		expect(t, c, "answer")
+	}
 
 	c := f.dial("db.test", 5432)
 	st := f.accept()
