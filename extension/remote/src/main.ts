@@ -1,0 +1,47 @@
+import * as vscode from 'vscode';
+import { REMOTE, UI } from '../../shared/src/bridge';
+import { parseLogLine, writeLog } from '../../shared/src/log';
+import { helperUnderDevelopment, installHelper, packagedHelper } from '../../shared/src/node/helperFile';
+import { HelperProcess } from '../../shared/src/node/helperProcess';
+import { Endpoint } from './endpoint';
+import { ProxyEnvironment } from './environment';
+
+let endpoint: Endpoint | undefined;
+
+export function activate(context: vscode.ExtensionContext): void {
+  // First of all: a proxy that outlives its helper would break every shell.
+  const environment = new ProxyEnvironment(context.environmentVariableCollection, process.env);
+  const log = vscode.window.createOutputChannel('Causeway Capture', { log: true });
+  const { version } = context.extension.packageJSON as { version: string };
+
+  const made = new Endpoint({
+    version,
+    environment,
+    async start() {
+      const command =
+        helperUnderDevelopment(process.env) ??
+        (await installHelper(packagedHelper(context.extensionUri.fsPath), context.globalStorageUri.fsPath));
+      return HelperProcess.start({
+        command,
+        args: ['capture', '--stdio'],
+        log: (line) => writeLog(log, parseLogLine(line)),
+      });
+    },
+    sendFrames: (link, frames) => vscode.commands.executeCommand(UI.frames, link, ...frames),
+    sendClosed: (link, reason) =>
+      void vscode.commands.executeCommand(UI.closed, link, reason).then(undefined, () => {}),
+    log: (level, message) => log[level](message),
+  });
+  endpoint = made;
+  context.subscriptions.push(
+    log,
+    vscode.commands.registerCommand(REMOTE.hello, (hello: unknown) => made.hello(hello)),
+    vscode.commands.registerCommand(REMOTE.open, (link: unknown) => made.open(link)),
+    vscode.commands.registerCommand(REMOTE.frames, (link: unknown, ...frames: unknown[]) => made.receive(link, frames)),
+    vscode.commands.registerCommand(REMOTE.close, (link: unknown) => made.close(link)),
+  );
+}
+
+export function deactivate(): Promise<void> | undefined {
+  return endpoint?.dispose();
+}

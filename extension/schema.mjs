@@ -1,0 +1,18 @@
+// Copies the schema of a list of resources from the helper into the manifest; a
+// unit test fails while they differ.
+import { readFileSync, writeFileSync } from 'node:fs';
+
+const schema = JSON.parse(readFileSync('helper/internal/resource/schema.json', 'utf8'));
+const manifest = JSON.parse(readFileSync('package.json', 'utf8'));
+const { properties } = manifest.contributes.configuration;
+properties['causeway.resources'] = { order: 1, scope: 'application', default: [], ...schema };
+properties['causeway.workspaceResources'] = {
+  order: 2,
+  scope: 'window',
+  default: [],
+  ...schema,
+  markdownDescription:
+    "Private resources that this workspace asks for. They count in the workspace's own settings only, once it is " +
+    'trusted, and each after your approval.',
+};
+writeFileSync('package.json', `${JSON.stringify(manifest, null, 2)}\n`);

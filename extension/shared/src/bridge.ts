@@ -1,0 +1,89 @@
+// What the two extensions say to each other: private commands, which any other
+// extension can execute too. So everything that arrives is checked, a link is
+// known by an id that was made for it, and nothing here approves anything.
+
+import { LOG_LEVELS, type LogLevel, type Range } from './protocol';
+
+/** Versions of this conversation; the two extensions are updated separately. */
+export const BRIDGE: Range = { min: 1, max: 1 };
+
+/** Commands of the companion, executed by the UI extension. */
+export const REMOTE = {
+  hello: '_causeway.remote.hello',
+  open: '_causeway.remote.open',
+  frames: '_causeway.remote.frames',
+  close: '_causeway.remote.close',
+} as const;
+
+/** Commands of the UI extension, executed by the companion. */
+export const UI = {
+  frames: '_causeway.ui.frames',
+  closed: '_causeway.ui.closed',
+} as const;
+
+export interface Hello {
+  protocol: Range;
+  version: string;
+}
+
+/** Either the version to speak from here on, or why there is none. */
+export type HelloReply = { protocol: number; version: string } | { refused: string };
+
+export interface OpenLink {
+  link: string;
+  session: string;
+  secret: string;
+  logLevel: LogLevel;
+  setProxyEnvironment: boolean;
+}
+
+/** Errors of a command lose all but their text on the way, so a failure is a reply. */
+export type OpenReply = { helper: string } | { failed: string };
+
+/** The version both speak, the highest; undefined if there is none. */
+export function commonVersion(mine: Range, theirs: Range): number | undefined {
+  const version = Math.min(mine.max, theirs.max);
+  return version >= Math.max(mine.min, theirs.min) ? version : undefined;
+}
+
+/**
+ * The bytes of a command argument: another host sends an ArrayBuffer, the same
+ * host the very object. Undefined for anything else.
+ */
+export function toBytes(value: unknown): Uint8Array | undefined {
+  if (value instanceof Uint8Array) return value;
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  return undefined;
+}
+
+export function isHello(value: unknown): value is Hello {
+  return isRecord(value) && isRange(value.protocol) && typeof value.version === 'string';
+}
+
+export function isHelloReply(value: unknown): value is HelloReply {
+  if (!isRecord(value)) return false;
+  if (typeof value.refused === 'string') return true;
+  return Number.isInteger(value.protocol) && typeof value.version === 'string';
+}
+
+export function isOpenLink(value: unknown): value is OpenLink {
+  return (
+    isRecord(value) &&
+    [value.link, value.session, value.secret].every((id) => typeof id === 'string' && /^[0-9a-f]{8,128}$/.test(id)) &&
+    (LOG_LEVELS as readonly unknown[]).includes(value.logLevel) &&
+    typeof value.setProxyEnvironment === 'boolean'
+  );
+}
+
+export function isOpenReply(value: unknown): value is OpenReply {
+  return isRecord(value) && (typeof value.helper === 'string' || typeof value.failed === 'string');
+}
+
+function isRange(value: unknown): value is Range {
+  return isRecord(value) && Number.isInteger(value.min) && Number.isInteger(value.max);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}

@@ -1,0 +1,121 @@
+import {
+  AbstractMessageReader,
+  AbstractMessageWriter,
+  CancellationTokenSource,
+  createMessageConnection,
+  type DataCallback,
+  Disposable,
+  type Message,
+  type MessageConnection,
+  type NotificationType,
+  type RequestType,
+  type RequestType0,
+} from 'vscode-jsonrpc';
+import { Initialize, type InitializeResult, PROTOCOL } from './protocol';
+import type { Wire } from './wire';
+
+/** What a Helper tells its owner besides replies. */
+export interface HelperEvents {
+  /** A frame of the open link, in order. */
+  frame(bytes: Uint8Array): void;
+  /** The helper is gone; comes once, last, and not after close. */
+  ended(reason: string): void;
+}
+
+class WireReader extends AbstractMessageReader {
+  private callback: DataCallback | undefined;
+
+  listen(callback: DataCallback): Disposable {
+    this.callback = callback;
+    return Disposable.create(() => {
+      this.callback = undefined;
+    });
+  }
+
+  deliver(message: Message): void {
+    this.callback?.(message);
+  }
+
+  end(): void {
+    this.fireClose();
+  }
+}
+
+class WireWriter extends AbstractMessageWriter {
+  constructor(private readonly wire: Wire) {
+    super();
+  }
+
+  write(message: Message): Promise<void> {
+    return this.wire.sendMessage(message);
+  }
+
+  end(): void {}
+}
+
+/** A helper at the other end of a wire: calls, notifications, frames. */
+export class Helper {
+  private readonly connection: MessageConnection;
+  private over = false;
+
+  constructor(
+    readonly wire: Wire,
+    private readonly events: HelperEvents,
+  ) {
+    const reader = new WireReader();
+    const quiet = () => {};
+    this.connection = createMessageConnection(reader, new WireWriter(wire), {
+      error: quiet,
+      warn: quiet,
+      info: quiet,
+      log: quiet,
+    });
+    this.connection.listen();
+    wire.open({
+      message: (message) => reader.deliver(message),
+      frame: (bytes) => {
+        if (!this.over) this.events.frame(bytes);
+      },
+      end: (reason) => {
+        if (this.finish()) this.events.ended(reason);
+      },
+    });
+  }
+
+  /** The handshake, before anything else. Rejects if the versions do not meet. */
+  initialize(client: { name: string; version: string }, token?: string): Promise<InitializeResult> {
+    return this.call(Initialize, { protocol: PROTOCOL, client, ...(token === undefined ? {} : { token }) });
+  }
+
+  call<R>(type: RequestType0<R, void>): Promise<R>;
+  call<P, R>(type: RequestType<P, R, void>, params: P, signal?: AbortSignal): Promise<R>;
+  call<P, R>(type: RequestType<P, R, void> | RequestType0<R, void>, params?: P, signal?: AbortSignal): Promise<R> {
+    const cancellation = new CancellationTokenSource();
+    const cancel = () => cancellation.cancel();
+    if (signal?.aborted) cancel();
+    signal?.addEventListener('abort', cancel);
+    const args = params === undefined ? [] : [params];
+    return this.connection.sendRequest<R>(type.method, ...args, cancellation.token).finally(() => {
+      signal?.removeEventListener('abort', cancel);
+      cancellation.dispose();
+    });
+  }
+
+  on<P>(type: NotificationType<P>, handler: (params: P) => void): void {
+    this.connection.onNotification(type, handler);
+  }
+
+  /** Ends our side of the wire and waits for the helper to go; pending calls reject. Idempotent. */
+  close(): Promise<void> {
+    this.finish();
+    this.wire.close();
+    return this.wire.exited;
+  }
+
+  private finish(): boolean {
+    if (this.over) return false;
+    this.over = true;
+    this.connection.dispose();
+    return true;
+  }
+}

@@ -1,0 +1,198 @@
+// The contract between a shim and the helper that it drives; the Go statement of
+// it is helper/internal/rpc/protocol.go, and test/protocol holds messages that
+// both must read.
+
+import { NotificationType, RequestType, RequestType0 } from 'vscode-jsonrpc';
+
+/** Versions of the protocol that this side speaks. */
+export const PROTOCOL: Range = { min: 1, max: 1 };
+
+export interface Range {
+  min: number;
+  max: number;
+}
+
+export const Code = {
+  version: -32001,
+  notInitialized: -32002,
+  unauthorized: -32003,
+  noSession: -32004,
+  busy: -32005,
+  notAllowed: -32006,
+  cancelled: -32800,
+} as const;
+
+export interface InitializeParams {
+  protocol: Range;
+  client: { name: string; version: string };
+  /** The pairing token; WebSocket only. */
+  token?: string;
+}
+
+export interface InitializeResult {
+  protocol: number;
+  helper: HelperInfo;
+}
+
+export interface HelperInfo {
+  version: string;
+  role: 'gateway' | 'capture';
+  os: string;
+  arch: string;
+  pid: number;
+}
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface LogMessage {
+  level: LogLevel;
+  message: string;
+  fields?: Record<string, unknown>;
+}
+
+export interface LinkParams {
+  kind: 'command' | 'exec';
+}
+
+export interface LinkClosed {
+  reason: string;
+}
+
+/** Both lists go as they stand in the settings, mistakes and all: the gateway validates. */
+export interface ResourcesParams {
+  resources?: unknown;
+  workspaceResources?: unknown;
+}
+
+export interface GatewayOpenParams extends ResourcesParams {
+  /** The remote, such as "ssh-remote+host". */
+  authority: string;
+  /** The URI of the workspace or its first folder; may be empty. */
+  workspace: string;
+  strictProxy?: boolean;
+}
+
+export interface GatewayOpenResult extends ResourcesResult {
+  session: string;
+  secret: string;
+}
+
+export interface ResourcesResult {
+  problems: Problem[];
+  approvals: Approval[];
+}
+
+export interface Problem {
+  path: string;
+  line?: number;
+  column?: number;
+  message: string;
+}
+
+export interface Approval {
+  id: string;
+  from: 'user' | 'workspace';
+  name: string;
+  host: string;
+  ports: string[];
+  protocols: string[];
+  addresses?: string[];
+  as?: string;
+  description?: string;
+  change: 'new' | 'changed';
+  differences?: Difference[];
+  warnings?: string[];
+}
+
+export interface Difference {
+  field: string;
+  was: string;
+  is: string;
+}
+
+export type Decision = 'always' | 'once' | 'no';
+
+export interface ApprovalAnswers {
+  answers: { id: string; decision: Decision }[];
+}
+
+export interface GatewayStatus {
+  state: 'waiting' | 'connected' | 'closed';
+  reason?: string;
+  link?: { kind: string; rttMillis: number };
+  flows: number;
+  bytesUp: number;
+  bytesDown: number;
+  proxy?: string;
+  resources: ResourceStatus[];
+  notes?: string[];
+}
+
+export interface ResourceStatus {
+  name: string;
+  host: string;
+  ports: string[];
+  as?: string;
+  from: 'user' | 'workspace';
+  state: 'pending' | 'denied' | 'ready' | 'trouble';
+  served: string[];
+  address?: string;
+  note?: string;
+  flows: number;
+  bytesUp: number;
+  bytesDown: number;
+  lastError?: { time: string; code: string; reason: string };
+}
+
+export interface TestParams {
+  resource: string;
+  port?: number;
+}
+
+export interface TestResult {
+  ok: boolean;
+  steps: TestStep[];
+}
+
+export interface TestStep {
+  step: string;
+  ok: boolean;
+  detail: string;
+  hint?: string;
+  millis: number;
+}
+
+export interface CaptureOpenParams {
+  session: string;
+  secret: string;
+  names?: boolean;
+  proxy?: boolean;
+}
+
+export interface CaptureStatus {
+  state: 'waiting' | 'connected' | 'closed';
+  reason?: string;
+  proxy?: string;
+  noProxy?: string[];
+  notes?: string[];
+}
+
+export const Initialize = new RequestType<InitializeParams, InitializeResult, void>('initialize');
+export const SetLogLevel = new RequestType<{ level: LogLevel }, null, void>('log/setLevel');
+export const SessionClose = new RequestType0<null, void>('session/close');
+export const LinkOpen = new RequestType<LinkParams, null, void>('link/open');
+export const LinkClose = new RequestType<LinkClosed, null, void>('link/close');
+export const GatewayOpen = new RequestType<GatewayOpenParams, GatewayOpenResult, void>('session/open');
+export const CaptureOpen = new RequestType<CaptureOpenParams, null, void>('session/open');
+export const SetResources = new RequestType<ResourcesParams, ResourcesResult, void>('resources/set');
+export const AnswerApprovals = new RequestType<ApprovalAnswers, ResourcesResult, void>('approvals/answer');
+export const TestResource = new RequestType<TestParams, TestResult, void>('resource/test');
+export const GetGatewayStatus = new RequestType0<GatewayStatus, void>('session/status');
+export const GetCaptureStatus = new RequestType0<CaptureStatus, void>('session/status');
+
+export const GatewayStatusChanged = new NotificationType<GatewayStatus>('session/statusChanged');
+export const CaptureStatusChanged = new NotificationType<CaptureStatus>('session/statusChanged');
+export const ApprovalsChanged = new NotificationType<ResourcesResult>('approvals/changed');
+export const LinkClosedByHelper = new NotificationType<LinkClosed>('link/closed');
+export const Log = new NotificationType<LogMessage>('log/message');

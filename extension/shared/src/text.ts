@@ -1,0 +1,38 @@
+// Text for people. What came from the remote or from a workspace may try to look
+// like something else, so control and direction characters are made visible.
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+
+/** text on one line, at most max characters, with nothing invisible in it. */
+export function plain(text: string, max = 300): string {
+  const cut = text.length > max ? `${text.slice(0, max - 1)}…` : text;
+  return cut.replace(INVISIBLE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** text for a place that renders Markdown and must show it literally. */
+export function markdown(text: string, max = 300): string {
+  return plain(text, max).replace(/[\\`*_{}[\]()#+\-.!|<>~&$:@]/g, '\\$&');
+}
+
+/** An error's text, whatever was thrown. */
+export function errorText(error: unknown): string {
+  return plain(error instanceof Error ? error.message : String(error));
+}
+
+/** "1 flow", "2 flows". */
+export function count(n: number, word: string): string {
+  return `${n} ${word}${n === 1 ? '' : 's'}`;
+}
+
+/** "0 B", "1.5 KiB", "12 MiB". */
+export function bytes(n: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let unit = 0;
+  let value = n;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit > 0 && value < 10 ? value.toFixed(1) : Math.floor(value)} ${units[unit]}`;
+}

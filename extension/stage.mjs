@@ -1,0 +1,71 @@
+// Lays out what a package holds, ready for "vsce package":
+//
+//   node extension/stage.mjs --kind ui|ui-test|remote --out DIR [--target TARGET] [--helper PATH]...
+//
+// ui-test is the UI extension as an extension of the workspace's host, without
+// its browser entry, so that the desktop's entry runs where a Node host is. A
+// helper goes to bin/TARGET; of several, each PATH is TARGET/causeway[.exe].
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+
+const root = path.resolve(import.meta.dirname, '..');
+const { values } = parseArgs({
+  options: {
+    kind: { type: 'string' },
+    target: { type: 'string', default: 'universal' },
+    helper: { type: 'string', multiple: true, default: [] },
+    out: { type: 'string' },
+  },
+});
+const { kind, target, helper: helpers, out } = values;
+if (!['ui', 'ui-test', 'remote'].includes(kind) || !out) fail('--kind ui|ui-test|remote and --out DIR are needed');
+if (path.resolve(out) === root) fail('--out is the source tree');
+
+const manifest = JSON.parse(readFileSync(path.join(root, kind === 'remote' ? 'extension/remote' : '', 'package.json')));
+delete manifest.private;
+delete manifest.scripts;
+delete manifest.devDependencies;
+if (kind === 'ui-test') {
+  manifest.extensionKind = ['workspace'];
+  delete manifest.browser;
+} else if (target === 'web') {
+  // It holds no helper that the desktop's entry could start.
+  delete manifest.main;
+}
+
+rmSync(out, { recursive: true, force: true });
+mkdirSync(out, { recursive: true });
+for (const entry of new Set([manifest.main, manifest.browser])) if (entry) take(entry);
+take('LICENSE');
+take('CHANGELOG.md', { optional: true });
+if (kind === 'remote') {
+  take('extension/remote/README.md', { as: 'README.md' });
+  take('extension/media/icon.png', { as: 'media/icon.png' });
+} else {
+  take('README.md', { optional: true });
+  take('extension/media', { as: 'media' });
+}
+for (const helper of helpers) {
+  const name = path.basename(helper);
+  const dir = helpers.length > 1 || target === 'universal' ? path.basename(path.dirname(helper)) : target;
+  const to = take(path.resolve(helper), { as: path.join('bin', dir.replace('alpine', 'linux'), name) });
+  chmodSync(to, 0o755);
+}
+const text = JSON.stringify(manifest, null, 2).replaceAll('extension/media/', 'media/');
+writeFileSync(path.join(out, 'package.json'), `${text}\n`);
+
+function take(from, { as = from, optional = false } = {}) {
+  const source = path.resolve(root, from);
+  if (optional && !existsSync(source)) return undefined;
+  if (!existsSync(source)) fail(`${from} is missing: run "npm run build" first`);
+  const to = path.join(out, as);
+  mkdirSync(path.dirname(to), { recursive: true });
+  cpSync(source, to, { recursive: true });
+  return to;
+}
+
+function fail(message) {
+  process.stderr.write(`stage: ${message}\n`);
+  process.exit(2);
+}

@@ -1,0 +1,44 @@
+import type { Approval, Decision, ResourcesResult } from '../../shared/src/protocol';
+import type { Connection } from './connection';
+
+/** Puts one question; the answer is the user's. */
+export type Ask = (approval: Approval) => Promise<Decision>;
+
+/** Asks for each approval once, one dialog at a time. A dialog of a session that is over answers nothing. */
+export class Approvals {
+  private waiting: Approval[] = [];
+  private asked = new Set<string>();
+  private connection: () => Connection | undefined = () => undefined;
+  private asking = false;
+
+  constructor(
+    private readonly ask: Ask,
+    private readonly failed: (error: unknown) => void,
+  ) {}
+
+  /** What waits now; undefined when the session is over. */
+  update(result: ResourcesResult | undefined, connection: () => Connection | undefined): void {
+    this.waiting = result?.approvals ?? [];
+    this.connection = connection;
+    if (result === undefined) this.asked = new Set();
+    if (!this.asking) void this.work();
+  }
+
+  private async work(): Promise<void> {
+    this.asking = true;
+    for (;;) {
+      const approval = this.waiting.find(({ id }) => !this.asked.has(id));
+      if (approval === undefined) break;
+      const { asked } = this;
+      asked.add(approval.id);
+      const decision = await this.ask(approval);
+      if (asked !== this.asked) continue;
+      try {
+        await this.connection()?.answer({ answers: [{ id: approval.id, decision }] });
+      } catch (error) {
+        this.failed(error);
+      }
+    }
+    this.asking = false;
+  }
+}

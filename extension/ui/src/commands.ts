@@ -1,0 +1,36 @@
+import * as vscode from 'vscode';
+
+/** Every command that the manifest contributes; a test compares. */
+export const COMMANDS = [
+  'causeway.connect',
+  'causeway.disconnect',
+  'causeway.addResource',
+  'causeway.testResource',
+  'causeway.copyAddress',
+  'causeway.copyProxyAddress',
+  'causeway.showLog',
+  'causeway.openSettings',
+  'causeway.pairLocalHelper',
+  'causeway.installCompanion',
+  'causeway.showActions',
+] as const;
+
+export type CommandId = (typeof COMMANDS)[number];
+
+/** One handler for each; any extension may execute them with any argument. */
+export type Handlers = Record<CommandId, (argument: unknown) => unknown>;
+
+/** Registers all of them. A handler that fails tells the user by failed. */
+export function registerCommands(handlers: Handlers, failed: (error: unknown) => void): vscode.Disposable {
+  return vscode.Disposable.from(
+    ...COMMANDS.map((id) =>
+      vscode.commands.registerCommand(id, async (argument: unknown) => {
+        try {
+          await handlers[id](argument);
+        } catch (error) {
+          failed(error);
+        }
+      }),
+    ),
+  );
+}

@@ -1,0 +1,60 @@
+import type { LogLevel, ResourcesParams } from '../../shared/src/protocol';
+import { LOG_LEVELS } from '../../shared/src/protocol';
+
+/** The settings besides the two lists. */
+export interface Settings {
+  autoConnect: boolean;
+  setProxyEnvironment: boolean;
+  strictProxy: boolean;
+  logLevel: LogLevel;
+  localHelperPort: number;
+}
+
+/** What package.json declares; a test compares. */
+export const DEFAULTS: Settings = {
+  autoConnect: false,
+  setProxyEnvironment: false,
+  strictProxy: false,
+  logLevel: 'info',
+  localHelperPort: 7741,
+};
+
+/** The part of a WorkspaceConfiguration that is read. */
+export interface Configuration {
+  get(key: string): unknown;
+  inspect(key: string): { globalValue?: unknown; workspaceValue?: unknown } | undefined;
+}
+
+/** Anything of a wrong type counts as not set. */
+export function readSettings(configuration: Configuration): Settings {
+  const flag = (key: 'autoConnect' | 'setProxyEnvironment' | 'strictProxy'): boolean => {
+    const value = configuration.get(key);
+    return typeof value === 'boolean' ? value : DEFAULTS[key];
+  };
+  const level = configuration.get('logLevel');
+  const port = configuration.get('localHelperPort');
+  return {
+    autoConnect: flag('autoConnect'),
+    setProxyEnvironment: flag('setProxyEnvironment'),
+    strictProxy: flag('strictProxy'),
+    logLevel: LOG_LEVELS.find((name) => name === level) ?? DEFAULTS.logLevel,
+    localHelperPort: isPort(port) ? port : DEFAULTS.localHelperPort,
+  };
+}
+
+/**
+ * The two lists, as they stand: the gateway validates. What a workspace asks for
+ * counts only when it stands in the workspace's own settings, and is trusted.
+ */
+export function readResources(configuration: Configuration, trusted: boolean): ResourcesParams {
+  const resources = configuration.inspect('resources')?.globalValue;
+  const asked = trusted ? configuration.inspect('workspaceResources')?.workspaceValue : undefined;
+  return {
+    ...(resources === undefined ? {} : { resources }),
+    ...(asked === undefined ? {} : { workspaceResources: asked }),
+  };
+}
+
+export function isPort(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) > 0 && (value as number) < 65536;
+}

@@ -1,0 +1,99 @@
+import type { SessionState, Step } from '../../shared/src/session';
+import { bytes, count, markdown, plain } from '../../shared/src/text';
+
+/** What the status bar shows. The tooltip is Markdown in which only our own links are commands. */
+export interface StatusText {
+  text: string;
+  /** For screen readers, and for tests. */
+  label: string;
+  tooltip: string;
+  color?: 'warning' | 'error';
+}
+
+const WAITS: Record<Step, string> = {
+  gateway: 'the local helper',
+  companion: 'the companion',
+  capture: 'the remote helper',
+  link: 'the link',
+};
+
+export function statusText(state: SessionState, approvals: 'dialog' | 'terminal'): StatusText {
+  switch (state.kind) {
+    case 'disconnected':
+      return plainText('debug-disconnect', 'disconnected', ['Not connected.'], ['connect', 'openSettings']);
+    case 'connecting': {
+      if (state.approvals > 0) return waiting(state.approvals, approvals);
+      const wait = WAITS[state.step];
+      return plainText(
+        'sync~spin',
+        `waiting for ${wait}`,
+        [`Connecting: waiting for ${wait}.`],
+        ['disconnect', 'showLog'],
+      );
+    }
+    case 'connected': {
+      if (state.approvals > 0) return waiting(state.approvals, approvals);
+      return connected(state);
+    }
+    case 'reconnecting':
+      return {
+        ...plainText(
+          'sync~spin',
+          'reconnecting',
+          [`${markdown(state.reason)}.`, `Trying again in ${Math.ceil(state.delayMs / 1000)} s.`],
+          ['connect', 'disconnect', 'showLog'],
+        ),
+        color: 'warning',
+      };
+    case 'disconnecting':
+      return plainText('sync~spin', 'disconnecting', ['Disconnecting.'], []);
+    case 'error':
+      return {
+        ...plainText('error', 'error', [markdown(state.message)], ['connect', 'showLog']),
+        color: 'error',
+      };
+  }
+}
+
+function connected({ status }: Extract<SessionState, { kind: 'connected' }>): StatusText {
+  const ready = status.resources.filter(({ state }) => state === 'ready' || state === 'trouble');
+  const trouble = status.resources.filter(({ state }) => state === 'trouble').length;
+  const lines = [
+    `Connected${status.link ? ` by a ${markdown(status.link.kind, 20)} link, ${Math.round(status.link.rttMillis)} ms` : ''}.`,
+    `${count(status.flows, 'flow')}, ${bytes(status.bytesUp)} from the remote, ${bytes(status.bytesDown)} to it.`,
+  ];
+  if (status.proxy) lines.push(`Proxy on the remote: ${markdown(status.proxy, 60)}`);
+  if (trouble > 0) lines.push(`${count(trouble, 'resource')} in trouble.`);
+  for (const note of status.notes ?? []) lines.push(`$(info) ${markdown(note)}`);
+  const summary = `connected (${count(ready.length, 'resource')}, ${count(status.flows, 'flow')})`;
+  const actions = ['testResource', 'addResource', 'copyProxyAddress', 'disconnect'];
+  return { ...plainText('plug', summary, lines, actions), ...(trouble > 0 ? { color: 'warning' as const } : {}) };
+}
+
+function waiting(n: number, approvals: 'dialog' | 'terminal'): StatusText {
+  const where = approvals === 'terminal' ? ' in the terminal of the local helper' : '';
+  const line = `${count(n, 'resource')} ${n === 1 ? 'waits' : 'wait'} for your approval${where}.`;
+  return { ...plainText('shield', `waiting for approval${where}`, [line], ['disconnect']), color: 'warning' };
+}
+
+const TITLES: Record<string, string> = {
+  connect: '$(plug) Connect',
+  disconnect: '$(debug-disconnect) Disconnect',
+  openSettings: '$(gear) Settings',
+  showLog: '$(output) Log',
+  testResource: '$(beaker) Test',
+  addResource: '$(add) Add',
+  copyProxyAddress: '$(copy) Proxy',
+};
+
+function plainText(icon: string, summary: string, lines: string[], actions: string[]): StatusText {
+  const links = actions.map((id) => `[${TITLES[id]}](command:causeway.${id})`).join(' · ');
+  return {
+    text: `$(${icon}) Causeway: ${summary}`,
+    label: plain(`Causeway: ${summary}`),
+    tooltip: ['**Causeway**', ...lines, ...(links === '' ? [] : [links])].join('\n\n'),
+  };
+}
+
+/** The commands that links in tooltips may execute. */
+export const TOOLTIP_COMMANDS = Object.keys(TITLES).map((id) => `causeway.${id}`);

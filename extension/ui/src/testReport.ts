@@ -1,0 +1,51 @@
+import * as vscode from 'vscode';
+import type { TestResult } from '../../shared/src/protocol';
+import { plain } from '../../shared/src/text';
+
+const SCHEME = 'causeway-report';
+
+/** Shows what a test found: a message with the outcome, a document with every step. */
+export class TestReports implements vscode.TextDocumentContentProvider, vscode.Disposable {
+  private readonly texts = new Map<string, string>();
+  private readonly changed = new vscode.EventEmitter<vscode.Uri>();
+  private readonly registration = vscode.workspace.registerTextDocumentContentProvider(SCHEME, this);
+
+  readonly onDidChange = this.changed.event;
+
+  provideTextDocumentContent(uri: vscode.Uri): string {
+    return this.texts.get(uri.path) ?? '';
+  }
+
+  async show(resource: string, result: TestResult): Promise<void> {
+    const uri = vscode.Uri.from({ scheme: SCHEME, path: `/Test of ${plain(resource, 80).replace(/[/\\]/g, '-')}.txt` });
+    this.texts.set(uri.path, reportText(resource, result));
+    this.changed.fire(uri);
+    const details = 'Show Steps';
+    const show = result.ok ? vscode.window.showInformationMessage : vscode.window.showWarningMessage;
+    if ((await show(outcome(resource, result), details)) !== details) return;
+    await vscode.window.showTextDocument(await vscode.workspace.openTextDocument(uri), { preview: true });
+  }
+
+  dispose(): void {
+    this.registration.dispose();
+    this.changed.dispose();
+  }
+}
+
+/** One sentence. */
+export function outcome(resource: string, { ok, steps }: TestResult): string {
+  const last = steps.at(-1);
+  if (ok) return `${plain(resource)} can be reached: ${plain(last?.detail ?? 'every step succeeded')}`;
+  const hint = last?.hint ? ` ${plain(last.hint)}` : '';
+  return `${plain(resource)} cannot be reached: ${plain(last?.step ?? 'test')}: ${plain(last?.detail ?? 'failed')}.${hint}`;
+}
+
+export function reportText(resource: string, { ok, steps }: TestResult): string {
+  const lines = [`Test of ${plain(resource)}: ${ok ? 'it can be reached' : 'it cannot be reached'}`, ''];
+  for (const step of steps) {
+    const millis = step.millis < 1 ? '<1' : String(Math.round(step.millis));
+    lines.push(`${step.ok ? '✓' : '✗'} ${plain(step.step).padEnd(10)} ${millis.padStart(6)} ms  ${plain(step.detail)}`);
+    if (step.hint) lines.push(`  ${' '.repeat(20)} → ${plain(step.hint)}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
