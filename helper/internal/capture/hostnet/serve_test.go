@@ -221,6 +221,28 @@ func TestHelperKilled(t *testing.T) {
 	eventually(t, "block removed", func() bool { return read(t, path) == original })
 }
 
+// A helper that dies between a request and its answer does not take the
+// privileged child along.
+func TestNobodyReads(t *testing.T) {
+	path := hostsFile(t, original)
+	h, err := Start(t.Context(), options(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.SetHosts(t.Context(), entries("db.test")); err != nil {
+		t.Fatal(err)
+	}
+	_ = h.out.Close()
+	if err := h.SetHosts(t.Context(), entries("git.test")); err == nil {
+		t.Error("an answer was read from a closed pipe")
+	}
+	<-h.Done()
+	if got := read(t, path); got != original {
+		t.Errorf("%q", got)
+	}
+}
+
 // The signals of a terminal that closes end the helper, and its privileged
 // child only after it.
 func TestTerminalSignals(t *testing.T) {
