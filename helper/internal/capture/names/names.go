@@ -6,7 +6,6 @@ package names
 
 import (
 	"context"
-	"errors"
 	"net"
 	"slices"
 	"sync"
@@ -226,77 +225,4 @@ func (s *Source) entries() []hostnet.Entry {
 	}
 	slices.SortFunc(all, func(a, b hostnet.Entry) int { return a.Address.Compare(b.Address) })
 	return all
-}
-
-// hostsState is the way to the hosts file, as long as there is one.
-type hostsState struct {
-	editor    Hosts           // nil if there is none
-	err       error           // why there is none
-	lost      bool            // there was one
-	restarted bool            // it is tried again once
-	current   []hostnet.Entry // as last set
-}
-
-func (h *hostsState) start(ctx context.Context, start func(context.Context) (Hosts, error)) {
-	if h.died() {
-		h.lose(h.editor.Err())
-	}
-	if h.mayRestart() {
-		h.restarted, h.err = true, nil
-	}
-	if h.editor != nil || h.err != nil {
-		return
-	}
-	editor, err := start(ctx)
-	if err != nil {
-		h.err = err
-		return
-	}
-	h.editor = editor
-}
-
-// died tells whether the editor ended by itself.
-func (h *hostsState) died() bool {
-	if h.editor == nil {
-		return false
-	}
-	select {
-	case <-h.editor.Done():
-		return true
-	default:
-		return false
-	}
-}
-
-func (h *hostsState) mayRestart() bool { return h.editor == nil && h.lost && !h.restarted }
-
-func (h *hostsState) lose(err error) {
-	_ = h.editor.Close()
-	h.editor, h.current, h.lost = nil, nil, true
-	h.err = errors.Join(errors.New("lost the hosts file"), err)
-}
-
-func (h *hostsState) set(ctx context.Context, entries []hostnet.Entry) error {
-	if h.editor == nil || slices.EqualFunc(entries, h.current, equalEntry) {
-		return nil
-	}
-	if err := h.editor.SetHosts(ctx, entries); err != nil {
-		h.lose(err)
-		return err
-	}
-	h.current = entries
-	return nil
-}
-
-func (h *hostsState) close() error {
-	if h.editor == nil {
-		return nil
-	}
-	err := h.editor.Close()
-	h.editor = nil
-	return err
-}
-
-func equalEntry(a, b hostnet.Entry) bool {
-	return a.Address == b.Address && slices.Equal(a.Names, b.Names)
 }
