@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"sync"
 	"sync/atomic"
 
@@ -50,7 +51,7 @@ type Conn struct {
 func newConn(p Pipe, methods map[string]method, notify func(string, json.RawMessage)) *Conn {
 	c := &Conn{pipe: p, methods: methods, notify: notify, slots: make(chan struct{}, maxConcurrent),
 		inbox: make(chan []byte), done: make(chan struct{}), pending: make(map[string]context.CancelFunc)}
-	c.rpc = jsonrpc2.NewConn(context.Background(), stream{c}, c)
+	c.rpc = jsonrpc2.NewConn(context.Background(), stream{c}, c, jsonrpc2.SetLogger(log.New(io.Discard, "", 0)))
 	c.wg.Go(c.readLoop)
 	return c
 }
@@ -114,11 +115,17 @@ func (c *Conn) readLoop() {
 			continue
 		}
 		var peek struct {
-			Method string     `json:"method"`
-			Params LinkParams `json:"params"`
+			Method string          `json:"method"`
+			Params json.RawMessage `json:"params"`
 		}
-		if json.Unmarshal(b, &peek) == nil && peek.Method == MethodLinkOpen {
-			c.newLink(peek.Params.Kind)
+		if err := json.Unmarshal(b, &peek); err != nil {
+			c.end(fmt.Errorf("message is no JSON-RPC: %w", err))
+			return
+		}
+		if peek.Method == MethodLinkOpen {
+			var p LinkParams
+			_ = json.Unmarshal(peek.Params, &p) // what is wrong with it, the method's reply says
+			c.newLink(p.Kind)
 		}
 		select {
 		case c.inbox <- append([]byte(nil), b...):
