@@ -49,8 +49,7 @@ func (s *Source) listen(e endpoint, named bool) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.wg.Add(1)
-	go s.accept(l, e)
+	s.wg.Go(func() { s.accept(l, e) })
 	return l, nil
 }
 
@@ -66,7 +65,6 @@ func (s *Source) bind(at netip.AddrPort) (net.Listener, error) {
 
 // accept serves l until it is closed.
 func (s *Source) accept(l *listener, e endpoint) {
-	defer s.wg.Done()
 	for {
 		c, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -80,11 +78,7 @@ func (s *Source) accept(l *listener, e endpoint) {
 			}
 			continue
 		}
-		s.wg.Add(1)
-		go func() {
-			defer s.wg.Done()
-			s.serve(c.(*net.TCPConn), e)
-		}()
+		s.wg.Go(func() { s.serve(c.(*net.TCPConn), e) })
 	}
 }
 

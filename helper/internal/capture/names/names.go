@@ -107,8 +107,7 @@ func (s *Source) Apply(published []peer.Published) {
 	}
 	if !s.watching {
 		s.watching = true
-		s.wg.Add(1)
-		go s.watch()
+		s.wg.Go(s.watch)
 	}
 	s.published = slices.Clone(published)
 	s.reconcile()
@@ -136,7 +135,6 @@ func (s *Source) Close() error {
 
 // watch tries again what may have come to be possible since.
 func (s *Source) watch() {
-	defer s.wg.Done()
 	t := time.NewTicker(s.o.Retry)
 	defer t.Stop()
 	for {
