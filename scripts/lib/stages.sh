@@ -27,6 +27,9 @@ stage_install() {
 
 stage_hygiene() { hygiene; }
 
+# go.mod and go.sum say what the code needs, no more and no less.
+stage_modules() { go mod tidy -diff; }
+
 stage_gofmt() {
   local files
   files=$(git ls-files -z '*.go' | xargs -0 gofmt -l)

@@ -19,7 +19,12 @@ var allowed = regexp.MustCompile(`^(\[Content_Types\]\.xml|extension\.vsixmanife
 	`extension/(package(\.nls)?\.json|readme\.md|changelog\.md|LICENSE(\.txt)?|` +
 	`dist/[a-z-]+\.js|(media|images|icons)/[a-z-]+\.(svg|png)|schemas/[a-z-]+\.json))$`)
 
-var helperPath = regexp.MustCompile(`^extension/bin/(.+/)?causeway(\.exe)?$`)
+// platforms names the targets of VS Code that have a helper as Go does.
+var platforms = map[string]string{
+	"linux-x64": "linux/amd64", "linux-arm64": "linux/arm64", "linux-armhf": "linux/arm",
+	"darwin-x64": "darwin/amd64", "darwin-arm64": "darwin/arm64",
+	"win32-x64": "windows/amd64", "win32-arm64": "windows/arm64",
+}
 
 // maxFile bounds one file of a package, in bytes.
 const maxFile = 64 << 20
@@ -67,29 +72,24 @@ func check(archive *zip.Reader) ([]string, error) {
 
 	wanted := helpersFor(vsix.Identity.Target, slices.Contains(manifest.ExtensionKind, "ui"))
 	for _, file := range archive.File {
-		if !helperPath.MatchString(file.Name) {
+		platform, ok := wanted[file.Name]
+		if !ok {
 			if !allowed.MatchString(file.Name) {
 				problems = append(problems, "holds "+file.Name+", which it does not run")
 			}
 			continue
 		}
+		delete(wanted, file.Name)
 		content, err := read(archive, file.Name)
 		if err != nil {
 			return nil, err
 		}
-		platform, more := checkHelper(content, file.Mode())
-		for _, problem := range more {
+		for _, problem := range checkHelper(content, file.Mode(), platform) {
 			problems = append(problems, file.Name+" "+problem)
 		}
-		i := slices.Index(wanted, platform)
-		if i < 0 {
-			problems = append(problems, fmt.Sprintf("%s is for %s, wanted: %s", file.Name, platform, strings.Join(wanted, " ")))
-			continue
-		}
-		wanted = slices.Delete(wanted, i, i+1)
 	}
-	for _, platform := range wanted {
-		problems = append(problems, "lacks the helper for "+platform)
+	for name := range wanted {
+		problems = append(problems, "lacks "+name)
 	}
 	return problems, nil
 }
@@ -129,25 +129,27 @@ func checkManifest(archive *zip.Reader, vsix vsixManifest, m extensionManifest) 
 	return problems
 }
 
-// helpersFor lists the helpers that a package has to hold, as GOOS/GOARCH.
+// helpersFor returns the helpers that a package has to hold: path to platform.
 // A companion without a target is the universal one.
-func helpersFor(target string, ui bool) []string {
-	os, arch, _ := strings.Cut(target, "-")
+func helpersFor(target string, ui bool) map[string]string {
+	var targets []string
 	switch {
 	case target == "web":
-		return nil
 	case target == "" && !ui:
-		return []string{"linux/amd64", "linux/arm64", "linux/arm"}
+		targets = []string{"linux-x64", "linux-arm64", "linux-armhf"}
+	default:
+		// Helpers are static: Alpine runs those of other Linux systems.
+		targets = []string{strings.Replace(target, "alpine", "linux", 1)}
 	}
-	goos := map[string]string{"alpine": "linux", "win32": "windows"}
-	goarch := map[string]string{"x64": "amd64", "armhf": "arm"}
-	if name, ok := goos[os]; ok {
-		os = name
+	helpers := map[string]string{}
+	for _, t := range targets {
+		name := "causeway"
+		if strings.HasPrefix(t, "win32-") {
+			name += ".exe"
+		}
+		helpers["extension/bin/"+t+"/"+name] = platforms[t]
 	}
-	if name, ok := goarch[arch]; ok {
-		arch = name
-	}
-	return []string{os + "/" + arch}
+	return helpers
 }
 
 func decode(archive *zip.Reader, name string, unmarshal func([]byte, any) error, into any) error {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // build compiles a program of one line for a platform.
@@ -76,17 +78,19 @@ func TestCheck(t *testing.T) {
 		"no entry point": {map[string]entry{"extension/package.json": {strings.ReplaceAll(manifest, "dist/ui", "dist/other"), 0o644}}, "lacks ./dist/other.js"},
 		"no publisher":   {map[string]entry{"extension/package.json": {strings.ReplaceAll(manifest, `"p"`, `""`), 0o644}}, "in the other"},
 		"scripts":        {map[string]entry{"extension/package.json": {strings.Replace(manifest, "{", `{"scripts":{"x":"y"},`, 1), 0o644}}, "scripts"},
-		"not executable": {map[string]entry{"extension/bin/causeway": {linux, 0o644}}, "not executable"},
-		"other target":   {map[string]entry{"extension.vsixmanifest": {strings.ReplaceAll(vsix, "linux-x64", "web"), 0o644}}, "is for linux/amd64, wanted"},
-		"a second one":   {map[string]entry{"extension/bin/arm/causeway": {linux, 0o755}}, "is for linux/amd64, wanted"},
+		"not executable": {map[string]entry{"extension/bin/linux-x64/causeway": {linux, 0o644}}, "not executable"},
+		"for the web":    {map[string]entry{"extension.vsixmanifest": {strings.ReplaceAll(vsix, "linux-x64", "web"), 0o644}}, "holds extension/bin/linux-x64/causeway"},
+		"a second one":   {map[string]entry{"extension/bin/linux-arm64/causeway": {linux, 0o755}}, "holds extension/bin/linux-arm64/causeway"},
+		"other platform": {map[string]entry{"extension/bin/linux-x64/causeway": {string(build(t, "linux", "arm64")), 0o755}}, "is for linux/arm64"},
+		"no binary":      {map[string]entry{"extension/bin/linux-x64/causeway": {"#!/bin/sh", 0o755}}, "is no Go binary"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			files := map[string]entry{
-				"extension.vsixmanifest": {vsix, 0o644},
-				"extension/package.json": {manifest, 0o644},
-				"extension/dist/ui.js":   {"x", 0o644},
-				"extension/bin/causeway": {linux, 0o755},
+				"extension.vsixmanifest":           {vsix, 0o644},
+				"extension/package.json":           {manifest, 0o644},
+				"extension/dist/ui.js":             {"x", 0o644},
+				"extension/bin/linux-x64/causeway": {linux, 0o755},
 			}
 			maps.Copy(files, test.change)
 			problems, err := check(archive(t, files))
@@ -106,8 +110,8 @@ func TestCheck(t *testing.T) {
 
 func TestSignature(t *testing.T) {
 	content := build(t, "darwin", "arm64")
-	if platform, problems := checkHelper(content, 0o755); platform != "darwin/arm64" || len(problems) > 0 {
-		t.Fatalf("as the linker left it: %s %q", platform, problems)
+	if problems := checkHelper(content, 0o755, "darwin/arm64"); len(problems) > 0 {
+		t.Fatalf("as the linker left it: %q", problems)
 	}
 	content[bytes.Index(content, []byte("runtime."))]++
 	if err := checkSignature(content); err == nil {
@@ -122,18 +126,20 @@ func TestHelpersFor(t *testing.T) {
 	for _, test := range []struct {
 		target string
 		ui     bool
-		want   string
+		want   map[string]string
 	}{
-		{"linux-x64", true, "linux/amd64"},
-		{"linux-armhf", true, "linux/arm"},
-		{"alpine-arm64", false, "linux/arm64"},
-		{"win32-arm64", true, "windows/arm64"},
-		{"darwin-x64", true, "darwin/amd64"},
-		{"web", true, ""},
-		{"", false, "linux/amd64 linux/arm64 linux/arm"},
+		{"linux-armhf", true, map[string]string{"extension/bin/linux-armhf/causeway": "linux/arm"}},
+		{"alpine-arm64", false, map[string]string{"extension/bin/linux-arm64/causeway": "linux/arm64"}},
+		{"win32-arm64", true, map[string]string{"extension/bin/win32-arm64/causeway.exe": "windows/arm64"}},
+		{"web", true, map[string]string{}},
+		{"", false, map[string]string{
+			"extension/bin/linux-x64/causeway":   "linux/amd64",
+			"extension/bin/linux-arm64/causeway": "linux/arm64",
+			"extension/bin/linux-armhf/causeway": "linux/arm",
+		}},
 	} {
-		if got := strings.Join(helpersFor(test.target, test.ui), " "); got != test.want {
-			t.Errorf("helpersFor(%q, %v) = %q, want %q", test.target, test.ui, got, test.want)
+		if diff := cmp.Diff(test.want, helpersFor(test.target, test.ui)); diff != "" {
+			t.Errorf("helpersFor(%q, %v) (-want +got):\n%s", test.target, test.ui, diff)
 		}
 	}
 }

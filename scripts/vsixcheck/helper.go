@@ -12,15 +12,18 @@ import (
 	"io/fs"
 )
 
-// checkHelper returns the GOOS/GOARCH of a helper and what is wrong with it.
-func checkHelper(content []byte, mode fs.FileMode) (platform string, problems []string) {
+// checkHelper returns what is wrong with a helper for platform, a GOOS/GOARCH.
+func checkHelper(content []byte, mode fs.FileMode, platform string) (problems []string) {
 	info, err := buildinfo.Read(bytes.NewReader(content))
 	if err != nil {
-		return "nothing", []string{"is no Go binary: " + err.Error()}
+		return []string{"is no Go binary: " + err.Error()}
 	}
 	settings := map[string]string{}
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value
+	}
+	if is := settings["GOOS"] + "/" + settings["GOARCH"]; is != platform {
+		problems = append(problems, "is for "+is)
 	}
 	if settings["CGO_ENABLED"] != "0" {
 		problems = append(problems, "was built with cgo")
@@ -39,7 +42,7 @@ func checkHelper(content []byte, mode fs.FileMode) (platform string, problems []
 	if settings["GOOS"] != "windows" && mode&0o111 == 0 {
 		problems = append(problems, "is not executable")
 	}
-	return settings["GOOS"] + "/" + settings["GOARCH"], problems
+	return problems
 }
 
 // checkELF wants a binary that runs on musl and glibc alike.
