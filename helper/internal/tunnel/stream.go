@@ -35,9 +35,9 @@ type Stream struct {
 	replied  bool
 
 	queue      []*netx.Chunk
-	window     int // what the peer may have sent and we not consumed
-	unread     int // received and not consumed, in bytes of content
-	consumed   int // since the last grant
+	window     int  // what the peer may have sent and we not consumed
+	unread     int  // received and not consumed, in bytes of content
+	consumed   int  // since the last grant
 	starved    bool // the peer has run out of credit since the last grant
 	readEnded  bool // the peer's orderly end is behind the queue
 	credit     int  // what we may still send
