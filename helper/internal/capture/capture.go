@@ -1,0 +1,209 @@
+// Package capture is the helper's role on the remote: it takes what the gateway
+// published and offers it to the programs there through its sources. It decides
+// nothing; what may be reached is the gateway's to say.
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/names"
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/capture/proxy"
+	"github.com/causeway-dev/causeway/helper/internal/peer"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/rs/zerolog"
+)
+
+// Options of Serve. StartHosts is required if Names is set.
+type Options struct {
+	Log   zerolog.Logger
+	UID   int  // the user whose programs are served, besides root
+	Names bool // offer exact names by loopback addresses and the hosts file
+	Proxy bool // offer the SOCKS5 and HTTP proxy
+
+	// StartHosts begins to edit the hosts file.
+	StartHosts func(context.Context) (names.Hosts, error)
+
+	// Changed is told of each new Status; may be nil. It must not block.
+	Changed func(Status)
+}
+
+// Status is what the capture offers now.
+type Status struct {
+	Proxy string   // host:port of the proxy, "" without one
+	Names []string // host names that have an address of their own
+	Notes []string // sentences for the user
+}
+
+// Serve joins the session s until s or ctx ends, and leaves nothing behind on
+// the machine. It returns why it ended.
+func Serve(ctx context.Context, s *tunnel.Session, o Options) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	control, err := s.Control(ctx)
+	if err != nil {
+		return fmt.Errorf("wait for the gateway: %w", err)
+	}
+	c := &capture{o: o, s: s, control: control, report: make(chan struct{}, 1)}
+	c.match.Store(newMatcher(nil))
+	check := owner.New(o.UID)
+	defer func() { _ = check.Close() }()
+	if err := c.start(check); err != nil {
+		_ = control.Close()
+		return err
+	}
+	defer c.close()
+
+	stop := context.AfterFunc(ctx, func() { _ = control.Close() })
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		if err := c.reportChanges(ctx); err != nil {
+			cancel(err)
+		}
+	})
+	err = c.follow()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	cancel(err)
+	return err
+}
+
+type capture struct {
+	o       Options
+	s       *tunnel.Session
+	control *tunnel.Stream
+	names   *names.Source // nil without
+	proxy   *proxy.Proxy  // nil without
+	match   atomic.Pointer[matcher]
+	strict  atomic.Bool
+	report  chan struct{}
+
+	mu        sync.Mutex
+	published []peer.Published
+	notes     []string
+}
+
+func (c *capture) start(check *owner.Checker) error {
+	if c.o.Proxy {
+		p, err := proxy.Listen(proxy.Options{
+			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
+			Match:  func(network, host string, port uint16) bool { return c.match.Load().covers(network, host, port) },
+			Strict: c.strict.Load,
+			Check:  check.Check, CheckUDP: check.CheckUDP,
+		})
+		if err != nil {
+			c.notes = append(c.notes, "There is no proxy: "+err.Error())
+			c.o.Log.Warn().Err(err).Msg("no proxy")
+		} else {
+			c.proxy = p
+		}
+	}
+	if c.o.Names {
+		c.names = names.New(names.Options{
+			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
+			Check: check.Check, StartHosts: c.o.StartHosts, Changed: c.changed,
+		})
+	}
+	return nil
+}
+
+// close stops the sources: names first, since its hosts entries point others here.
+func (c *capture) close() {
+	if c.names != nil {
+		if err := c.names.Close(); err != nil {
+			c.o.Log.Warn().Err(err).Msg("names not cleaned up")
+		}
+	}
+	if c.proxy != nil {
+		_ = c.proxy.Close()
+	}
+	_ = c.control.Close()
+}
+
+// follow applies what the gateway publishes until the control stream ends.
+func (c *capture) follow() error {
+	r := peer.NewReader(c.control)
+	for {
+		var p peer.Publish
+		if err := r.Read(&p); err != nil {
+			if errors.Is(err, io.EOF) {
+				return errors.New("the gateway ended the session")
+			}
+			return fmt.Errorf("read from the gateway: %w", err)
+		}
+		c.o.Log.Info().Int("resources", len(p.Resources)).Msg("resources published")
+		c.strict.Store(p.StrictProxy)
+		c.match.Store(newMatcher(p.Resources))
+		c.mu.Lock()
+		c.published = p.Resources
+		c.mu.Unlock()
+		if c.names != nil {
+			c.names.Apply(p.Resources)
+		}
+		c.changed()
+	}
+}
+
+func (c *capture) changed() {
+	select {
+	case c.report <- struct{}{}:
+	default:
+	}
+}
+
+// reportChanges tells the gateway and the shim what became of what was published.
+func (c *capture) reportChanges(ctx context.Context) error {
+	for {
+		select {
+		case <-c.report:
+		case <-ctx.Done():
+			return nil
+		}
+		report, status := c.compose()
+		if err := peer.Write(c.control, report); err != nil {
+			return fmt.Errorf("report to the gateway: %w", err)
+		}
+		if c.o.Changed != nil {
+			c.o.Changed(status)
+		}
+	}
+}
+
+func (c *capture) compose() (peer.Report, Status) {
+	c.mu.Lock()
+	published := c.published
+	r := peer.Report{Notes: append([]string(nil), c.notes...), Names: []peer.NameReport{}}
+	c.mu.Unlock()
+	if c.proxy != nil {
+		r.Proxy = c.proxy.Addr().String()
+	}
+	status := Status{Proxy: r.Proxy}
+	if c.names != nil {
+		n := c.names.Report()
+		r.Names = append(r.Names, n.Names...)
+		r.Notes = append(r.Notes, n.Notes...)
+	} else {
+		for _, p := range published {
+			r.Names = append(r.Names, peer.NameReport{Name: p.Name})
+		}
+	}
+	for i := range r.Names {
+		n := &r.Names[i]
+		if n.Address != "" && i < len(published) {
+			status.Names = append(status.Names, published[i].Host)
+		}
+		if c.proxy != nil {
+			n.Served = append(n.Served[:len(n.Served):len(n.Served)], "proxy")
+		}
+	}
+	status.Notes = r.Notes
+	return r, status
+}

@@ -1,0 +1,73 @@
+package capture
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/causeway-dev/causeway/helper/internal/peer"
+)
+
+// matcher tells which targets the published resources cover. It only sorts
+// connections into those for the gateway and those that go where they went
+// before: the gateway judges.
+type matcher struct {
+	names    map[string][]peer.Published // by exact name
+	wildcard map[string][]peer.Published // by the domain below "*."
+	prefixes []prefixed
+}
+
+type prefixed struct {
+	prefix netip.Prefix
+	peer.Published
+}
+
+func newMatcher(published []peer.Published) *matcher {
+	m := &matcher{names: make(map[string][]peer.Published), wildcard: make(map[string][]peer.Published)}
+	for _, p := range published {
+		if domain, ok := strings.CutPrefix(p.Host, "*."); ok {
+			m.wildcard[domain] = append(m.wildcard[domain], p)
+		} else if addr, err := netip.ParseAddr(p.Host); err == nil {
+			m.prefixes = append(m.prefixes, prefixed{netip.PrefixFrom(addr, addr.BitLen()), p})
+		} else if prefix, err := netip.ParsePrefix(p.Host); err == nil {
+			m.prefixes = append(m.prefixes, prefixed{prefix, p})
+		} else {
+			m.names[p.Host] = append(m.names[p.Host], p)
+		}
+	}
+	return m
+}
+
+// covers reports whether a published resource has this target. Port 0 stands
+// for any port, as for a look-up.
+func (m *matcher) covers(network, host string, port uint16) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if addr, err := netip.ParseAddr(host); err == nil {
+		addr = addr.Unmap()
+		return slices.ContainsFunc(m.prefixes, func(p prefixed) bool {
+			return p.prefix.Contains(addr) && offers(p.Published, network, port)
+		})
+	}
+	covered := func(p peer.Published) bool { return offers(p, network, port) }
+	if slices.ContainsFunc(m.names[host], covered) {
+		return true
+	}
+	for rest := host; ; {
+		_, parent, ok := strings.Cut(rest, ".")
+		if !ok {
+			return false
+		}
+		if slices.ContainsFunc(m.wildcard[parent], covered) {
+			return true
+		}
+		rest = parent
+	}
+}
+
+func offers(p peer.Published, network string, port uint16) bool {
+	if port == 0 {
+		return true
+	}
+	return slices.Contains(p.Protocols, network) &&
+		slices.ContainsFunc(p.Ports, func(r peer.PublishedPort) bool { return r.First <= port && port <= r.Last })
+}

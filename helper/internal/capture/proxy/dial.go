@@ -1,0 +1,199 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"golang.org/x/net/http/httpproxy"
+	xproxy "golang.org/x/net/proxy"
+)
+
+const dialTime = 30 * time.Second
+
+// dialer opens connections: by the gateway, or as this machine did before.
+type dialer struct {
+	o        Options
+	upstream func(*url.URL) (*url.URL, error) // the proxy for a URL, nil for none
+	net      net.Dialer
+	direct   *http.Transport // for requests that no resource has
+}
+
+func newDialer(o Options, self string) dialer {
+	env := o.Environment
+	if env == nil {
+		env = httpproxy.FromEnvironment()
+	}
+	find := env.ProxyFunc()
+	d := dialer{o: o, net: net.Dialer{Timeout: dialTime}}
+	d.upstream = func(u *url.URL) (*url.URL, error) {
+		via, err := find(u)
+		if via != nil && isSelf(via, self) {
+			return nil, err // an environment of ours, inherited
+		}
+		return via, err
+	}
+	d.direct = &http.Transport{
+		Proxy:                 func(r *http.Request) (*url.URL, error) { return d.upstream(r.URL) },
+		DialContext:           d.net.DialContext,
+		MaxIdleConnsPerHost:   8,
+		IdleConnTimeout:       30 * time.Second,
+		DisableCompression:    true,
+		ResponseHeaderTimeout: 0,
+	}
+	return d
+}
+
+func isSelf(via *url.URL, self string) bool {
+	_, port, _ := net.SplitHostPort(self)
+	if via.Port() != port {
+		return false
+	}
+	addr, err := netip.ParseAddr(via.Hostname())
+	return via.Hostname() == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
+
+func (d *dialer) close() { d.direct.CloseIdleConnections() }
+
+func (d *dialer) strict() bool { return d.o.Strict != nil && d.o.Strict() }
+
+var errStrict = &tunnel.Error{Code: tunnel.Denied, Reason: "it is no resource, and the proxy is set to refuse what is none"}
+
+// dial connects to host and port. The error is a *tunnel.Error, or ctx's.
+func (d *dialer) dial(ctx context.Context, source, host string, port uint16, who owner.Owner) (net.Conn, error) {
+	if d.o.Match("tcp", host, port) {
+		return d.open(ctx, tunnel.TCP, source, host, port, who)
+	}
+	if d.strict() {
+		return nil, errStrict
+	}
+	c, err := d.dialDirect(ctx, net.JoinHostPort(host, strconv.Itoa(int(port))))
+	if err != nil {
+		return nil, directError(err)
+	}
+	return c, nil
+}
+
+// open asks the gateway and waits for its answer.
+func (d *dialer) open(ctx context.Context, network tunnel.Network, source, host string, port uint16, who owner.Owner) (*tunnel.Stream, error) {
+	st, err := d.o.Tunnel.Open(ctx, tunnel.Request{
+		Target: tunnel.Target{Network: network, Host: host, Port: port},
+		Origin: tunnel.Origin{Source: source, User: who.User},
+	}, nil)
+	if err != nil {
+		return nil, &tunnel.Error{Code: tunnel.Failed, Reason: err.Error()}
+	}
+	if _, err := st.Answer(ctx); err != nil {
+		_ = st.Close()
+		return nil, err
+	}
+	return st, nil
+}
+
+// dialDirect connects as a program on this machine would have without us.
+func (d *dialer) dialDirect(ctx context.Context, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	via, err := d.upstream(&url.URL{Scheme: "https", Host: addr})
+	if err != nil {
+		return nil, fmt.Errorf("proxy of this machine's environment: %w", err)
+	}
+	if via == nil {
+		return d.net.DialContext(ctx, "tcp", addr)
+	}
+	switch via.Scheme {
+	case "socks5", "socks5h":
+		sd, err := xproxy.FromURL(via, &d.net)
+		if err != nil {
+			return nil, err
+		}
+		return sd.(xproxy.ContextDialer).DialContext(ctx, "tcp", addr)
+	case "http":
+		return d.connectVia(ctx, via, addr)
+	default:
+		return nil, fmt.Errorf("proxy of this machine's environment has scheme %q, which is not supported", via.Scheme)
+	}
+}
+
+// connectVia asks an upstream HTTP proxy for a tunnel to addr.
+func (d *dialer) connectVia(ctx context.Context, via *url.URL, addr string) (net.Conn, error) {
+	host := via.Host
+	if via.Port() == "" {
+		host = net.JoinHostPort(via.Hostname(), "80")
+	}
+	c, err := d.net.DialContext(ctx, "tcp", host)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: make(http.Header)}
+	if u := via.User; u != nil {
+		password, _ := u.Password()
+		req.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+	}
+	r := bufio.NewReader(c)
+	err = req.Write(c)
+	var resp *http.Response
+	if err == nil {
+		resp, err = http.ReadResponse(r, req)
+	}
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("the proxy of this machine's environment says %s", resp.Status)
+	}
+	if err == nil && r.Buffered() > 0 {
+		err = errors.New("the proxy of this machine's environment sent data too early")
+	}
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// directError gives an error of a direct connection the code of a flow's.
+func directError(err error) error {
+	code := tunnel.Failed
+	var dns *net.DNSError
+	var t net.Error
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		code = tunnel.NoSuchName
+	case errors.As(err, &dns):
+		code = tunnel.ResolveFailed
+	case errors.Is(err, syscall.ECONNREFUSED):
+		code = tunnel.Refused
+	case errors.Is(err, syscall.EHOSTUNREACH):
+		code = tunnel.HostUnreachable
+	case errors.Is(err, syscall.ENETUNREACH):
+		code = tunnel.NetUnreachable
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &t) && t.Timeout():
+		code = tunnel.TimedOut
+	}
+	return &tunnel.Error{Code: code, Reason: err.Error()}
+}
+
+// codeOf is the code of a failed dial.
+func codeOf(err error) tunnel.Code {
+	var e *tunnel.Error
+	switch {
+	case errors.As(err, &e):
+		return e.Code
+	case errors.Is(err, context.DeadlineExceeded):
+		return tunnel.TimedOut
+	default:
+		return tunnel.Failed
+	}
+}

@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/netx"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+)
+
+const maxHeader = 64 << 10
+
+type ownerKey struct{}
+
+func (p *Proxy) httpServer() *http.Server {
+	// Connections to the gateway are pooled per target, which it has judged; it
+	// resets them when the approval ends.
+	viaGateway := &http.Transport{
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			host, port, err := splitTarget(addr, "80")
+			if err != nil {
+				return nil, err
+			}
+			who, _ := ctx.Value(ownerKey{}).(owner.Owner)
+			return p.out.open(ctx, tunnel.TCP, "http", host, port, who)
+		},
+		MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
+	}
+	quiet := log.New(io.Discard, "", 0)
+	forward := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.Host = r.In.Host
+			r.Out.URL = r.In.URL
+		},
+		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			host, port, err := splitTarget(r.URL.Host, "80")
+			switch {
+			case err != nil:
+				return nil, err
+			case p.o.Match("tcp", host, port):
+				return viaGateway.RoundTrip(r)
+			case p.out.strict():
+				return nil, errStrict
+			}
+			resp, err := p.out.direct.RoundTrip(r)
+			if err != nil {
+				err = directError(err)
+			}
+			return resp, err
+		}),
+		FlushInterval: -1,
+		ErrorLog:      quiet,
+		ErrorHandler:  func(w http.ResponseWriter, r *http.Request, err error) { refuse(w, r.URL.Host, err) },
+	}
+	s := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Method == http.MethodConnect:
+				p.connect(w, r)
+			case r.URL.Scheme == "http" && r.URL.Host != "":
+				forward.ServeHTTP(w, r)
+			default:
+				http.Error(w, "This is causeway's proxy: it takes CONNECT and absolute http:// URLs, and SOCKS5.", http.StatusBadRequest)
+			}
+		}),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, ownerKey{}, c.(*peeked).who)
+		},
+		BaseContext:       func(net.Listener) context.Context { return p.ctx },
+		ReadHeaderTimeout: handshakeTime,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          quiet,
+	}
+	context.AfterFunc(p.ctx, viaGateway.CloseIdleConnections)
+	return s
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// connect serves CONNECT: nothing is accepted before the target is connected.
+func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
+	host, port, err := splitTarget(r.Host, "")
+	if err != nil {
+		http.Error(w, "CONNECT takes host:port: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	who, _ := r.Context().Value(ownerKey{}).(owner.Owner)
+	target, err := p.out.dial(r.Context(), "http", host, port, who)
+	if err != nil {
+		refuse(w, r.Host, err)
+		return
+	}
+	c, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		_ = target.Close()
+		return
+	}
+	_ = c.SetDeadline(time.Time{})
+	// What the client sent ahead of the reply comes first.
+	ahead, _ := rw.Reader.Peek(rw.Reader.Buffered())
+	_, err = io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n")
+	if err == nil && len(ahead) > 0 {
+		_, err = target.Write(ahead)
+	}
+	if err != nil {
+		netx.ResetConn(target, err.Error())
+		_ = c.Close()
+		return
+	}
+	_ = netx.Relay(p.ctx, c, target, netx.RelayOptions{})
+}
+
+// refuse answers a request that failed: which part failed, where, and what to do.
+func refuse(w http.ResponseWriter, target string, err error) {
+	status, advice := http.StatusBadGateway, "Test the resource from the editor's Causeway view."
+	switch codeOf(err) {
+	case tunnel.Denied:
+		status, advice = http.StatusForbidden, "Add it to causeway.resources and approve it to reach it."
+	case tunnel.TimedOut:
+		status, advice = http.StatusGatewayTimeout, "Is the VPN on the developer's machine up?"
+	case tunnel.Overloaded:
+		status, advice = http.StatusServiceUnavailable, "Try again with fewer connections at once."
+	}
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	http.Error(w, fmt.Sprintf("causeway: %s: %v. %s", tunnel.Clean(target), err, advice), status)
+}
+
+// splitTarget reads host and port; without a port it is the given one.
+func splitTarget(s, port string) (string, uint16, error) {
+	host := s
+	if h, p, err := net.SplitHostPort(s); err == nil {
+		host, port = h, p
+	} else if port == "" {
+		return "", 0, err
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 || host == "" || len(host) > tunnel.MaxHost {
+		return "", 0, fmt.Errorf("%.300q is no host and port", s)
+	}
+	return host, uint16(n), nil
+}

@@ -1,0 +1,237 @@
+// Package proxy is the capture source for programs that speak to a proxy: one
+// loopback port for SOCKS5 and HTTP, told apart by the first byte. What belongs
+// to a resource goes to the gateway, which judges it; the rest goes where it
+// went before. It has no policy of its own.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/rs/zerolog"
+	"golang.org/x/net/http/httpproxy"
+	"golang.org/x/time/rate"
+)
+
+const (
+	maxConns      = 4096
+	handshakeTime = 30 * time.Second
+	// The ports tried in turn: the same ones at every start, so that terminals
+	// with an older environment stay valid.
+	firstPort = 27180
+	lastPort  = 27979
+	portTries = 32
+)
+
+// Opener opens flows; a tunnel.Session is one.
+type Opener interface {
+	Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
+}
+
+// Options of a Proxy. Tunnel, Match, Check and CheckUDP are required.
+type Options struct {
+	Log    zerolog.Logger
+	Tunnel Opener
+
+	// Match tells whether a published resource has this target. The network is
+	// "tcp", "udp" or "lookup", the last with port 0.
+	Match func(network, host string, port uint16) bool
+
+	// Strict tells whether what no resource has is refused; nil means no.
+	Strict func() bool
+
+	// Check and CheckUDP tell who sent something, or refuse them.
+	Check    func(net.Conn) (owner.Owner, error)
+	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
+
+	// Environment is the proxy that programs here had before; nil means what
+	// this process finds in its environment.
+	Environment *httpproxy.Config
+
+	UID  int // picks the port, so that each user has one of their own
+	Port int // 0 means the user's own
+}
+
+// Proxy is a listening proxy.
+type Proxy struct {
+	o         Options
+	ln        net.Listener
+	out       dialer
+	http      *http.Server
+	handoff   *handoff // to http
+	slots     chan struct{}
+	strangers rate.Sometimes
+
+	ctx  context.Context // alive until Close
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+}
+
+// Ports are the ports at which a user's proxy may be, in the order in which
+// they are tried.
+func Ports(uid int) []int {
+	ports := make([]int, 0, portTries)
+	const n = lastPort - firstPort + 1
+	for i := range portTries {
+		ports = append(ports, firstPort+(uid*7+i)%n)
+	}
+	return ports
+}
+
+// Listen starts a proxy on 127.0.0.1.
+func Listen(o Options) (*Proxy, error) {
+	ports := Ports(o.UID)
+	if o.Port != 0 {
+		ports = []int{o.Port}
+	}
+	var ln net.Listener
+	var err error
+	for _, port := range ports {
+		if ln, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen for proxy clients: %w", err)
+	}
+	p := &Proxy{o: o, ln: ln, slots: make(chan struct{}, maxConns),
+		strangers: rate.Sometimes{First: 5, Interval: 10 * time.Second}}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	p.out = newDialer(o, ln.Addr().String())
+	p.handoff = &handoff{conns: make(chan net.Conn), addr: ln.Addr(), done: make(chan struct{})}
+	p.http = p.httpServer()
+	p.wg.Go(func() { _ = p.http.Serve(p.handoff) })
+	p.wg.Go(p.accept)
+	return p, nil
+}
+
+// Addr is where the proxy listens.
+func (p *Proxy) Addr() net.Addr { return p.ln.Addr() }
+
+// Close stops listening, ends every connection and waits for them.
+func (p *Proxy) Close() error {
+	p.stop()
+	_ = p.ln.Close()
+	_ = p.http.Close()
+	p.wg.Wait()
+	p.out.close()
+	return nil
+}
+
+func (p *Proxy) accept() {
+	for {
+		c, err := p.ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// Out of descriptors, most likely: wait for some to be free again.
+			p.o.Log.Warn().Err(err).Msg("accept proxy client")
+			select {
+			case <-time.After(100 * time.Millisecond):
+				continue
+			case <-p.ctx.Done():
+				return
+			}
+		}
+		select {
+		case p.slots <- struct{}{}:
+		default:
+			_ = c.Close()
+			continue
+		}
+		p.wg.Go(func() {
+			defer func() { <-p.slots }()
+			p.serve(c.(*net.TCPConn))
+		})
+	}
+}
+
+// serve finds out what the client speaks. It owns c.
+func (p *Proxy) serve(c *net.TCPConn) {
+	stop := context.AfterFunc(p.ctx, func() { _ = c.Close() })
+	defer stop()
+	who, err := p.o.Check(c)
+	if err != nil {
+		_ = c.SetLinger(0)
+		_ = c.Close()
+		p.strangers.Do(func() { p.o.Log.Warn().Err(err).Msg("proxy client refused") })
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(handshakeTime))
+	var first [1]byte
+	if _, err := c.Read(first[:]); err != nil {
+		_ = c.Close()
+		return
+	}
+	if first[0] == socksVersion {
+		p.serveSOCKS(c, who)
+		return
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	p.handoff.serve(p.ctx, &peeked{TCPConn: c, first: first[:], who: who, closed: make(chan struct{})})
+}
+
+// peeked is a connection whose first byte was read already.
+type peeked struct {
+	*net.TCPConn
+	first  []byte
+	who    owner.Owner
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *peeked) Read(p []byte) (int, error) {
+	if len(c.first) > 0 && len(p) > 0 {
+		p[0] = c.first[0]
+		c.first = nil
+		return 1, nil
+	}
+	return c.TCPConn.Read(p)
+}
+
+func (c *peeked) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.TCPConn.Close()
+}
+
+// handoff is the listener of the HTTP server, which gets its connections from serve.
+type handoff struct {
+	conns chan net.Conn
+	addr  net.Addr
+	once  sync.Once
+	done  chan struct{}
+}
+
+// serve hands c over and waits until it is closed, so that its slot stays taken.
+func (h *handoff) serve(ctx context.Context, c *peeked) {
+	select {
+	case h.conns <- c:
+		<-c.closed
+	case <-h.done:
+		_ = c.Close()
+	case <-ctx.Done():
+		_ = c.Close()
+	}
+}
+
+func (h *handoff) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h *handoff) Close() error   { h.once.Do(func() { close(h.done) }); return nil }
+func (h *handoff) Addr() net.Addr { return h.addr }

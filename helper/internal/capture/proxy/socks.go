@@ -1,0 +1,233 @@
+package proxy
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/netx"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+)
+
+// Numbers of RFC 1928; resolve is the extension that Tor introduced.
+const (
+	socksVersion = 5
+
+	cmdConnect   = 1
+	cmdAssociate = 3
+	cmdResolve   = 0xf0
+
+	atypIPv4 = 1
+	atypName = 3
+	atypIPv6 = 4
+
+	repOK             = 0
+	repFailure        = 1
+	repDenied         = 2
+	repNetUnreachable = 3
+	repUnreachable    = 4
+	repRefused        = 5
+	repTimedOut       = 6
+	repNoCommand      = 7
+	repNoAddress      = 8
+)
+
+var errAddressType = errors.New("unknown type of address")
+
+// serveSOCKS speaks SOCKS5, whose version byte has been read. It owns c.
+func (p *Proxy) serveSOCKS(c *net.TCPConn, who owner.Owner) {
+	cmd, host, port, err := greetSOCKS(c)
+	if err != nil {
+		if errors.Is(err, errAddressType) {
+			replySOCKS(c, repNoAddress, netip.AddrPort{})
+		}
+		_ = c.Close()
+		return
+	}
+	_ = c.SetDeadline(time.Time{})
+	switch cmd {
+	case cmdConnect:
+		p.socksConnect(c, host, port, who)
+	case cmdAssociate:
+		p.socksAssociate(c, who)
+	case cmdResolve:
+		p.socksResolve(c, host, who)
+	default:
+		replySOCKS(c, repNoCommand, netip.AddrPort{})
+		_ = c.Close()
+	}
+}
+
+// greetSOCKS settles on no authentication and reads the request.
+func greetSOCKS(c io.ReadWriter) (cmd byte, host string, port uint16, err error) {
+	var b [256]byte
+	if _, err = io.ReadFull(c, b[:1]); err != nil {
+		return
+	}
+	methods := b[1 : 1+int(b[0])]
+	if _, err = io.ReadFull(c, methods); err != nil {
+		return
+	}
+	accepted := byte(0xff)
+	for _, m := range methods {
+		if m == 0 {
+			accepted = 0
+		}
+	}
+	if _, err = c.Write([]byte{socksVersion, accepted}); err != nil {
+		return
+	}
+	if accepted != 0 {
+		err = errors.New("client insists on authentication")
+		return
+	}
+	if _, err = io.ReadFull(c, b[:3]); err != nil {
+		return
+	}
+	if b[0] != socksVersion {
+		err = errors.New("not SOCKS5")
+		return
+	}
+	cmd = b[1]
+	host, port, err = readAddress(c)
+	return
+}
+
+// readAddress reads the address of a request or a datagram.
+func readAddress(r io.Reader) (host string, port uint16, err error) {
+	var b [257]byte
+	if _, err := io.ReadFull(r, b[:1]); err != nil {
+		return "", 0, err
+	}
+	n := 0
+	switch atyp := b[0]; atyp {
+	case atypIPv4:
+		n = 4
+	case atypIPv6:
+		n = 16
+	case atypName:
+		if _, err := io.ReadFull(r, b[:1]); err != nil {
+			return "", 0, err
+		}
+		n = int(b[0])
+		if _, err := io.ReadFull(r, b[:n+2]); err != nil {
+			return "", 0, err
+		}
+		if n == 0 || n > tunnel.MaxHost {
+			return "", 0, errors.New("name is too long or empty")
+		}
+		return string(b[:n]), binary.BigEndian.Uint16(b[n:]), nil
+	default:
+		return "", 0, errAddressType
+	}
+	if _, err := io.ReadFull(r, b[:n+2]); err != nil {
+		return "", 0, err
+	}
+	addr, _ := netip.AddrFromSlice(b[:n])
+	return addr.Unmap().String(), binary.BigEndian.Uint16(b[n:]), nil
+}
+
+// appendAddress appends host and port as readAddress reads them.
+func appendAddress(b []byte, host string, port uint16) []byte {
+	addr, err := netip.ParseAddr(host)
+	switch {
+	case err != nil:
+		b = append(append(b, atypName, byte(len(host))), host...)
+	case addr.Is4():
+		b = append(append(b, atypIPv4), addr.AsSlice()...)
+	default:
+		b = append(append(b, atypIPv6), addr.AsSlice()...)
+	}
+	return binary.BigEndian.AppendUint16(b, port)
+}
+
+func replySOCKS(c io.Writer, code byte, bound netip.AddrPort) {
+	if !bound.IsValid() {
+		bound = netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+	}
+	_, _ = c.Write(appendAddress([]byte{socksVersion, code, 0}, bound.Addr().Unmap().String(), bound.Port()))
+}
+
+// replyCode is what SOCKS5 has for the outcome of a dial.
+func replyCode(err error) byte {
+	switch codeOf(err) {
+	case tunnel.Denied:
+		return repDenied
+	case tunnel.NetUnreachable:
+		return repNetUnreachable
+	case tunnel.HostUnreachable, tunnel.NoSuchName:
+		return repUnreachable
+	case tunnel.Refused:
+		return repRefused
+	case tunnel.TimedOut:
+		return repTimedOut
+	default:
+		return repFailure
+	}
+}
+
+func (p *Proxy) socksConnect(c *net.TCPConn, host string, port uint16, who owner.Owner) {
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	target, err := p.out.dial(ctx, "socks", host, port, who)
+	if err != nil {
+		replySOCKS(c, replyCode(err), netip.AddrPort{})
+		_ = c.Close()
+		return
+	}
+	replySOCKS(c, repOK, netip.AddrPort{})
+	_ = netx.Relay(p.ctx, c, target, netx.RelayOptions{})
+}
+
+// socksResolve answers with the first address of a name.
+func (p *Proxy) socksResolve(c *net.TCPConn, host string, who owner.Owner) {
+	defer func() { _ = c.Close() }()
+	ctx, cancel := context.WithTimeout(p.ctx, dialTime)
+	defer cancel()
+	addr, err := p.lookUp(ctx, host, who)
+	if err != nil {
+		replySOCKS(c, replyCode(err), netip.AddrPort{})
+		return
+	}
+	replySOCKS(c, repOK, netip.AddrPortFrom(addr, 0))
+}
+
+func (p *Proxy) lookUp(ctx context.Context, host string, who owner.Owner) (netip.Addr, error) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr, nil
+	}
+	if !p.o.Match("lookup", host, 0) {
+		if p.out.strict() {
+			return netip.Addr{}, errStrict
+		}
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return netip.Addr{}, directError(err)
+		}
+		return addrs[0].Unmap(), nil
+	}
+	st, err := p.o.Tunnel.Open(ctx, tunnel.Request{
+		Target: tunnel.Target{Network: tunnel.Lookup, Host: host},
+		Origin: tunnel.Origin{Source: "socks", User: who.User},
+	}, nil)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer func() { _ = st.Close() }()
+	list, err := st.Answer(ctx)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	first, _, _ := strings.Cut(list, ",")
+	addr, err := netip.ParseAddr(strings.TrimSpace(first))
+	if err != nil {
+		return netip.Addr{}, &tunnel.Error{Code: tunnel.NoSuchName, Reason: "the name has no address"}
+	}
+	return addr, nil
+}
