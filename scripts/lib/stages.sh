@@ -11,7 +11,7 @@ export NO_COLOR=1
 # limit_of STAGE: seconds until it is ended.
 limit_of() {
   case $1 in
-    install | lint_go | browser) echo 900 ;;
+    install | lint_go | lab | browser) echo 1200 ;;
     soak) echo 7200 ;;
     *) echo 600 ;;
   esac
@@ -101,7 +101,10 @@ stage_cross() {
 
 stage_package() { scripts/package; }
 
-stage_lab() { go test -count=1 -p 1 -timeout 9m ./test/...; }
+stage_lab() {
+  need_e2e
+  go test -count=1 -p 1 -timeout 9m ./test/...
+}
 
 stage_browser() {
   need_e2e
