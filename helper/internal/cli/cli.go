@@ -1,0 +1,130 @@
+// Package cli is the command line of the helper, and the only place where its
+// parts are put together. It holds no logic of theirs.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes, as the help text documents them.
+const (
+	exitOK      = 0
+	exitFailed  = 1 // something did not work
+	exitUsage   = 2 // wrong arguments or a wrong resources file
+	exitRefused = 3 // the gateway refused what nc asked for, or a check of doctor failed
+)
+
+// version is set by the build.
+var version = "0.0.0-dev"
+
+// env is what the commands have of the world.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	logs           *logs
+}
+
+// exitError carries an exit code with an error; a nil error was reported already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usageError(err error) error { return &exitError{exitUsage, err} }
+
+// Main runs the command line and returns the exit code.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// A helper lives beside an editor: it gives memory back rather than keep it.
+	debug.SetGCPercent(50)
+	debug.SetMemoryLimit(72 << 20)
+
+	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, logs: newLogs(stderr)}
+	root := rootCommand(e)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var exit *exitError
+	if !errors.As(err, &exit) {
+		exit = &exitError{exitFailed, err}
+	}
+	if exit.err != nil {
+		_, _ = fmt.Fprintln(stderr, "causeway:", exit.err)
+	}
+	return exit.code
+}
+
+func rootCommand(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "causeway",
+		Short: "Reach private resources from a remote environment, through your own machine",
+		Long: `Causeway lets a remote development environment reach resources on a private
+network through the developer's machine, over a channel that is open already.
+
+The gateway runs on the developer's machine, judges what may be reached and
+makes the connections. The capture runs on the remote and turns the connections
+of ordinary programs into flows. The editor's extensions start both; "connect"
+does it without an editor.
+
+Exit codes: 0 done; 1 something failed; 2 wrong arguments or a wrong resources
+file; 3 refused by the gateway (nc), or a check that failed (doctor).`,
+		Example: `  causeway connect --resources resources.json -- ssh host causeway capture --stdio
+  causeway doctor
+  ssh -o ProxyCommand='causeway nc %h %p' git@git.corp.example`,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	e.logs.addFlags(root)
+	root.AddCommand(
+		captureCommand(e), connectCommand(e),
+		ncCommand(e), doctorCommand(e), versionCommand(e), privilegedCommand(e),
+	)
+	return root
+}
+
+func versionCommand(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(e.stdout, "causeway %s %s/%s %s\n", version, runtime.GOOS, runtime.GOARCH, runtime.Version())
+			return err
+		},
+	}
+}
+
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError(fmt.Errorf("%s takes no arguments, got %q", c.CommandPath(), args[0]))
+	}
+	return nil
+}

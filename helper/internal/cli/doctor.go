@@ -1,0 +1,211 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/spf13/cobra"
+)
+
+// check is one line of doctor's report.
+type check struct {
+	Side   string `json:"side"` // "gateway" or "capture"
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+func doctorCommand(e *env) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor [gateway|capture]",
+		Short: "Check what this machine offers, and say what to do where it falls short",
+		Long: `Doctor checks what each role needs of the machine it runs on: run it on your own
+machine for the gateway, on the remote for the capture. It changes nothing and
+exits with 3 if a check failed.`,
+		Example: "  causeway doctor\n  ssh host causeway doctor capture",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 || len(args) == 1 && args[0] != "gateway" && args[0] != "capture" {
+				return usageError(errors.New("doctor takes one role: gateway or capture"))
+			}
+			return nil
+		},
+		ValidArgs: []string{"gateway", "capture"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var checks []check
+			if len(args) == 0 || args[0] == "gateway" {
+				checks = append(checks, gatewayChecks(cmd.Context())...)
+			}
+			if len(args) == 0 || args[0] == "capture" {
+				checks = append(checks, captureChecks(cmd.Context())...)
+			}
+			return e.reportChecks(checks, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (e *env) reportChecks(checks []check, asJSON bool) error {
+	failed := false
+	for _, c := range checks {
+		failed = failed || !c.OK
+	}
+	if asJSON {
+		if err := json.NewEncoder(e.stdout).Encode(checks); err != nil {
+			return err
+		}
+	} else {
+		for _, c := range checks {
+			mark := "ok  "
+			if !c.OK {
+				mark = "FAIL"
+			}
+			_, _ = fmt.Fprintf(e.stdout, "%s  %-8s %s: %s\n", mark, c.Side, c.Name, c.Detail)
+			if c.Hint != "" {
+				_, _ = fmt.Fprintf(e.stdout, "      %-8s %s\n", "", c.Hint)
+			}
+		}
+	}
+	if failed {
+		return &exitError{code: exitRefused}
+	}
+	return nil
+}
+
+func gatewayChecks(ctx context.Context) []check {
+	return []check{checkConfigDir(), checkResolver(ctx)}
+}
+
+func checkConfigDir() check {
+	c := check{Side: "gateway", Name: "approvals"}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		c.Detail, c.Hint = err.Error(), "Set HOME (or XDG_CONFIG_HOME): what you approve is kept there."
+		return c
+	}
+	dir = filepath.Join(dir, "causeway")
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, os.ErrNotExist):
+		c.OK, c.Detail = true, dir+" will be made when something is approved"
+	case err != nil:
+		c.Detail, c.Hint = err.Error(), "Make the folder readable for you alone."
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+		c.Detail, c.Hint = fmt.Sprintf("%s is open to others (mode %o)", dir, info.Mode().Perm()), "chmod 700 "+dir
+	default:
+		c.OK, c.Detail = true, dir
+	}
+	return c
+}
+
+func checkResolver(ctx context.Context) check {
+	c := check{Side: "gateway", Name: "name resolution"}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	start := time.Now()
+	_, err := net.DefaultResolver.LookupHost(ctx, "causeway-doctor.invalid")
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		c.OK, c.Detail = true, fmt.Sprintf("the system's resolver answers in %s", time.Since(start).Round(time.Millisecond))
+	case err == nil:
+		c.Detail = "a name that cannot exist has an address"
+		c.Hint = "A captive portal or a provider's search page answers for unknown names; sign in or use another resolver."
+	default:
+		c.Detail = "the system's resolver does not answer: " + err.Error()
+		c.Hint = "Check the VPN client and /etc/resolv.conf; private names will fail to resolve."
+	}
+	return c
+}
+
+func captureChecks(ctx context.Context) []check {
+	return []check{checkLoopback(), checkHosts(ctx), checkLowPorts(), checkOwner()}
+}
+
+func checkLoopback() check {
+	c := check{Side: "capture", Name: "loopback addresses"}
+	ln, err := net.Listen("tcp", "127.64.0.1:0")
+	if err != nil {
+		c.Detail = "127.0.0.0/8 cannot be had here: " + err.Error()
+		c.Hint = "Names get ports on 127.0.0.1 instead; the view lists them. The proxy works as ever."
+		return c
+	}
+	_ = ln.Close()
+	c.OK, c.Detail = true, "each name can have an address of its own out of 127.0.0.0/8"
+	return c
+}
+
+func checkHosts(ctx context.Context) check {
+	c := check{Side: "capture", Name: "hosts file"}
+	self, err := os.Executable()
+	if err == nil {
+		var h *hostnet.Host
+		if h, err = hostnet.Start(ctx, hostnet.StartOptions{Self: self}); err == nil {
+			err = h.Close()
+		}
+	}
+	if err != nil {
+		c.Detail = err.Error()
+		c.Hint = "Run as root, allow sudo without a password, or use the proxy, which needs neither."
+		return c
+	}
+	c.OK, c.Detail = true, "private names can be put into the hosts file"
+	return c
+}
+
+func checkLowPorts() check {
+	c := check{Side: "capture", Name: "ports below 1024"}
+	for _, port := range []string{"443", "389", "636", "80"} {
+		ln, err := net.Listen("tcp", "127.64.0.1:"+port)
+		if err == nil {
+			_ = ln.Close()
+			c.OK, c.Detail = true, "can be listened on"
+			return c
+		}
+		c.Detail = err.Error()
+	}
+	c.Hint = `Map such a port in the settings, as in "8443:443", or reach it through the proxy.`
+	return c
+}
+
+func checkOwner() check {
+	c := check{Side: "capture", Name: "who connects"}
+	err := func() error {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = ln.Close() }()
+		client, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			return err
+		}
+		defer func() { _ = client.Close() }()
+		conn, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		checker := owner.New(os.Geteuid())
+		defer func() { _ = checker.Close() }()
+		_, err = checker.Check(conn)
+		return err
+	}()
+	if err != nil {
+		c.Detail = "the kernel does not tell: " + err.Error()
+		c.Hint = "Without it no connection can be told from another user's, and all are refused."
+		return c
+	}
+	c.OK, c.Detail = true, "the kernel tells whose a connection is"
+	return c
+}
