@@ -61,9 +61,13 @@ func (l *Lab) makeHosts(ctx context.Context) error {
 			if h == l.Corp {
 				forward = "1" // else it could not answer for its own dead ends, below
 			}
-			return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte(forward), 0)
+			if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte(forward), 0); err != nil {
+				return err
+			}
+			// As Docker sets it in every container.
+			return os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0)
 		}); err != nil {
-			return fmt.Errorf("set ip_forward on %s: %w", h.Name, err)
+			return fmt.Errorf("set sysctls on %s: %w", h.Name, err)
 		}
 	}
 	batches := []struct {
