@@ -36,6 +36,7 @@ type Conn struct {
 	slots   chan struct{}
 	wg      sync.WaitGroup
 	ids     atomic.Uint64
+	ready   chan struct{}
 	inbox   chan []byte // JSON for jsonrpc2's read loop
 	done    chan struct{}
 	once    sync.Once
@@ -50,7 +51,7 @@ type Conn struct {
 // or Close.
 func newConn(p Pipe, methods map[string]method, notify func(string, json.RawMessage)) *Conn {
 	c := &Conn{pipe: p, methods: methods, notify: notify, slots: make(chan struct{}, maxConcurrent),
-		inbox: make(chan []byte), done: make(chan struct{}), pending: make(map[string]context.CancelFunc)}
+		ready: make(chan struct{}), inbox: make(chan []byte), done: make(chan struct{}), pending: make(map[string]context.CancelFunc)}
 	c.rpc = jsonrpc2.NewConn(context.Background(), stream{c}, c, jsonrpc2.SetLogger(log.New(io.Discard, "", 0)))
 	c.wg.Go(c.readLoop)
 	return c
@@ -58,6 +59,10 @@ func newConn(p Pipe, methods map[string]method, notify func(string, json.RawMess
 
 // Done is closed when the conversation has ended; Err then says why.
 func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Ready is closed once the other side has been told who this is and has shown
+// what it must.
+func (c *Conn) Ready() <-chan struct{} { return c.ready }
 
 // Err says why the conversation ended: nil if the other side ended it in order.
 func (c *Conn) Err() error { return c.err }
@@ -246,7 +251,7 @@ func (c *Conn) Handle(ctx context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Reque
 			result, after = d.result, d.after
 		}
 		c.reply(req.ID, result, err)
-		if after != nil && err == nil {
+		if after != nil {
 			after()
 		}
 	})

@@ -109,13 +109,15 @@ func start(p Pipe, id Identity, m map[string]method, h Base) *Conn {
 	m[MethodInitialize] = serve(func(_ context.Context, p InitializeParams) (any, error) {
 		<-started
 		if id.Token != "" && subtle.ConstantTimeCompare([]byte(p.Token), []byte(id.Token)) != 1 {
-			return deferred{}, &Error{CodeUnauthorized, "the pairing token is wrong: pair again with the token that the local helper shows"}
+			return deferred{after: func() { _ = c.Close() }}, &Error{CodeUnauthorized, "the pairing token is wrong: pair again with the token that the local helper shows"}
 		}
 		v, err := Negotiate(Range{Oldest, Current}, p.Protocol)
 		if err != nil {
 			return nil, &Error{CodeVersion, err.Error()}
 		}
-		ready.Store(true)
+		if ready.CompareAndSwap(false, true) {
+			close(c.ready)
+		}
 		return InitializeResult{Protocol: v, Helper: id.Helper}, nil
 	})
 	c = newConn(p, m, nil)

@@ -127,7 +127,6 @@ func TestConversation(t *testing.T) {
 			c, _, f := conversation(t, name, Identity{Token: "secret"})
 			ctx := t.Context()
 			wantCode(t, c.Call(ctx, MethodSessionStatus, nil, nil), CodeNotInitialized, "initialize first")
-			wantCode(t, c.Call(ctx, MethodInitialize, hello, nil), CodeUnauthorized, "pair again")
 			withToken := hello
 			withToken.Token = "secret"
 			future := withToken
@@ -158,6 +157,14 @@ func TestConversation(t *testing.T) {
 			}
 			<-f.cancelled
 		})
+	}
+}
+
+func TestWrongTokenEndsTheConversation(t *testing.T) {
+	for name := range transports {
+		c, server, _ := conversation(t, name, Identity{Token: "secret"})
+		wantCode(t, c.Call(t.Context(), MethodInitialize, hello, nil), CodeUnauthorized, "pair again")
+		<-server.Done()
 	}
 }
 
