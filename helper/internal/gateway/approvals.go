@@ -1,0 +1,184 @@
+package gateway
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+)
+
+// Where a resource was asked for.
+const (
+	FromUser      = "user"
+	FromWorkspace = "workspace"
+	FromFile      = "file" // named on the command line, which is the approval
+)
+
+// Decision is the user's word on a proposal.
+type Decision string
+
+// The decisions. Always holds for the remote and the workspace until the
+// resource changes, the others for this Approvals only.
+const (
+	Always Decision = "always"
+	Once   Decision = "once"
+	No     Decision = "no"
+)
+
+// Proposal is a resource that needs the user's word.
+type Proposal struct {
+	ID          string // digest of everything shown, authority and workspace included
+	Resource    resource.Resource
+	From        string                // FromUser or FromWorkspace
+	Change      string                // "new", or "changed" since it was last approved
+	Differences []resource.Difference // from what was approved
+	Warnings    []string              // sentences
+}
+
+// Review is what became of the lists in the settings. Each resource without a
+// problem is in exactly one of Approved, Pending and Refused.
+type Review struct {
+	Approved []Approved
+	Pending  []Proposal
+	Refused  []Proposal // the user said no
+	Problems []resource.Problem
+}
+
+// Approvals keeps what the user allowed to one workspace on one remote. What
+// is allowed always is kept in a file that all gateways of the user share.
+type Approvals struct {
+	store     store
+	authority string
+	workspace string
+
+	mu          sync.Mutex
+	user, asked []resource.Resource          // the lists of the last Review
+	once        map[string]resource.Resource // approved for this session, by name
+	no          map[string]bool              // refused for this session, by the proposal's ID
+	pending     map[string]Proposal          // as last returned
+}
+
+// NewApprovals returns the approvals of a workspace on a remote, kept in the
+// file at path. It reads nothing yet.
+func NewApprovals(path, authority, workspace string) *Approvals {
+	return &Approvals{
+		store: store{path: path}, authority: authority, workspace: workspace,
+		once: map[string]resource.Resource{}, no: map[string]bool{}, pending: map[string]Proposal{},
+	}
+}
+
+// Review compares the user's list and the workspace's with what was approved.
+// A file that cannot be used is a problem, and then nothing counts as approved
+// but what was in this session.
+func (a *Approvals) Review(user, workspace []resource.Resource) Review {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.user, a.asked = user, workspace
+	return a.review()
+}
+
+// Answer records the user's word on a pending proposal and returns the new
+// state of things. An error says that the proposal is not pending in this form
+// any more, or that Always could not be kept and holds for this session only.
+func (a *Approvals) Answer(id string, d Decision) (Review, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, ok := a.pending[id]
+	if !ok {
+		return a.review(), errors.New("this request for approval is no longer pending; the settings may have changed meanwhile")
+	}
+	var err error
+	switch d {
+	case No:
+		a.no[id] = true
+	case Always:
+		if err = a.store.put(a.authority, a.workspace, p.Resource); err == nil {
+			delete(a.once, p.Resource.Name)
+			break
+		}
+		err = fmt.Errorf("keep approval: it holds for this session only: %w", err)
+		fallthrough
+	case Once:
+		a.once[p.Resource.Name] = p.Resource
+	default:
+		err = fmt.Errorf("unknown decision %q", string(d))
+	}
+	return a.review(), err
+}
+
+func (a *Approvals) review() Review {
+	var out Review
+	always, err := a.store.get(a.authority, a.workspace)
+	if err != nil {
+		out.Problems = append(out.Problems, resource.Problem{Path: a.store.path, Message: err.Error()})
+	}
+	clear(a.pending)
+	seen := map[string]bool{}
+	for _, list := range []struct {
+		from      string
+		resources []resource.Resource
+	}{{FromUser, a.user}, {FromWorkspace, a.asked}} {
+		for _, r := range list.resources {
+			if seen[r.Name] {
+				out.Problems = append(out.Problems, resource.Problem{Path: "workspaceResources", Message: fmt.Sprintf(
+					"the workspace asks for %q, a name that the user's own settings have; theirs holds", r.Name)})
+				continue
+			}
+			seen[r.Name] = true
+			a.sort(&out, r, list.from, always)
+		}
+	}
+	return out
+}
+
+// sort puts a resource where it belongs.
+func (a *Approvals) sort(out *Review, r resource.Resource, from string, always map[string]resource.Resource) {
+	if before, ok := a.once[r.Name]; ok && r.Within(before) {
+		a.once[r.Name] = r
+		out.Approved = append(out.Approved, Approved{Resource: r, From: from})
+		return
+	}
+	if before, ok := always[r.Name]; ok && r.Within(before) {
+		out.Approved = append(out.Approved, Approved{Resource: r, From: from})
+		if r.Equal(before) {
+			return
+		}
+		// Less needs no approval, but going back to more does.
+		if err := a.store.put(a.authority, a.workspace, r); err != nil {
+			out.Problems = append(out.Problems, resource.Problem{Path: a.store.path, Message: err.Error()})
+		}
+		return
+	}
+	p := Proposal{Resource: r, From: from, Change: "new", Warnings: warnings(r)}
+	for _, approved := range []map[string]resource.Resource{always, a.once} {
+		if before, ok := approved[r.Name]; ok {
+			p.Change, p.Differences = "changed", resource.Differences(before, r)
+		}
+	}
+	p.ID = p.digest(a.authority, a.workspace)
+	if a.no[p.ID] {
+		out.Refused = append(out.Refused, p)
+		return
+	}
+	a.pending[p.ID] = p
+	out.Pending = append(out.Pending, p)
+}
+
+// digest covers everything that the user is shown, so that an answer cannot
+// be taken for the answer to something else.
+func (p Proposal) digest(authority, workspace string) string {
+	p.ID = ""
+	b, err := json.Marshal(struct {
+		Authority, Workspace string
+		Proposal             Proposal
+	}{authority, workspace, p})
+	if err != nil {
+		panic(err) // nothing in it can fail to be marshalled
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,264 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/netx"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+)
+
+// flow is one that matched a resource, from then until its end.
+type flow struct {
+	st      *tunnel.Stream
+	network resource.Network
+	match   resource.Match
+	stats   *stats
+	cancel  context.CancelCauseFunc
+	dialled netip.Addr // guarded by Gateway.mu; zero until the dial has succeeded
+}
+
+// target is what the remote asked for, fit for a log.
+func (f *flow) target() string { return targetOf(f.st.Request()) }
+
+func targetOf(r tunnel.Request) string {
+	r.Target.Host = shown(r.Target.Host)
+	return r.Target.String()
+}
+
+// serveFlow takes one stream from its request to its end.
+func (g *Gateway) serveFlow(ctx context.Context, st *tunnel.Stream) {
+	defer st.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	req := st.Request()
+	if req.Target.Network == tunnel.Lookup {
+		g.serveLookup(ctx, st)
+		return
+	}
+	f, err := g.admit(st, cancel)
+	if err != nil {
+		g.refuse(st, nil, err)
+		return
+	}
+	defer g.end(f)
+	conn, err := g.connect(ctx, f)
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errLapsed) {
+			err = errLapsed
+		} else if ctx.Err() != nil {
+			return // the session ends
+		}
+		g.refuse(st, f, err)
+		return
+	}
+	if err := st.Reply(tunnel.Connected, ""); err != nil {
+		netx.ResetConn(conn, "the remote has gone")
+		return
+	}
+	g.log.Debug().Str("resource", f.match.Resource.Name).Str("target", f.target()).Stringer("dialled", f.dialled).
+		Str("program", req.Origin.Program).Msg("connected")
+	if f.network == resource.UDP {
+		err = g.relayDatagrams(ctx, f, conn)
+	} else {
+		err = netx.Relay(ctx, st, conn, netx.RelayOptions{AToB: f.countUp(g), BToA: f.countDown(g)})
+	}
+	if err != nil {
+		g.log.Debug().Err(err).Str("resource", f.match.Resource.Name).Str("target", f.target()).Msg("flow aborted")
+	}
+}
+
+func (f *flow) countUp(g *Gateway) netx.Counter {
+	return func(n int) { g.up.Add(uint64(n)); f.stats.up.Add(uint64(n)) }
+}
+
+func (f *flow) countDown(g *Gateway) netx.Counter {
+	return func(n int) { g.down.Add(uint64(n)); f.stats.down.Add(uint64(n)) }
+}
+
+// admit matches a request against the approved set and registers the flow, in
+// one step, so that SetApproved misses none.
+func (g *Gateway) admit(st *tunnel.Stream, cancel context.CancelCauseFunc) (*flow, error) {
+	f := &flow{st: st, cancel: cancel, network: resource.TCP}
+	t := st.Request().Target
+	if t.Network == tunnel.UDP {
+		f.network = resource.UDP
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.flows) >= g.o.MaxFlows {
+		return nil, &tunnel.Error{Code: tunnel.Overloaded, Reason: fmt.Sprintf("there are %d open flows already", len(g.flows))}
+	}
+	m, err := g.set.Match(f.network, t.Host, t.Port)
+	if err != nil {
+		return nil, &tunnel.Error{Code: tunnel.Denied, Reason: err.Error()}
+	}
+	f.match, f.stats = m, g.stats[m.Resource.Name]
+	f.stats.flows.Add(1)
+	g.flows[f] = struct{}{}
+	return f, nil
+}
+
+func (g *Gateway) end(f *flow) {
+	g.mu.Lock()
+	delete(g.flows, f)
+	g.mu.Unlock()
+	f.stats.flows.Add(-1)
+	g.o.OnChange()
+}
+
+// stillAllowed says whether the approved set, as it is now, allows a flow that
+// an earlier one allowed. Called with g.mu held.
+func (g *Gateway) stillAllowed(f *flow) bool {
+	t := f.st.Request().Target
+	m, err := g.set.Match(f.network, t.Host, t.Port)
+	if err != nil || m.Name != f.match.Name || m.Addr != f.match.Addr || m.Port != f.match.Port {
+		return false
+	}
+	if !f.dialled.IsValid() {
+		// Still being resolved or dialled, judged by the match that it has.
+		return m.Resource.Equal(f.match.Resource)
+	}
+	v, err := g.dialer.judge(m, []netip.Addr{f.dialled})
+	return err == nil && len(v.allowed) == 1
+}
+
+// connect waits for a turn and dials.
+func (g *Gateway) connect(ctx context.Context, f *flow) (net.Conn, error) {
+	release, err := g.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	g.o.OnChange()
+	to, err := g.dialer.open(ctx, f.network, f.match)
+	if err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	f.dialled = to.addr
+	g.mu.Unlock()
+	if ctx.Err() != nil {
+		netx.ResetConn(to.conn, "no longer wanted")
+		return nil, context.Cause(ctx)
+	}
+	return to.conn, nil
+}
+
+// turn bounds the dials and look-ups under way, and their rate. release must
+// be called if err is nil.
+func (g *Gateway) turn(ctx context.Context) (release func(), err error) {
+	wait, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	overloaded := &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many connections are being opened at once"}
+	if err := g.rate.Wait(wait); err != nil {
+		return nil, overloaded
+	}
+	select {
+	case g.dials <- struct{}{}:
+		return func() { <-g.dials }, nil
+	case <-wait.Done():
+		return nil, overloaded
+	}
+}
+
+// refuse answers a flow that has failed, and tells the log and the view.
+// f is nil if no resource matched.
+func (g *Gateway) refuse(st *tunnel.Stream, f *flow, err error) {
+	e := dialError(err)
+	name := ""
+	if f != nil {
+		name = f.match.Resource.Name
+		f.stats.fail(time.Now(), e)
+	}
+	g.refusals.add(st.Request(), name, e)
+	_ = st.Reply(e.Code, e.Reason)
+	g.o.OnChange()
+}
+
+// serveLookup answers with the addresses that a resource's name may be dialled at.
+func (g *Gateway) serveLookup(ctx context.Context, st *tunnel.Stream) {
+	addrs, name, err := g.lookup(ctx, st.Request().Target.Host)
+	if err != nil {
+		e := dialError(err)
+		g.refusals.add(st.Request(), name, e)
+		_ = st.Reply(e.Code, e.Reason)
+		return
+	}
+	var list []string
+	size := 0
+	for _, a := range addrs {
+		s := a.String()
+		if size += len(s) + 1; size > tunnel.MaxReason {
+			break
+		}
+		list = append(list, s)
+	}
+	_ = st.Reply(tunnel.Connected, strings.Join(list, ","))
+}
+
+func (g *Gateway) lookup(ctx context.Context, host string) (allowed []netip.Addr, name string, err error) {
+	g.mu.Lock()
+	set := g.set
+	g.mu.Unlock()
+	matches, err := set.Named(host)
+	denied := func(format string, args ...any) error {
+		return &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case err != nil:
+		return nil, "", denied("%v", err)
+	case len(matches) == 0:
+		return nil, "", denied("no approved resource names %s", shown(host))
+	case matches[0].Name == "" && matches[0].Resource.As == "":
+		return nil, "", denied("%s is an address, not a name", matches[0].Addr)
+	case matches[0].Resource.Host.IsLocalhost():
+		return nil, matches[0].Resource.Name, denied("%s is this machine, which has no address that the remote could use", shown(host))
+	}
+	first := matches[0]
+	release, err := g.turn(ctx)
+	if err != nil {
+		return nil, first.Resource.Name, err
+	}
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, g.o.DialTimeout)
+	defer cancel()
+	addrs, err := g.dialer.resolve(ctx, first)
+	if err != nil {
+		return nil, first.Resource.Name, err
+	}
+	var why string
+	for _, m := range matches {
+		if m.Name != first.Name || m.Addr != first.Addr {
+			continue
+		}
+		v, err := g.dialer.judge(m, addrs)
+		if err != nil {
+			return nil, first.Resource.Name, err
+		}
+		allowed = append(allowed, v.allowed...)
+		why = v.reason()
+	}
+	if len(allowed) == 0 {
+		return nil, first.Resource.Name, denied("%s", why)
+	}
+	return unique(allowed), first.Resource.Name, nil
+}
+
+func unique(addrs []netip.Addr) []netip.Addr {
+	seen := map[netip.Addr]bool{}
+	out := addrs[:0]
+	for _, a := range addrs {
+		if !seen[a] {
+			seen[a] = true
+			out = append(out, a)
+		}
+	}
+	return out
+}

@@ -1,0 +1,233 @@
+// Package gateway is the helper's local role: it judges what the remote asks
+// for, resolves names with the machine's own resolver and makes the real
+// connections. It is the only place where policy is enforced. It knows neither
+// the control plane nor how the tunnel's bytes travel.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/netx"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
+)
+
+// Options tunes a Gateway. The zero value is ready for use.
+type Options struct {
+	Log zerolog.Logger
+
+	// Dial opens a connection to a literal address; nil means a plain connect.
+	Dial netx.DialFunc
+
+	// Resolver finds the addresses of names; nil means SystemResolver.
+	Resolver Resolver
+
+	// Interfaces returns the addresses of the machine's interfaces with their
+	// prefix lengths, not masked; nil means what the system says. On an error
+	// everything is refused.
+	Interfaces func() ([]netip.Prefix, error)
+
+	// OwnPorts are the ports on which this helper itself listens. No resource
+	// reaches them on this machine.
+	OwnPorts []uint16
+
+	MaxFlows    int           // open at a time; 0 means 4096
+	MaxDials    int           // under way at a time; 0 means 256
+	DialRate    rate.Limit    // dials and look-ups a second, in bursts of twice as many; 0 means 500
+	DialTimeout time.Duration // of resolving and dialling together; 0 means 15 s
+	UDPIdle     time.Duration // after which a UDP exchange ends, twice that once both sides spoke; 0 means 1 min
+
+	// StrictProxy is published: the remote's proxy refuses what is no resource.
+	StrictProxy bool
+
+	// OnChange is called when Status may have changed in more than its byte
+	// counts. It must not block, nor call the Gateway. May be nil.
+	OnChange func()
+}
+
+const (
+	defaultMaxFlows    = 4096
+	defaultMaxDials    = 256
+	defaultDialRate    = 500
+	defaultDialTimeout = 15 * time.Second
+	defaultUDPIdle     = time.Minute
+
+	// patience is how long a flow waits for its turn to dial.
+	patience = 2 * time.Second
+)
+
+func (o Options) withDefaults() Options {
+	set(&o.MaxFlows, defaultMaxFlows)
+	set(&o.MaxDials, defaultMaxDials)
+	set(&o.DialRate, defaultDialRate)
+	set(&o.DialTimeout, defaultDialTimeout)
+	set(&o.UDPIdle, defaultUDPIdle)
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	if o.Resolver == nil {
+		o.Resolver = SystemResolver{}
+	}
+	if o.Interfaces == nil {
+		o.Interfaces = systemInterfaces
+	}
+	if o.OnChange == nil {
+		o.OnChange = func() {}
+	}
+	return o
+}
+
+func set[T comparable](field *T, value T) {
+	if zero := *new(T); *field == zero {
+		*field = value
+	}
+}
+
+// systemInterfaces lists the addresses of the machine's interfaces.
+func systemInterfaces() ([]netip.Prefix, error) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list interface addresses: %w", err)
+	}
+	out := make([]netip.Prefix, 0, len(addrs))
+	for _, a := range addrs {
+		if ipNet, ok := a.(*net.IPNet); ok {
+			if ip, ok := netip.AddrFromSlice(ipNet.IP); ok {
+				bits, _ := ipNet.Mask.Size()
+				out = append(out, netip.PrefixFrom(ip.Unmap(), bits))
+			}
+		}
+	}
+	return out, nil
+}
+
+// Approved is a resource that the remote may reach.
+type Approved struct {
+	Resource resource.Resource
+	From     string // "user", "workspace" or "file"
+}
+
+// Gateway serves the flows of one remote.
+type Gateway struct {
+	o        Options
+	log      zerolog.Logger
+	dialer   dialer
+	dials    chan struct{} // a slot for each dial under way
+	rate     *rate.Limiter
+	refusals refusalLog
+	up, down atomic.Uint64
+
+	mu       sync.Mutex
+	approved []Approved
+	set      *resource.Set
+	stats    map[string]*stats // by the resource's name
+	flows    map[*flow]struct{}
+	sessions map[*session]struct{}
+	report   report // the last one received
+}
+
+// New returns a gateway that has approved nothing.
+func New(o Options) *Gateway {
+	o = o.withDefaults()
+	return &Gateway{
+		o: o, log: o.Log,
+		dialer: dialer{
+			dial: o.Dial, resolver: o.Resolver, interfaces: o.Interfaces, ownPorts: o.OwnPorts, timeout: o.DialTimeout,
+		},
+		dials:    make(chan struct{}, o.MaxDials),
+		rate:     rate.NewLimiter(o.DialRate, max(1, int(2*o.DialRate))),
+		refusals: refusalLog{log: o.Log, limit: rate.NewLimiter(5, 20)},
+		set:      resource.NewSet(nil),
+		stats:    map[string]*stats{},
+		flows:    map[*flow]struct{}{},
+		sessions: map[*session]struct{}{},
+	}
+}
+
+// SetApproved replaces what the remote may reach, tells it, and resets the
+// flows that the new list would not allow.
+func (g *Gateway) SetApproved(list []Approved) {
+	resources := make([]resource.Resource, len(list))
+	kept := make(map[string]*stats, len(list))
+	for i, a := range list {
+		resources[i] = a.Resource
+	}
+	set := resource.NewSet(resources)
+
+	g.mu.Lock()
+	g.approved, g.set = list, set
+	for _, r := range resources {
+		kept[r.Name] = g.stats[r.Name]
+		if kept[r.Name] == nil {
+			kept[r.Name] = new(stats)
+		}
+	}
+	g.stats = kept
+	var ended []*flow
+	for f := range g.flows {
+		if !g.stillAllowed(f) {
+			ended = append(ended, f)
+		}
+	}
+	for s := range g.sessions {
+		s.publish()
+	}
+	g.mu.Unlock()
+	for _, f := range ended {
+		g.log.Info().Str("resource", f.match.Resource.Name).Str("target", f.target()).Msg("flow reset: its resource is no longer approved")
+		f.cancel(errLapsed)
+	}
+	g.o.OnChange()
+}
+
+// errLapsed ends the flows of a resource that is no longer approved.
+var errLapsed = &tunnel.Error{Code: tunnel.Denied, Reason: "the resource is no longer approved"}
+
+// Serve answers the flows of one session until the session or ctx ends, and
+// returns why. It becomes the session's owner: it has closed it, and every
+// flow and goroutine has ended, when it returns.
+func (g *Gateway) Serve(ctx context.Context, ts *tunnel.Session) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s := &session{g: g, ts: ts, changed: make(chan struct{}, 1)}
+	s.publish()
+	g.mu.Lock()
+	g.sessions[s] = struct{}{}
+	g.mu.Unlock()
+
+	var wg sync.WaitGroup
+	defer func() {
+		cancel(nil)
+		_ = ts.Close()
+		wg.Wait()
+		g.dialer.attempts.Wait()
+		g.refusals.flush()
+		g.mu.Lock()
+		delete(g.sessions, s)
+		g.report = report{}
+		g.mu.Unlock()
+		g.o.OnChange()
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = ts.Close() })
+	defer stop()
+	wg.Go(func() { cancel(s.control(ctx)) })
+	for {
+		st, err := ts.Accept()
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, net.ErrClosed) {
+				err = cause
+			}
+			return fmt.Errorf("serve session: %w", err)
+		}
+		wg.Go(func() { g.serveFlow(ctx, st) })
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !darwin
+
+package gateway
+
+const localNetworkHint = "" // no permission is needed here

@@ -1,0 +1,42 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+)
+
+// Resolver finds the addresses of a name in normal form. The error of a name
+// that does not exist is a *net.DNSError with IsNotFound.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error)
+}
+
+// SystemResolver asks as the machine's own programs do.
+type SystemResolver struct{}
+
+// LookupNetIP implements Resolver. No search list applies.
+func (SystemResolver) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
+	r := net.Resolver{PreferGo: false}
+	return r.LookupNetIP(ctx, "ip", strings.TrimSuffix(name, ".")+".")
+}
+
+// resolveError turns a resolver's failure into an answer. Only what is known
+// not to exist may become NoSuchName: programs remember that.
+func resolveError(name string, err error) *tunnel.Error {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	switch {
+	case ok && dns.IsNotFound:
+		return &tunnel.Error{Code: tunnel.NoSuchName, Reason: fmt.Sprintf("this machine's resolver knows no address for %s", name)}
+	case isTimeout(err):
+		return &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("this machine's resolver did not answer for %s in time", name)}
+	case ok:
+		return &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("this machine's resolver failed for %s: %s", name, dns.Err)}
+	}
+	return &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("this machine's resolver failed for %s: %v", name, err)}
+}

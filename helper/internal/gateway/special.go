@@ -1,0 +1,131 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+)
+
+var (
+	thisNetwork = netip.MustParsePrefix("0.0.0.0/8")
+	broadcast   = netip.MustParseAddr("255.255.255.255")
+
+	// Ways of writing an IPv4 address inside an IPv6 one.
+	compatible = netip.MustParsePrefix("::/96")
+	translated = netip.MustParsePrefix("::ffff:0:0:0/96") // SIIT
+	nat64      = netip.MustParsePrefix("64:ff9b::/96")
+	nat64Local = netip.MustParsePrefix("64:ff9b:1::/48")
+	sixToFour  = netip.MustParsePrefix("2002::/16")
+	teredo     = netip.MustParsePrefix("2001::/32")
+)
+
+// specialClass names what makes an address one that no name and no CIDR
+// reaches, or returns "". own are the addresses of the machine's interfaces.
+func specialClass(a netip.Addr, own []netip.Prefix) string {
+	if class := plainClass(a, own); class != "" {
+		return class
+	}
+	for _, inner := range embedded(a) {
+		if class := plainClass(inner, own); class != "" {
+			return fmt.Sprintf("which holds %s, %s", inner, class)
+		}
+	}
+	return ""
+}
+
+// plainClass is specialClass without a look inside the address.
+func plainClass(a netip.Addr, own []netip.Prefix) string {
+	switch a {
+	case netip.AddrFrom4([4]byte{169, 254, 169, 254}), netip.AddrFrom4([4]byte{168, 63, 129, 16}),
+		netip.AddrFrom4([4]byte{100, 100, 100, 200}), netip.MustParseAddr("fd00:ec2::254"):
+		return "a cloud's metadata service"
+	case broadcast:
+		return "the broadcast address"
+	}
+	switch {
+	case a.IsLoopback():
+		return "a loopback address of this machine"
+	case a.IsUnspecified() || thisNetwork.Contains(a):
+		return "an address that stands for this machine"
+	case a.IsLinkLocalUnicast():
+		return "a link-local address"
+	case a.IsMulticast():
+		return "a multicast address"
+	}
+	for _, p := range own {
+		mine := p.Addr().Unmap().WithZone("")
+		switch {
+		case mine == a:
+			return "an address of this machine"
+		case mine.Is4() && a == lastOf(mine, p.Bits()):
+			return "the broadcast address of a network of this machine"
+		}
+	}
+	return ""
+}
+
+// lastOf returns the broadcast address of an interface's IPv4 network, or the
+// zero Addr if the network is too small to have one.
+func lastOf(a netip.Addr, bits int) netip.Addr {
+	if bits < 0 || bits > 30 {
+		return netip.Addr{}
+	}
+	b := a.As4()
+	n := binary.BigEndian.Uint32(b[:]) | ^uint32(0)>>bits
+	binary.BigEndian.PutUint32(b[:], n)
+	return netip.AddrFrom4(b)
+}
+
+// embedded returns every IPv4 address that some network would read out of an
+// IPv6 address.
+func embedded(a netip.Addr) []netip.Addr {
+	if !a.Is6() {
+		return nil
+	}
+	b := a.As16()
+	at := func(i, j, k, l int) netip.Addr { return netip.AddrFrom4([4]byte{b[i], b[j], b[k], b[l]}) }
+	last := at(12, 13, 14, 15)
+	switch {
+	case a.Is4In6():
+		return []netip.Addr{a.Unmap()}
+	case a.IsUnspecified() || a.IsLoopback():
+		return nil
+	case compatible.Contains(a), translated.Contains(a), nat64.Contains(a):
+		return []netip.Addr{last}
+	case nat64Local.Contains(a):
+		return nat64Readings(b, last)
+	case sixToFour.Contains(a):
+		return []netip.Addr{at(2, 3, 4, 5)}
+	case teredo.Contains(a):
+		return []netip.Addr{at(4, 5, 6, 7), netip.AddrFrom4([4]byte{^b[12], ^b[13], ^b[14], ^b[15]})}
+	case b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe: // ISATAP
+		return []netip.Addr{last}
+	}
+	return nil
+}
+
+// nat64Readings returns what translators with prefixes of 48, 56, 64 and 96 bits
+// read out of one address (RFC 6052, section 2.2). Which of them is configured
+// is not known here. A reading of 0.0.0.0 is the filling of another.
+func nat64Readings(b [16]byte, last netip.Addr) []netip.Addr {
+	readings := []netip.Addr{last}
+	for _, r := range [][5]int{{6, 7, 9, 10, 11}, {7, 9, 10, 11, 12}, {9, 10, 11, 12, 13}} {
+		suffix := byte(0)
+		for _, x := range b[r[4]:] {
+			suffix |= x
+		}
+		if b[8] == 0 && suffix == 0 {
+			readings = append(readings, netip.AddrFrom4([4]byte{b[r[0]], b[r[1]], b[r[2]], b[r[3]]}))
+		}
+	}
+	out := readings[:0]
+	for _, r := range readings {
+		if !r.IsUnspecified() {
+			out = append(out, r)
+		}
+	}
+	if len(out) == 0 {
+		return readings[:1]
+	}
+	return out
+}

@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/peer"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
+)
+
+// Status is a snapshot. Every string that came from the remote is fit to be shown.
+type Status struct {
+	Reported  bool // the remote has said what it offers
+	Flows     int
+	Up, Down  uint64 // bytes from the remote to the private network, and back
+	Proxy     string // host:port of the remote's proxy, as it says; empty: none
+	Notes     []string
+	Resources []ResourceStatus // approved ones, in their order
+}
+
+// ResourceStatus is what goes on at one approved resource.
+type ResourceStatus struct {
+	Approved
+	Served   []string // how the remote reaches it, as it says
+	Address  string   // its loopback address on the remote
+	Trouble  string   // what is in the way there
+	Flows    int
+	Up, Down uint64
+	LastFail *Failure // nil: none so far
+}
+
+// Failure is why a flow to a resource failed.
+type Failure struct {
+	Time   time.Time
+	Code   tunnel.Code
+	Reason string
+}
+
+// Status returns the state of things now.
+func (g *Gateway) Status() Status {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := Status{
+		Reported: g.report.names != nil,
+		Flows:    len(g.flows), Up: g.up.Load(), Down: g.down.Load(), Proxy: g.report.proxy, Notes: g.report.notes,
+		Resources: make([]ResourceStatus, len(g.approved)),
+	}
+	for i, a := range g.approved {
+		said := g.report.names[a.Resource.Name]
+		s.Resources[i] = g.stats[a.Resource.Name].snapshot(a, said)
+	}
+	return s
+}
+
+// stats counts what happens at one resource. It outlives changes of the
+// approved set in which the name stays.
+type stats struct {
+	flows    atomic.Int64
+	up, down atomic.Uint64
+	mu       sync.Mutex
+	last     *Failure
+}
+
+func (s *stats) fail(now time.Time, e *tunnel.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = &Failure{Time: now, Code: e.Code, Reason: e.Reason}
+}
+
+func (s *stats) snapshot(a Approved, said peer.NameReport) ResourceStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return ResourceStatus{
+		Approved: a, Served: said.Served, Address: said.Address, Trouble: said.Trouble,
+		Flows: int(s.flows.Load()), Up: s.up.Load(), Down: s.down.Load(), LastFail: s.last,
+	}
+}
+
+// refusalLog logs flows that failed, at a bounded rate: the remote decides how
+// many there are.
+type refusalLog struct {
+	log        zerolog.Logger
+	limit      *rate.Limiter
+	suppressed atomic.Uint64
+}
+
+func (l *refusalLog) add(r tunnel.Request, name string, e *tunnel.Error) {
+	if !l.limit.Allow() {
+		l.suppressed.Add(1)
+		return
+	}
+	event := l.log.Info()
+	if e.Code == tunnel.Denied || e.Code == tunnel.Overloaded {
+		event = l.log.Warn()
+	}
+	if n := l.suppressed.Swap(0); n > 0 {
+		event = event.Uint64("suppressed", n)
+	}
+	if name != "" {
+		event = event.Str("resource", name)
+	}
+	event.Str("target", targetOf(r)).Str("source", r.Origin.Source).Str("program", r.Origin.Program).
+		Stringer("code", e.Code).Str("reason", e.Reason).Msg("flow refused")
+}
+
+// flush tells of what was left out.
+func (l *refusalLog) flush() {
+	if n := l.suppressed.Swap(0); n > 0 {
+		l.log.Warn().Uint64("suppressed", n).Msg("more flows were refused")
+	}
+}
+
+// named returns the approved resource of that name.
+func (g *Gateway) named(name string) (resource.Resource, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, a := range g.approved {
+		if a.Resource.Name == name {
+			return a.Resource, true
+		}
+	}
+	return resource.Resource{}, false
+}

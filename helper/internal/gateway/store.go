@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+)
+
+const (
+	storeVersion = 1
+	maxStore     = 32 << 20 // bytes
+	lockPatience = 5 * time.Second
+)
+
+// ApprovalsPath is where approvals are kept unless told otherwise.
+func ApprovalsPath() (string, error) {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", fmt.Errorf("find configuration directory: %w", err)
+	}
+	return filepath.Join(dir, "causeway", "approved.json"), nil
+}
+
+// store is the file of approvals. Every access opens it anew: other gateways
+// write it too.
+type store struct{ path string }
+
+// stored is the content of the file: authority, workspace, name.
+type stored struct {
+	Version int                                                `json:"version"`
+	Remotes map[string]map[string]map[string]resource.Resource `json:"remotes"`
+}
+
+// get returns what is approved for a workspace on a remote, by name.
+func (s store) get(authority, workspace string) (map[string]resource.Resource, error) {
+	content, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	return content.Remotes[authority][workspace], nil
+}
+
+// put records a resource as approved in place of what had its name. A file
+// that cannot be read is left as it is.
+func (s store) put(authority, workspace string, r resource.Resource) error {
+	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
+		return err
+	}
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	content, err := s.read()
+	if err != nil {
+		return err
+	}
+	if content.Remotes == nil {
+		content.Remotes = map[string]map[string]map[string]resource.Resource{}
+	}
+	if content.Remotes[authority] == nil {
+		content.Remotes[authority] = map[string]map[string]resource.Resource{}
+	}
+	if content.Remotes[authority][workspace] == nil {
+		content.Remotes[authority][workspace] = map[string]resource.Resource{}
+	}
+	content.Remotes[authority][workspace][r.Name] = r
+	return s.write(content)
+}
+
+func (s store) read() (stored, error) {
+	empty := stored{Version: storeVersion}
+	f, err := os.Open(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return empty, nil
+	}
+	if err != nil {
+		return empty, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return empty, err
+	}
+	if !info.Mode().IsRegular() || writableByOthers(info) {
+		return empty, fmt.Errorf("%s is not used: it must be a file that only its owner can write", s.path)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxStore+1))
+	if err != nil {
+		return empty, err
+	}
+	var content stored
+	switch err := json.Unmarshal(b, &content); {
+	case len(b) > maxStore:
+		return empty, fmt.Errorf("%s is not used: it is longer than %d bytes", s.path, maxStore)
+	case err != nil:
+		return empty, fmt.Errorf("%s is damaged and not used; move it away to start anew: %w", s.path, err)
+	case content.Version != storeVersion:
+		return empty, fmt.Errorf("%s is not used: its version is %d, this helper knows %d", s.path, content.Version, storeVersion)
+	}
+	for _, workspaces := range content.Remotes {
+		for _, resources := range workspaces {
+			for name, r := range resources {
+				if r.Name != name {
+					return empty, fmt.Errorf("%s is damaged and not used; move it away to start anew: %q is named %q", s.path, name, r.Name)
+				}
+			}
+		}
+	}
+	return content, nil
+}
+
+// write replaces the file, so that a reader sees the whole of one version.
+func (s store) write(content stored) (err error) {
+	b, err := json.MarshalIndent(content, "", "  ")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(s.path)
+	f, err := os.CreateTemp(dir, ".approved-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(append(b, '\n')); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), s.path); err != nil {
+		return err
+	}
+	syncDir(dir)
+	return nil
+}
+
+// lock keeps other gateways from writing until unlock is called.
+func (s store) lock() (unlock func(), err error) {
+	f, err := os.OpenFile(s.path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(10 * time.Millisecond) {
+		held, err := tryLock(f)
+		switch {
+		case err != nil:
+			_ = f.Close()
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		case held:
+			return func() { _ = f.Close() }, nil // which releases the lock
+		case time.Now().After(deadline):
+			_ = f.Close()
+			return nil, fmt.Errorf("%s is locked by another program", s.path)
+		}
+	}
+}

@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+)
+
+// Step is one step of a test: "approval", "resolve", "judge", "connect" or "tls".
+type Step struct {
+	Name   string
+	OK     bool
+	Detail string
+	Hint   string // what commonly stands in the way, or what to do next
+	Took   time.Duration
+}
+
+// Test tries to reach an approved resource at one of the ports that the remote
+// uses (0: its first), as a flow would, and reports each step up to the first
+// that failed. It dials nothing that a flow might not.
+func (g *Gateway) Test(ctx context.Context, name string, port uint16) []Step {
+	t := &tester{g: g}
+	t.run(ctx, name, port)
+	return t.steps
+}
+
+type tester struct {
+	g       *Gateway
+	steps   []Step
+	started time.Time
+}
+
+// done adds a step that took the time since the one before.
+func (t *tester) done(name string, ok bool, hint, format string, args ...any) {
+	now := time.Now()
+	t.steps = append(t.steps, Step{Name: name, OK: ok, Hint: hint, Detail: fmt.Sprintf(format, args...), Took: now.Sub(t.started)})
+	t.started = now
+}
+
+func (t *tester) run(ctx context.Context, name string, port uint16) {
+	t.started = time.Now()
+	m, network, ok := t.approval(name, port)
+	if !ok {
+		return
+	}
+	release, err := t.g.turn(ctx)
+	if err != nil {
+		t.done("resolve", false, "Try again in a moment.", "%v", err)
+		return
+	}
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, t.g.o.DialTimeout)
+	defer cancel()
+	t.started = time.Now()
+	d := &t.g.dialer
+	addrs, err := d.resolve(ctx, m)
+	if err != nil {
+		t.done("resolve", false, resolveHint(err), "%v", err)
+		return
+	}
+	if m.Name != "" {
+		t.done("resolve", true, t.portalHint(ctx, m, addrs), "%s is %s", m.Name, joined(addrs))
+	}
+	v, err := d.judge(m, addrs)
+	if err != nil || len(v.allowed) == 0 {
+		t.done("judge", false, judgeHint(m), "%s", cmp.Or(v.reason(), fmt.Sprint(err)))
+		return
+	}
+	t.done("judge", true, "", "allowed: %s", joined(v.allowed))
+	to, err := d.race(ctx, string(network), v.allowed, m.Port)
+	if err != nil {
+		t.done("connect", false, t.connectHint(dialError(err), v.allowed), "port %d: %v", m.Port, err)
+		return
+	}
+	defer to.conn.Close()
+	if network == resource.UDP {
+		t.done("connect", true, "", "UDP to %s: there is a route; whether anything answers cannot be told", netip.AddrPortFrom(to.addr, m.Port))
+		return
+	}
+	t.done("connect", true, "", "connected to %s", netip.AddrPortFrom(to.addr, m.Port))
+	if speaksTLS(m.Port) {
+		t.tls(ctx, to.conn, m)
+	}
+}
+
+// approval finds what to test.
+func (t *tester) approval(name string, port uint16) (m resource.Match, n resource.Network, ok bool) {
+	r, ok := t.g.named(name)
+	if !ok {
+		t.done("approval", false, "Approve it first.", "no approved resource is called %q", shown(name))
+		return m, n, false
+	}
+	if port == 0 {
+		port, _ = r.Ports[0].Remote()
+	}
+	n = r.Protocols[0]
+	host := r.RemoteHost()
+	if host != r.RemoteName() && r.Host.Kind != resource.Address {
+		t.done("approval", true, "", "approved")
+		t.done("resolve", false, "Test one of them by using it: through the proxy, from the remote.", "%s stands for many hosts", host)
+		return m, n, false
+	}
+	// A set of this one alone: a more specific resource must not answer for it.
+	m, err := resource.NewSet([]resource.Resource{r}).Match(n, host, port)
+	if err != nil {
+		t.done("approval", false, "Add the port to the resource.", "%v", err)
+		return m, n, false
+	}
+	t.done("approval", true, "", "approved: %s port %d", host, port)
+	return m, n, true
+}
+
+func joined(addrs []netip.Addr) string {
+	var out []string
+	for _, a := range addrs[:min(len(addrs), 8)] {
+		out = append(out, a.WithZone("").String())
+	}
+	if len(addrs) > 8 {
+		out = append(out, "…")
+	}
+	return strings.Join(out, ", ")
+}
+
+func resolveHint(err error) string {
+	e, ok := errors.AsType[*tunnel.Error](err)
+	switch {
+	case ok && e.Code == tunnel.NoSuchName:
+		return "Check the spelling. A private name is known only while the VPN, or whatever leads to its network, is connected."
+	case ok && e.Code == tunnel.ResolveFailed:
+		return "The DNS server does not answer or refuses. If the VPN has been connected or disconnected just now, try again; else check it."
+	}
+	return ""
+}
+
+func judgeHint(m resource.Match) string {
+	if len(m.Resource.Addresses) > 0 {
+		return "The name has another address than the resource says. If the VPN is down, the public resolver may have answered; else update \"addresses\"."
+	}
+	return "If this is meant, make a resource of that very address, or of localhost, and give it the name by \"as\"."
+}
+
+// probeName is reserved never to exist (RFC 6761).
+const probeName = "causeway-test.invalid"
+
+// portalHint finds out whether the resolver answers for names that do not exist.
+func (t *tester) portalHint(ctx context.Context, m resource.Match, addrs []netip.Addr) string {
+	if m.Resource.Host.IsLocalhost() {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	lies, err := t.g.dialer.resolver.LookupNetIP(ctx, probeName)
+	if err != nil || !slices.ContainsFunc(lies, func(a netip.Addr) bool { return slices.Contains(addrs, a) }) {
+		return ""
+	}
+	return "This resolver gives that address for names that do not exist too: a captive portal that waits for a sign-in, or a provider's search page. Open a browser and sign in, or connect the VPN."
+}
+
+func (t *tester) connectHint(e *tunnel.Error, addrs []netip.Addr) string {
+	own, _ := t.g.dialer.interfaces()
+	onLink := slices.ContainsFunc(addrs, func(a netip.Addr) bool {
+		return slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Bits() > 0 && p.Masked().Contains(a) })
+	})
+	private := slices.ContainsFunc(addrs, netip.Addr.IsPrivate)
+	switch {
+	case e.Code == tunnel.HostUnreachable && onLink && localNetworkHint != "":
+		return localNetworkHint
+	case e.Code == tunnel.Refused:
+		return "The host is there and says that nothing listens on this port. Check the port, and whether the service runs."
+	case e.Code == tunnel.HostUnreachable && onLink:
+		return "The address is in a network of this machine, but no such host answers there."
+	case (e.Code == tunnel.NetUnreachable || e.Code == tunnel.HostUnreachable) && private:
+		return "There is no route to this private address: is the VPN connected?"
+	case e.Code == tunnel.NetUnreachable || e.Code == tunnel.HostUnreachable:
+		return "There is no route to this address: is this machine online?"
+	case e.Code == tunnel.TimedOut && private:
+		return "Nothing answers: is the VPN connected, and does it lead to this network? A firewall may also drop the attempt."
+	case e.Code == tunnel.TimedOut:
+		return "Nothing answers: a firewall drops the attempt, or the host is down."
+	}
+	return "A firewall or security program on this machine may forbid the connection."
+}

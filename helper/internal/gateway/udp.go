@@ -1,0 +1,130 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/netx"
+)
+
+// maxDatagram is the longest datagram that UDP over IPv6 can carry.
+const maxDatagram = 65527
+
+// errIdle ends an exchange in which nothing was said for long enough.
+var errIdle = errors.New("idle for too long")
+
+// exchange is a UDP flow: datagrams between a stream and a connected socket.
+type exchange struct {
+	f        *flow
+	conn     net.Conn
+	last     atomic.Int64 // time of the last datagram, Unix nanoseconds
+	answered atomic.Bool
+	idle     time.Duration
+}
+
+// relayDatagrams passes datagrams both ways, one for one, until the exchange
+// is idle or either side ends it. It closes both ends.
+func (g *Gateway) relayDatagrams(ctx context.Context, f *flow, conn net.Conn) error {
+	x := &exchange{f: f, conn: conn, idle: g.o.UDPIdle}
+	x.touch()
+	end := func(reason string) {
+		f.st.Reset(reason)
+		_ = conn.Close()
+	}
+	stop := context.AfterFunc(ctx, func() { end(context.Cause(ctx).Error()) })
+	defer stop()
+	up := make(chan error, 1)
+	go func() {
+		err := x.send(f.countUp(g))
+		_ = conn.Close()
+		up <- err
+	}()
+	err := x.receive(f.countDown(g))
+	if errors.Is(err, errIdle) {
+		err = nil
+		end(errIdle.Error())
+	} else {
+		end("the exchange has ended")
+	}
+	if sent := <-up; sent != nil && !errors.Is(sent, net.ErrClosed) {
+		return sent
+	}
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (x *exchange) touch() { x.last.Store(time.Now().UnixNano()) }
+
+// send passes the remote's datagrams to the socket.
+func (x *exchange) send(count netx.Counter) error {
+	buf := netx.NewChunk(netx.MaxChunk)
+	defer buf.Release()
+	for {
+		n, err := x.f.st.Read(buf.Room()[:netx.MaxChunk])
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		x.touch()
+		if _, err := x.conn.Write(buf.Room()[:n]); err != nil {
+			if x.lives(err) {
+				continue
+			}
+			return err
+		}
+		count(n)
+	}
+}
+
+// receive passes the socket's datagrams to the remote.
+func (x *exchange) receive(count netx.Counter) error {
+	buf := netx.NewChunk(maxDatagram)
+	defer buf.Release()
+	for {
+		idle := x.idle
+		if x.answered.Load() {
+			idle *= 2
+		}
+		expiry := time.Unix(0, x.last.Load()).Add(idle)
+		_ = x.conn.SetReadDeadline(expiry)
+		n, err := x.conn.Read(buf.Room()[:maxDatagram])
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if time.Since(time.Unix(0, x.last.Load())) >= idle {
+				return errIdle
+			}
+			continue
+		case err != nil && x.lives(err):
+			continue
+		case err != nil:
+			return err
+		}
+		x.touch()
+		x.answered.Store(true)
+		if _, err := x.f.st.Write(buf.Room()[:n]); err != nil {
+			return err
+		}
+		count(n)
+	}
+}
+
+// lives notes an error of the socket and says whether the exchange goes on, as
+// an unconnected socket's would.
+func (x *exchange) lives(err error) bool {
+	errno, ok := errors.AsType[syscall.Errno](err)
+	if !ok || !survivable(errno) {
+		return false
+	}
+	x.f.stats.fail(time.Now(), dialError(err))
+	return true
+}

@@ -1,0 +1,67 @@
+package gateway
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+)
+
+// manyPorts is how many ports a resource lists before the user is warned.
+const manyPorts = 1000
+
+// warnings says what a person should think twice about before approving r.
+func warnings(r resource.Resource) []string {
+	var out []string
+	warn := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	h := r.Host
+	switch h.Kind {
+	case resource.Name:
+		if h.IsLocalhost() {
+			warn("It reaches programs that listen on this machine for its own use.")
+		}
+	case resource.Wildcard:
+		if !strings.Contains(h.Name, ".") {
+			warn("It covers every name that ends in .%s.", h.Name)
+		}
+	case resource.Address:
+		a := h.Prefix.Addr()
+		own, _ := systemInterfaces() // without them there is less to warn of
+		if class := specialClass(a, own); class != "" {
+			warn("%s is %s.", a, class)
+		}
+	case resource.Prefix:
+		switch bits, full := h.Prefix.Bits(), h.Prefix.Addr().BitLen(); {
+		case bits == 0:
+			warn("It covers every address there is, the whole Internet included.")
+		case full == 32 && bits < 16:
+			warn("It covers %d addresses.", uint64(1)<<(32-bits))
+		case full == 128 && bits < 48:
+			warn("It covers more than a whole site: every address whose first %d bits agree.", bits)
+		}
+	}
+	ports := 0
+	for _, p := range r.Ports {
+		ports += int(p.Last-p.First) + 1
+	}
+	switch {
+	case ports >= 65535:
+		warn("It covers all ports.")
+	case ports >= manyPorts:
+		warn("It covers %d ports.", ports)
+	}
+	if r.As != "" && !isPrivateName(r.As) {
+		warn("Programs on the remote that ask for %s will be sent to %s.", r.As, h)
+	}
+	return out
+}
+
+// isPrivateName says whether a name lies in a domain that is nobody's on the Internet.
+func isPrivateName(name string) bool {
+	for _, d := range []string{".internal", ".test", ".local", ".lan", ".home.arpa", ".corp", ".example"} {
+		if strings.HasSuffix(name, d) {
+			return true
+		}
+	}
+	return false
+}
