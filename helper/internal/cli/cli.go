@@ -104,7 +104,7 @@ file; 3 refused by the gateway (nc), or a check that failed (doctor).`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	e.logs.addFlags(root)
 	root.AddCommand(
-		captureCommand(e), connectCommand(e),
+		gatewayCommand(e), captureCommand(e), connectCommand(e),
 		ncCommand(e), doctorCommand(e), versionCommand(e), privilegedCommand(e),
 	)
 	return root

@@ -16,7 +16,6 @@ type Link struct {
 	spare  chan []byte // buffers to use again
 	once   sync.Once
 	closed chan struct{}
-	ended  func() // called once, when closed from this side
 }
 
 // Shape of links over a pipe: frames of 256 KiB carry best over the editor's

@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/gateway"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/rpc"
+)
+
+// status is what the shim shows: what the gateway knows, and what waits for the user.
+func (s *gatewaySession) status() rpc.GatewayStatus {
+	g := s.gw.Status()
+	link := s.carrier.Link()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := rpc.GatewayStatus{
+		State: s.state, Reason: s.reason, Flows: g.Flows, BytesUp: g.Up, BytesDown: g.Down,
+		Proxy: g.Proxy, Notes: g.Notes, Resources: []rpc.ResourceStatus{},
+	}
+	if s.state == rpc.StateWaiting && g.Reported && link.Kind != "" {
+		out.State = rpc.StateConnected
+	}
+	if link.Kind != "" {
+		out.Link = &rpc.LinkStatus{Kind: link.Kind, Millis: float64(link.RTT.Microseconds()) / 1000}
+		if link.Stalled {
+			out.Notes = append(out.Notes, "The remote has said nothing for a while; the editor may be reconnecting.")
+		}
+	}
+	for _, r := range g.Resources {
+		out.Resources = append(out.Resources, readyStatus(r))
+	}
+	for _, list := range []struct {
+		state string
+		of    []gateway.Proposal
+	}{{rpc.ResourcePending, s.review.Pending}, {rpc.ResourceDenied, s.review.Refused}} {
+		for _, p := range list.of {
+			r := baseStatus(p.Resource, p.From)
+			r.State = list.state
+			out.Resources = append(out.Resources, r)
+		}
+	}
+	return out
+}
+
+func baseStatus(r resource.Resource, from string) rpc.ResourceStatus {
+	return rpc.ResourceStatus{
+		Name: r.Name, Host: r.Host.String(), Ports: r.PortStrings(), As: r.As, From: from, Served: []string{},
+	}
+}
+
+func readyStatus(r gateway.ResourceStatus) rpc.ResourceStatus {
+	out := baseStatus(r.Resource, r.From)
+	out.State, out.Address, out.Note = rpc.ResourceReady, r.Address, r.Trouble
+	out.Served = append(out.Served, r.Served...)
+	out.Flows, out.BytesUp, out.BytesDown = r.Flows, r.Up, r.Down
+	switch {
+	case r.Trouble != "":
+		out.State = rpc.ResourceTrouble
+	case r.Resource.RemoteName() == "":
+		out.Note = "Reachable through the proxy only: no other source captures it yet."
+	}
+	if r.LastFail != nil {
+		out.LastError = &rpc.Refusal{Time: r.LastFail.Time.UTC().Truncate(time.Millisecond), Code: r.LastFail.Code.String(), Reason: r.LastFail.Reason}
+	}
+	return out
+}
+
+func resourcesResult(problems []resource.Problem, review gateway.Review) rpc.ResourcesResult {
+	out := rpc.ResourcesResult{Problems: []resource.Problem{}, Approvals: []rpc.Approval{}}
+	out.Problems = append(append(out.Problems, problems...), review.Problems...)
+	for _, p := range review.Pending {
+		out.Approvals = append(out.Approvals, approvalOf(p))
+	}
+	return out
+}
+
+func approvalOf(p gateway.Proposal) rpc.Approval {
+	r := p.Resource
+	out := rpc.Approval{
+		ID: p.ID, From: p.From, Name: r.Name, Host: r.Host.String(), Ports: r.PortStrings(),
+		Protocols: r.ProtocolStrings(), Addresses: r.AddressStrings(), As: r.As, Description: r.Description,
+		Change: p.Change, Warnings: p.Warnings,
+	}
+	for _, d := range p.Differences {
+		out.Differences = append(out.Differences, rpc.Difference{Field: d.Field, Was: d.Was, Is: d.Is})
+	}
+	return out
+}

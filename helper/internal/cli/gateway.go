@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/gateway"
+	"github.com/causeway-dev/causeway/helper/internal/rpc"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+)
+
+func gatewayCommand(e *env) *cobra.Command {
+	var o struct {
+		stdio   bool
+		listen  string
+		file    string
+		origins []string
+	}
+	cmd := &cobra.Command{
+		Use:   "gateway (--stdio | --listen 127.0.0.1:PORT)",
+		Short: "Run the local role: judge what the remote asks for, and connect to it",
+		Long: `Gateway is the only place where it is judged what a remote may reach. The editor's
+extension starts it with --stdio. For an editor in a browser, start it yourself
+with --listen: it shows a token with which you pair the editor once, and asks at
+this terminal for every approval. Without a terminal, --resources names what is
+approved and --origin who may connect.`,
+		Example: `  causeway gateway --listen 127.0.0.1:7741
+  causeway gateway --listen 127.0.0.1:7741 --origin https://name.github.dev --resources resources.json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.stdio == (o.listen != "") {
+				return usageError(errors.New("give either --stdio or --listen 127.0.0.1:PORT"))
+			}
+			if o.stdio {
+				if o.file != "" || len(o.origins) > 0 {
+					return usageError(errors.New("--resources and --origin go with --listen"))
+				}
+				return runGatewayStdio(cmd.Context(), e)
+			}
+			origins, err := parseOrigins(o.origins)
+			if err != nil {
+				return err
+			}
+			var preapproved []gateway.Approved
+			if o.file != "" {
+				if preapproved, err = readResources(e, o.file); err != nil {
+					return err
+				}
+			}
+			return runGatewayListen(cmd.Context(), e, o.listen, origins, preapproved)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.stdio, "stdio", false, "speak the protocol on stdin and stdout")
+	f.StringVar(&o.listen, "listen", "", "wait for an editor in a browser at this loopback address and port")
+	f.StringVar(&o.file, "resources", "", "file with resources that are approved without asking")
+	f.StringArrayVar(&o.origins, "origin", nil, "origin of a page that may connect, as in https://name.github.dev (repeatable)")
+	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
+	return cmd
+}
+
+func runGatewayStdio(ctx context.Context, e *env) error {
+	h := newGatewayHelper(e.logs.logger("gateway"))
+	return serveStdio(ctx, e, h.log, func(p rpc.Pipe, id rpc.Identity) *rpc.Conn {
+		id.Helper.Role = "gateway"
+		return h.start(rpc.ServeGateway(p, id, h))
+	}, h.close)
+}
+
+func runGatewayListen(ctx context.Context, e *env, addr string, origins []string, preapproved []gateway.Approved) error {
+	pair, err := openPairing()
+	if err != nil {
+		return err
+	}
+	ln, err := listenLocal(addr)
+	if err != nil {
+		return err
+	}
+	log := e.logs.logger("gateway")
+	l := &listener{
+		log: log, pairing: pair, terminal: openTerminal(e), origins: origins,
+		port: ln.Addr().(*net.TCPAddr).Port,
+	}
+	l.serve = func(ctx context.Context, p rpc.Pipe, token string, admit func(context.Context) error) {
+		servePage(ctx, e, l, p, token, admit, preapproved)
+	}
+	_, _ = fmt.Fprintf(e.stdout, "listening on ws://%s\npairing token: %s\n", ln.Addr(), pair.token())
+	if l.terminal == nil && len(preapproved) == 0 {
+		log.Warn().Msg("there is no terminal to ask at and no --resources: nothing will be approved beyond what was before")
+	}
+	return l.run(ctx, ln)
+}
+
+// servePage serves one page until it or ctx ends.
+func servePage(ctx context.Context, e *env, l *listener, p rpc.Pipe, token string, admit func(context.Context) error, preapproved []gateway.Approved) {
+	h := newGatewayHelper(zerolog.Nop())
+	h.log = e.logs.loggerTo("gateway", func(m rpc.LogMessage) {
+		if c := h.conn.Load(); c != nil {
+			_ = c.Notify(rpc.NotifyLog, m)
+		}
+	})
+	h.preapproved, h.terminal, h.admit = preapproved, l.terminal, admit
+	h.ownPorts = []uint16{uint16(l.port)}
+	id := identity()
+	id.Helper.Role, id.Token = "gateway", token
+	conn := h.start(rpc.ServeGateway(p, id, h))
+	select {
+	case <-conn.Ready():
+	case <-time.After(pairTime):
+		l.log.Warn().Msg("page refused: it did not show the pairing token in time")
+		_ = conn.Close()
+	case <-conn.Done():
+	}
+	select {
+	case <-conn.Done():
+	case <-ctx.Done():
+	}
+	_ = conn.Close()
+	h.close()
+	conn.Wait()
+}
