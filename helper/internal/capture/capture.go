@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -201,7 +202,7 @@ func (c *capture) compose() (peer.Report, Status) {
 			status.Names = append(status.Names, published[i].Host)
 		}
 		if c.proxy != nil {
-			n.Served = append(n.Served[:len(n.Served):len(n.Served)], "proxy")
+			n.Served = append(slices.Clip(n.Served), "proxy")
 		}
 	}
 	status.Notes = r.Notes

@@ -308,8 +308,7 @@ func (c *Conn) lost(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
-		var closed *ClosedError
-		if !errors.As(err, &closed) {
+		if _, closed := errors.AsType[*ClosedError](err); !closed {
 			err = fmt.Errorf("%s link lost: %w", c.link.Kind(), err)
 		}
 		c.finish(err)

@@ -149,7 +149,7 @@ func (c *connection) run(ctx context.Context, approved []gateway.Approved, args 
 		return nil
 	}
 	if exit := new(exec.ExitError); errors.As(status, &exit) {
-		reason = fmt.Errorf("%w (%s ended with %s)", reason, args[0], exit)
+		reason = fmt.Errorf("%w (%s ended with %w)", reason, args[0], exit)
 	}
 	c.tell(event{Event: "disconnected", Reason: reason.Error()})
 	return fmt.Errorf("disconnected: %w", reason)

@@ -129,7 +129,7 @@ func checkResolver(ctx context.Context) check {
 }
 
 func captureChecks(ctx context.Context) []check {
-	return []check{checkLoopback(), checkHosts(ctx), checkLowPorts(), checkOwner()}
+	return []check{checkLoopback(), checkHosts(ctx), checkLowPorts(), checkOwner(ctx)}
 }
 
 func checkLoopback() check {
@@ -178,7 +178,7 @@ func checkLowPorts() check {
 	return c
 }
 
-func checkOwner() check {
+func checkOwner(ctx context.Context) check {
 	c := check{Side: "capture", Name: "who connects"}
 	err := func() error {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -186,7 +186,7 @@ func checkOwner() check {
 			return err
 		}
 		defer func() { _ = ln.Close() }()
-		client, err := net.Dial("tcp", ln.Addr().String())
+		client, err := new(net.Dialer).DialContext(ctx, "tcp", ln.Addr().String())
 		if err != nil {
 			return err
 		}

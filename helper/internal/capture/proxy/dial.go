@@ -148,7 +148,7 @@ func (d *dialer) connectVia(ctx context.Context, via *url.URL, addr string) (net
 	err = req.Write(c)
 	var resp *http.Response
 	if err == nil {
-		resp, err = http.ReadResponse(r, req)
+		resp, err = http.ReadResponse(r, req) //nolint:bodyclose // the reply to CONNECT has none, and c lives on
 	}
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("the proxy of this machine's environment says %s", resp.Status)

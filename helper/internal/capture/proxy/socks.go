@@ -105,8 +105,8 @@ func readAddress(r io.Reader) (host string, port uint16, err error) {
 	if _, err := io.ReadFull(r, b[:1]); err != nil {
 		return "", 0, err
 	}
-	n := 0
-	switch atyp := b[0]; atyp {
+	var n int
+	switch b[0] {
 	case atypIPv4:
 		n = 4
 	case atypIPv6:
