@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -98,8 +99,7 @@ type connection struct {
 	json   bool
 	strict bool
 
-	mu        sync.Mutex
-	connected bool
+	last *event // told so far about the remote; nil before it is usable
 }
 
 // event is a line of --events=json.
@@ -219,12 +219,14 @@ func (c *connection) report(s gateway.Status) {
 	for _, r := range s.Resources {
 		ev.Resources = append(ev.Resources, eventResource{r.Resource.Name, r.Served, r.Address, r.Trouble})
 	}
-	c.mu.Lock()
-	if !c.connected {
-		c.connected = true
+	if c.last != nil && reflect.DeepEqual(*c.last, ev) {
+		return // only flows have come and gone
+	}
+	last := ev
+	if c.last == nil {
 		ev.Event = "connected"
 	}
-	c.mu.Unlock()
+	c.last = &last
 	c.tell(ev)
 }
 
