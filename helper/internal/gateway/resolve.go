@@ -22,8 +22,19 @@ type SystemResolver struct{}
 
 // LookupNetIP implements Resolver. No search list applies.
 func (SystemResolver) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
-	r := net.Resolver{PreferGo: false}
-	return r.LookupNetIP(ctx, "ip", strings.TrimSuffix(name, ".")+".")
+	addrs, err := new(net.Resolver).LookupNetIP(ctx, "ip", name+".")
+	if err == nil || strings.Contains(name, ".") {
+		return addrs, err
+	}
+	// With the dot that keeps the search list away, Go finds no single word in
+	// the hosts file. This one reads only that.
+	files := net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("hosts file only")
+	}}
+	if listed, fileErr := files.LookupNetIP(ctx, "ip", name); fileErr == nil {
+		return listed, nil
+	}
+	return nil, err
 }
 
 // resolveError turns a resolver's failure into an answer. Only what is known

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 var (
@@ -27,7 +28,7 @@ func specialClass(a netip.Addr, own []netip.Prefix) string {
 	}
 	for _, inner := range embedded(a) {
 		if class := plainClass(inner, own); class != "" {
-			return fmt.Sprintf("which holds %s, %s", inner, class)
+			return fmt.Sprintf("a form of %s, %s", inner, class)
 		}
 	}
 	return ""
@@ -106,7 +107,7 @@ func embedded(a netip.Addr) []netip.Addr {
 
 // nat64Readings returns what translators with prefixes of 48, 56, 64 and 96 bits
 // read out of one address (RFC 6052, section 2.2). Which of them is configured
-// is not known here. A reading of 0.0.0.0 is the filling of another.
+// is not known here. A reading in 0.0.0.0/8 is the filling of another, unless there is no other.
 func nat64Readings(b [16]byte, last netip.Addr) []netip.Addr {
 	readings := []netip.Addr{last}
 	for _, r := range [][5]int{{6, 7, 9, 10, 11}, {7, 9, 10, 11, 12}, {9, 10, 11, 12, 13}} {
@@ -118,14 +119,9 @@ func nat64Readings(b [16]byte, last netip.Addr) []netip.Addr {
 			readings = append(readings, netip.AddrFrom4([4]byte{b[r[0]], b[r[1]], b[r[2]], b[r[3]]}))
 		}
 	}
-	out := readings[:0]
-	for _, r := range readings {
-		if !r.IsUnspecified() {
-			out = append(out, r)
-		}
-	}
+	out := slices.DeleteFunc(slices.Clone(readings), thisNetwork.Contains)
 	if len(out) == 0 {
-		return readings[:1]
+		return readings
 	}
 	return out
 }
