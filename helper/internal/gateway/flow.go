@@ -115,7 +115,7 @@ func (g *Gateway) end(f *flow) {
 
 // stillAllowed says whether the approved set, as it is now, allows a flow that
 // an earlier one allowed. Called with g.mu held.
-func (g *Gateway) stillAllowed(f *flow) bool {
+func (g *Gateway) stillAllowed(f *flow, around surroundings) bool {
 	t := f.st.Request().Target
 	m, err := g.set.Match(f.network, t.Host, t.Port)
 	if err != nil || m.Name != f.match.Name || m.Addr != f.match.Addr || m.Port != f.match.Port {
@@ -125,8 +125,7 @@ func (g *Gateway) stillAllowed(f *flow) bool {
 		// Still being resolved or dialled, judged by the match that it has.
 		return m.Resource.Equal(f.match.Resource)
 	}
-	v, err := g.dialer.judge(m, []netip.Addr{f.dialled})
-	return err == nil && len(v.allowed) == 1
+	return refusal(m, f.dialled, around) == ""
 }
 
 // connect waits for a turn and dials.

@@ -6,7 +6,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -154,7 +153,8 @@ func New(o Options) *Gateway {
 }
 
 // SetApproved replaces what the remote may reach, tells it, and resets the
-// flows that the new list would not allow.
+// flows that the new list would not allow. The names in the list are unique;
+// the caller must not change it afterwards.
 func (g *Gateway) SetApproved(list []Approved) {
 	resources := make([]resource.Resource, len(list))
 	kept := make(map[string]*stats, len(list))
@@ -162,6 +162,8 @@ func (g *Gateway) SetApproved(list []Approved) {
 		resources[i] = a.Resource
 	}
 	set := resource.NewSet(resources)
+	own, err := g.o.Interfaces()
+	around := surroundings{own: own, ownPorts: g.o.OwnPorts}
 
 	g.mu.Lock()
 	g.approved, g.set = list, set
@@ -174,7 +176,7 @@ func (g *Gateway) SetApproved(list []Approved) {
 	g.stats = kept
 	var ended []*flow
 	for f := range g.flows {
-		if !g.stillAllowed(f) {
+		if err != nil || !g.stillAllowed(f, around) {
 			ended = append(ended, f)
 		}
 	}
@@ -223,8 +225,10 @@ func (g *Gateway) Serve(ctx context.Context, ts *tunnel.Session) error {
 	for {
 		st, err := ts.Accept()
 		if err != nil {
-			if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, net.ErrClosed) {
-				err = cause
+			// What ended the session itself tells more than what that did to the
+			// control stream; if this side closed it, the cause is here.
+			if own := ts.Err(); own == net.ErrClosed && ctx.Err() != nil {
+				err = context.Cause(ctx)
 			}
 			return fmt.Errorf("serve session: %w", err)
 		}

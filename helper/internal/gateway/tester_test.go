@@ -153,7 +153,7 @@ func TestTestSpeaksTLS(t *testing.T) {
 				_ = tls.Server(server, &tls.Config{Certificates: []tls.Certificate{cert}}).Handshake()
 				_, _ = server.Read(make([]byte, 64))
 			} else {
-				_, _ = server.Read(make([]byte, 64))
+				_, _ = server.Read(make([]byte, 1<<16))
 				_, _ = server.Write([]byte("SSH-2.0-x\r\n"))
 			}
 		}()

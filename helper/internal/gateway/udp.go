@@ -77,10 +77,11 @@ func (x *exchange) send(count netx.Counter) error {
 		}
 		x.touch()
 		if _, err := x.conn.Write(buf.Room()[:n]); err != nil {
-			if x.lives(err) {
-				continue
+			if !x.lives(err) {
+				return err
 			}
-			return err
+			// The socket told of an earlier datagram and has not sent this one.
+			_, _ = x.conn.Write(buf.Room()[:n])
 		}
 		count(n)
 	}
