@@ -1,173 +1,19 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/causeway-dev/causeway/helper/internal/netx"
-	"github.com/causeway-dev/causeway/helper/internal/peer"
-	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
-	"github.com/causeway-dev/causeway/helper/internal/tunnel/tunneltest"
-	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 )
-
-// rig is a gateway that serves one capture.
-type rig struct {
-	t       *testing.T
-	g       *Gateway
-	capture *tunnel.Session
-	control *peer.Reader
-	write   *tunnel.Stream // the control stream
-	served  chan error
-	changed chan struct{}
-	log     *logBuffer
-	cancel  context.CancelFunc
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func newRig(t *testing.T, o Options, resources string) *rig {
-	t.Helper()
-	r := &rig{t: t, served: make(chan error, 1), changed: make(chan struct{}, 1), log: new(logBuffer)}
-	o.Log = zerolog.New(r.log)
-	o.OnChange = func() {
-		select {
-		case r.changed <- struct{}{}:
-		default:
-		}
-	}
-	r.g = New(o)
-	r.approve(resources)
-	capture, gateway := tunneltest.Pair(t)
-	r.capture = capture
-	ctx, cancel := context.WithCancel(t.Context())
-	r.cancel = cancel
-	go func() { r.served <- r.g.Serve(ctx, gateway) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-r.served; err == nil {
-			t.Error("Serve ended without a reason")
-		}
-	})
-	st, err := capture.Control(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.write, r.control = st, peer.NewReader(st)
-	return r
-}
-
-func (r *rig) approve(src string) {
-	r.t.Helper()
-	var list []Approved
-	for _, one := range mustParse(r.t, src) {
-		list = append(list, Approved{one, FromUser})
-	}
-	r.g.SetApproved(list)
-}
-
-func (r *rig) published() peer.Publish {
-	r.t.Helper()
-	var p peer.Publish
-	if err := r.control.Read(&p); err != nil {
-		r.t.Fatal(err)
-	}
-	return p
-}
-
-// wait waits for a state that changes are announced on the way to.
-func (r *rig) wait(what string, ok func(Status) bool) {
-	r.t.Helper()
-	deadline := time.After(5 * time.Second)
-	for !ok(r.g.Status()) {
-		select {
-		case <-r.changed:
-		case <-deadline:
-			r.t.Fatalf("%s: still %+v", what, r.g.Status())
-		}
-	}
-}
-
-func (r *rig) open(network tunnel.Network, host string, port uint16, early string) *tunnel.Stream {
-	r.t.Helper()
-	st, err := r.capture.Open(r.t.Context(), tunnel.Request{Target: tunnel.Target{Network: network, Host: host, Port: port}}, []byte(early))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(func() { st.Close() })
-	_ = st.SetDeadline(time.Now().Add(10 * time.Second))
-	return st
-}
-
-func (r *rig) code(network tunnel.Network, host string, port uint16) (tunnel.Code, string) {
-	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
-	defer cancel()
-	reason, err := r.open(network, host, port, "").Answer(ctx)
-	if err == nil {
-		return tunnel.Connected, reason
-	}
-	e, ok := errors.AsType[*tunnel.Error](err)
-	if !ok {
-		r.t.Fatalf("%s:%d: %v", host, port, err)
-	}
-	return e.Code, e.Reason
-}
-
-// serve runs a TCP server on loopback.
-func serve(t *testing.T, handle func(*net.TCPConn)) (port uint16) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { defer c.Close(); handle(c.(*net.TCPConn)) })
-		}
-	})
-	return netip.MustParseAddrPort(ln.Addr().String()).Port()
-}
-
-func echo(c *net.TCPConn) { _, _ = io.Copy(c, c); _ = c.CloseWrite() }
-
-func loopbackAs(name string, port uint16) string {
-	return fmt.Sprintf(`{"name": %q, "host": "localhost", "ports": ["%d"], "as": %q}`, name, port, name)
-}
 
 func TestTCPFlow(t *testing.T) {
 	port := serve(t, func(c *net.TCPConn) {
@@ -200,16 +46,6 @@ func TestServerReset(t *testing.T) {
 	if _, err := st.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("read: %v, want a reset", err)
 	}
-}
-
-func closedPort(t *testing.T) uint16 {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return netip.MustParseAddrPort(ln.Addr().String()).Port()
 }
 
 func TestAnswers(t *testing.T) {
@@ -372,156 +208,6 @@ func TestFlowsLapse(t *testing.T) {
 	r.wait("one flow", func(s Status) bool { return s.Flows == 1 && s.Resources[0].Flows == 1 && s.Resources[0].Up == 2 })
 }
 
-func TestUDPFlow(t *testing.T) {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pc.Close()
-	go func() {
-		buf := make([]byte, maxDatagram)
-		for {
-			n, from, err := pc.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			_, _ = pc.WriteTo([]byte(strconv.Itoa(n)), from)
-		}
-	}()
-	port := netip.MustParseAddrPort(pc.LocalAddr().String()).Port()
-	r := newRig(t, Options{UDPIdle: 50 * time.Millisecond}, fmt.Sprintf(`[{"host": "127.0.0.1", "ports": [%d], "protocols": ["udp"], "as": "dns.test"}]`, port))
-	st := r.open(tunnel.UDP, "dns.test", port, "")
-	for _, size := range []int{5, 0, 1200, 20000} {
-		if _, err := st.Write(make([]byte, size)); err != nil {
-			t.Fatal(err)
-		}
-		buf := make([]byte, 100)
-		n, err := st.Read(buf)
-		if err != nil || string(buf[:n]) != strconv.Itoa(size) {
-			t.Fatalf("%d bytes: %q, %v", size, buf[:n], err)
-		}
-	}
-	if _, err := st.Read(make([]byte, 1)); err == nil {
-		t.Error("the exchange does not expire")
-	}
-	r.wait("the end of the flow", func(s Status) bool { return s.Flows == 0 })
-	if code, _ := r.code(tunnel.TCP, "dns.test", port); code != tunnel.Denied {
-		t.Errorf("over TCP: %v", code)
-	}
-}
-
-func TestUDPSurvivesARefusal(t *testing.T) {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := pc.LocalAddr().String()
-	pc.Close()
-	port := netip.MustParseAddrPort(at).Port()
-	r := newRig(t, Options{}, fmt.Sprintf(`[{"host": "127.0.0.1", "ports": [%d], "protocols": ["udp"], "as": "dns.test"}]`, port))
-	st := r.open(tunnel.UDP, "dns.test", port, "")
-	if _, err := st.Answer(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	_, _ = st.Write([]byte("nobody hears"))
-	for deadline := time.Now().Add(5 * time.Second); r.g.Status().Resources[0].LastFail == nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the refusal is not noted")
-		}
-	}
-	if pc, err = net.ListenPacket("udp", at); err != nil {
-		t.Fatal(err)
-	}
-	defer pc.Close()
-	_, _ = st.Write([]byte("now"))
-	_ = pc.SetReadDeadline(time.Now().Add(5 * time.Second))
-	buf := make([]byte, 10)
-	if n, _, err := pc.ReadFrom(buf); err != nil || string(buf[:n]) != "now" {
-		t.Errorf("%q, %v", buf[:n], err)
-	}
-}
-
-func TestLookup(t *testing.T) {
-	resolver := &names{answers: map[string][]any{
-		"a.corp.test": {[]string{"10.0.0.1", "127.0.0.1", "fd00::1"}}, "lo.corp.test": {[]string{"127.0.0.1"}},
-	}}
-	r := newRig(t, Options{Resolver: resolver}, `[
-		{"host": "*.corp.test", "ports": [80]}, {"host": "10.9.9.9", "ports": [80], "as": "printer.test"},
-		{"host": "localhost", "ports": [80], "as": "laptop.test"}, {"host": "10.0.0.0/8", "ports": [80]},
-	]`)
-	for host, want := range map[string]struct {
-		code   tunnel.Code
-		reason string
-	}{
-		"A.corp.test.": {tunnel.Connected, "10.0.0.1,fd00::1"}, "printer.test": {tunnel.Connected, "10.9.9.9"},
-		"lo.corp.test": {tunnel.Denied, ""}, "gone.corp.test": {tunnel.NoSuchName, ""}, "laptop.test": {tunnel.Denied, ""},
-		"corp.test": {tunnel.Denied, ""}, "10.0.0.1": {tunnel.Denied, ""}, "localhost": {tunnel.Denied, ""},
-	} {
-		code, reason := r.code(tunnel.Lookup, host, 0)
-		if code != want.code || want.reason != "" && reason != want.reason {
-			t.Errorf("%s: %v %q, want %v %q", host, code, reason, want.code, want.reason)
-		}
-	}
-}
-
-func TestPublishAndReport(t *testing.T) {
-	r := newRig(t, Options{StrictProxy: true}, `[{"name": "db", "host": "db.test", "ports": ["15432:5432", "80-90"]}]`)
-	want := peer.Publish{StrictProxy: true, Resources: []peer.Published{{
-		Name: "db", Host: "db.test", Ports: []peer.PublishedPort{{First: 80, Last: 90}, {First: 15432, Last: 15432}}, Protocols: []string{"tcp"},
-	}}}
-	got := r.published()
-	if d := cmp.Diff(len(want.Resources[0].Ports), len(got.Resources[0].Ports)); d != "" || got.Resources[0].Name != "db" || !got.StrictProxy {
-		t.Error(got)
-	}
-	r.approve(`[]`)
-	if got := r.published(); len(got.Resources) != 0 {
-		t.Errorf("after the list was emptied: %+v", got)
-	}
-	r.approve(`[{"name": "db", "host": "db.test", "ports": [1]}]`)
-	hostile := peer.Report{
-		Proxy: "127.0.0.1:1080\x1b[2J", Notes: make([]string, 1000),
-		Names: []peer.NameReport{{Name: "db", Address: "127.1.2.3", Served: []string{"db.test:1\u202e"}, Trouble: strings.Repeat("é", 5000)}, {Name: "other"}},
-	}
-	if err := peer.Write(r.write, hostile); err != nil {
-		t.Fatal(err)
-	}
-	r.wait("the report", func(s Status) bool { return s.Proxy != "" })
-	s := r.g.Status()
-	db := s.Resources[0]
-	if strings.ContainsAny(s.Proxy+db.Served[0], "\x1b\u202e") || len(s.Notes) != maxNotes || len(db.Trouble) > 2*maxShown || db.Address != "127.1.2.3" {
-		t.Errorf("%+v", s)
-	}
-}
-
-func TestGarbageOnTheControlStreamEndsTheSession(t *testing.T) {
-	r := newRig(t, Options{}, `[]`)
-	if _, err := r.write.Write([]byte("{]\n")); err != nil {
-		t.Fatal(err)
-	}
-	err := <-r.served
-	r.served <- err
-	if err == nil || !strings.Contains(err.Error(), "report of the remote") {
-		t.Errorf("Serve: %v", err)
-	}
-}
-
-func TestTooMuchToPublish(t *testing.T) {
-	var list []Approved
-	for i := range 100 {
-		one := resource.Resource{Name: strconv.Itoa(i), Host: resource.Host{Name: strconv.Itoa(i) + ".test"}, Protocols: []resource.Network{resource.TCP}}
-		for p := range uint16(1024) {
-			one.Ports = append(one.Ports, resource.Ports{First: 2*p + 1, Last: 2*p + 1})
-		}
-		list = append(list, Approved{one, FromUser})
-	}
-	g := New(Options{})
-	g.SetApproved(list)
-	var b bytes.Buffer
-	if err := peer.Write(&b, g.published()); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestSessionEndsWithItsFlows(t *testing.T) {
 	port := serve(t, echo)
 	r := newRig(t, Options{}, `[`+loopbackAs("a.test", port)+`]`)
@@ -537,7 +223,6 @@ func TestSessionEndsWithItsFlows(t *testing.T) {
 	}
 }
 
-// TestApprovalsChangeUnderLoad shakes SetApproved against flows that begin and end.
 func TestApprovalsChangeUnderLoad(t *testing.T) {
 	port := serve(t, echo)
 	with := `[` + loopbackAs("a.test", port) + `]`
@@ -571,30 +256,3 @@ func TestApprovalsChangeUnderLoad(t *testing.T) {
 	wg.Wait()
 	r.wait("no flow", func(s Status) bool { return s.Flows == 0 })
 }
-
-func netTimeout(err error) bool {
-	e, ok := errors.AsType[net.Error](err)
-	return ok && e.Timeout()
-}
-
-func FuzzReport(f *testing.F) {
-	f.Add([]byte(`{"proxy":"127.0.0.1:1","names":[{"name":"x","served":["proxy"],"trouble":"\u001b"}],"notes":["n"]}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var in peer.Report
-		if peer.NewReader(bytes.NewReader(append(b, '\n'))).Read(&in) != nil {
-			return
-		}
-		out := cleanReport(in)
-		all := append([]string{out.proxy}, out.notes...)
-		for _, n := range out.names {
-			all = append(append(all, n.Address, n.Trouble), n.Served...)
-		}
-		for _, s := range all {
-			if strings.TrimSuffix(s, "…") != tunnel.Clean(strings.TrimSuffix(s, "…")) {
-				t.Fatalf("%q is not clean", s)
-			}
-		}
-	})
-}
-
-var _ netx.DialFunc = (*fakeNet)(nil).dial

@@ -1,0 +1,113 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+)
+
+func TestUDPFlow(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	go func() {
+		buf := make([]byte, maxDatagram)
+		for {
+			n, from, err := pc.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = pc.WriteTo([]byte(strconv.Itoa(n)), from)
+		}
+	}()
+	port := netip.MustParseAddrPort(pc.LocalAddr().String()).Port()
+	r := newRig(t, Options{}, fmt.Sprintf(`[{"host": "127.0.0.1", "ports": [%d], "protocols": ["udp"], "as": "dns.test"}]`, port))
+	st := r.open(tunnel.UDP, "dns.test", port, "")
+	for _, size := range []int{5, 0, 1200, 9000} {
+		if _, err := st.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 100)
+		n, err := st.Read(buf)
+		if err != nil || string(buf[:n]) != strconv.Itoa(size) {
+			t.Fatalf("%d bytes: %q, %v", size, buf[:n], err)
+		}
+	}
+	_ = st.CloseWrite()
+	r.wait("the end of the flow", func(s Status) bool { return s.Flows == 0 })
+	if code, _ := r.code(tunnel.TCP, "dns.test", port); code != tunnel.Denied {
+		t.Errorf("over TCP: %v", code)
+	}
+}
+
+func TestUDPExpires(t *testing.T) {
+	r := newRig(t, Options{UDPIdle: 20 * time.Millisecond}, `[{"host": "127.0.0.1", "ports": [9], "protocols": ["udp"], "as": "dns.test"}]`)
+	st := r.open(tunnel.UDP, "dns.test", 9, "")
+	if _, err := st.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), "idle") {
+		t.Errorf("read: %v", err)
+	}
+	r.wait("the end of the flow", func(s Status) bool { return s.Flows == 0 })
+}
+
+func TestUDPSurvivesARefusal(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := pc.LocalAddr().String()
+	pc.Close()
+	port := netip.MustParseAddrPort(at).Port()
+	r := newRig(t, Options{}, fmt.Sprintf(`[{"host": "127.0.0.1", "ports": [%d], "protocols": ["udp"], "as": "dns.test"}]`, port))
+	st := r.open(tunnel.UDP, "dns.test", port, "")
+	if _, err := st.Answer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = st.Write([]byte("nobody hears"))
+	for deadline := time.Now().Add(5 * time.Second); r.g.Status().Resources[0].LastFail == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the refusal is not noted")
+		}
+	}
+	if pc, err = net.ListenPacket("udp", at); err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	_, _ = st.Write([]byte("now"))
+	_ = pc.SetReadDeadline(time.Now().Add(5 * time.Second))
+	buf := make([]byte, 10)
+	if n, _, err := pc.ReadFrom(buf); err != nil || string(buf[:n]) != "now" {
+		t.Errorf("%q, %v", buf[:n], err)
+	}
+}
+
+func TestLookup(t *testing.T) {
+	resolver := &names{answers: map[string][]any{
+		"a.corp.test": {[]string{"10.0.0.1", "127.0.0.1", "fd00::1"}}, "lo.corp.test": {[]string{"127.0.0.1"}},
+	}}
+	r := newRig(t, Options{Resolver: resolver}, `[
+		{"host": "*.corp.test", "ports": [80]}, {"host": "10.9.9.9", "ports": [80], "as": "printer.test"},
+		{"host": "localhost", "ports": [80], "as": "laptop.test"}, {"host": "10.0.0.0/8", "ports": [80]},
+	]`)
+	for host, want := range map[string]struct {
+		code   tunnel.Code
+		reason string
+	}{
+		"A.corp.test.": {tunnel.Connected, "10.0.0.1,fd00::1"}, "printer.test": {tunnel.Connected, "10.9.9.9"},
+		"lo.corp.test": {tunnel.Denied, ""}, "gone.corp.test": {tunnel.NoSuchName, ""}, "laptop.test": {tunnel.Denied, ""},
+		"corp.test": {tunnel.Denied, ""}, "10.0.0.1": {tunnel.Denied, ""}, "localhost": {tunnel.Denied, ""},
+	} {
+		code, reason := r.code(tunnel.Lookup, host, 0)
+		if code != want.code || want.reason != "" && reason != want.reason {
+			t.Errorf("%s: %v %q, want %v %q", host, code, reason, want.code, want.reason)
+		}
+	}
+}
