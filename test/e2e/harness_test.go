@@ -175,6 +175,8 @@ func (s *session) stop() {
 	case err := <-done:
 		s.ended <- err
 	case <-time.After(10 * time.Second):
+		_ = s.cmd.Process.Signal(syscall.SIGQUIT) // its stacks go to the log
+		time.Sleep(500 * time.Millisecond)
 		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 		s.t.Errorf("connect did not end: %v", <-done)
 	}

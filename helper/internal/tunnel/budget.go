@@ -8,17 +8,17 @@ import (
 // Flow control windows of one flow, in bytes. Every flow may use the initial
 // window; what goes beyond comes out of the session's budget.
 const (
-	initialWindow = 32 << 10
+	initialWindow = 16 << 10
 	maxWindow     = 16 << 20
 )
 
 // budget is the memory that the flows of a session share.
 type budget struct {
-	mu      sync.Mutex
-	limit   int // bytes buffered, over all flows
-	used    int
-	granted int // window beyond the initial one, over all flows
-	holders map[*Stream]*holding
+	mu       sync.Mutex
+	limit    int // bytes buffered, over all flows
+	used     int
+	promised int // windows of all flows: what their peers may have us buffer
+	holders  map[*Stream]*holding
 }
 
 // holding is what one flow buffers and since when it has not moved.
@@ -74,20 +74,24 @@ func (b *budget) release(st *Stream, n int) {
 	}
 }
 
-// grow asks for n bytes more window than the initial one. At most half of the
-// budget is given out so, which leaves the other half to what flows really hold.
+// grow asks for n bytes more window. They are had as long as all windows
+// together stay within the budget, so that only a great number of flows can
+// exceed it.
 func (b *budget) grow(n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.granted+n > b.limit {
+	if b.promised+n > b.limit {
 		return false
 	}
-	b.granted += n
+	b.promised += n
 	return true
 }
 
-func (b *budget) shrink(n int) {
+// reserve accounts for a window that every flow has, whatever the budget.
+func (b *budget) reserve(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.granted -= n
+	b.promised += n
 }
+
+func (b *budget) unreserve(n int) { b.reserve(-n) }

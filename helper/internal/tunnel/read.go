@@ -185,21 +185,36 @@ func (st *Stream) next() error {
 }
 
 // ReadChunk returns the next bytes, or one datagram, as Read would, in a chunk
-// that is the caller's to release.
+// that is the caller's to release. It counts as consumed only with the next
+// call, since until then the caller may hold it.
 func (st *Stream) ReadChunk() (*netx.Chunk, error) {
+	st.returnLent()
 	if err := st.next(); err != nil {
 		return nil, err
 	}
 	c := st.queue[0]
 	st.queue[0] = nil
 	st.queue = st.queue[1:]
-	grant := st.consume(c.Len())
+	st.lent, st.lentCap = c.Len(), c.Cap()
 	st.mu.Unlock()
-	st.s.budget.release(st, c.Cap())
+	return c, nil
+}
+
+// returnLent accounts for the chunk that the last ReadChunk handed out.
+func (st *Stream) returnLent() {
+	st.mu.Lock()
+	held, grant := st.lentCap, 0
+	if held > 0 && st.err == nil {
+		grant = st.consume(st.lent)
+	}
+	st.lent, st.lentCap = 0, 0
+	st.mu.Unlock()
+	if held > 0 {
+		st.s.budget.release(st, held)
+	}
 	if grant > 0 {
 		st.sendCredit(grant)
 	}
-	return c, nil
 }
 
 // Read implements net.Conn. A datagram that is longer than p is cut.

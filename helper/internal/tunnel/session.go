@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -17,10 +16,10 @@ import (
 )
 
 // EarlyMax is how much data can go along with a request, in bytes.
-const EarlyMax = 32 << 10
+const EarlyMax = initialWindow
 
 const (
-	defaultBudget   = 40 << 20
+	defaultBudget   = 32 << 20
 	defaultMaxFlows = 4096
 	requestTimeout  = 10 * time.Second
 )
@@ -29,7 +28,7 @@ const (
 type Options struct {
 	Log zerolog.Logger
 
-	// Budget bounds what all flows together buffer, in bytes; 0 means 40 MiB.
+	// Budget bounds what all flows together buffer, in bytes; 0 means 32 MiB.
 	// When stalled flows would exceed it, the most stalled is reset.
 	Budget int
 
@@ -80,12 +79,8 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 	if server {
 		start = yamux.Server
 	}
-	mux, err := start(conn, c)
-	if err != nil {
-		return nil, fmt.Errorf("start multiplexer: %w", err)
-	}
 	s := &Session{
-		log: o.Log, mux: mux, server: server, maxFlows: o.MaxFlows,
+		log: o.Log, server: server, maxFlows: o.MaxFlows,
 		budget:   newBudget(o.Budget),
 		accepted: make(chan *Stream), controls: make(chan *Stream, 1),
 		done: make(chan struct{}), streams: make(map[*Stream]struct{}),
@@ -93,9 +88,40 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 	if s.maxFlows == 0 {
 		s.maxFlows = defaultMaxFlows
 	}
+	// Held until mux is set: end needs it, and can come with the first read.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	if s.mux, err = start(&guard{conn, s}, c); err != nil {
+		return nil, fmt.Errorf("start multiplexer: %w", err)
+	}
 	s.wg.Add(1)
 	go s.acceptLoop()
 	return s, nil
+}
+
+// guard ends the session before the multiplexer learns that its connection has
+// failed: yamux lets the readers of all streams spin from then on until it has
+// closed each, which with many streams takes for ever. Without readers none spin.
+type guard struct {
+	net.Conn
+	s *Session
+}
+
+func (g *guard) Read(p []byte) (int, error) {
+	n, err := g.Conn.Read(p)
+	if err != nil {
+		g.s.end(err)
+	}
+	return n, err
+}
+
+func (g *guard) Write(p []byte) (int, error) {
+	n, err := g.Conn.Write(p)
+	if err != nil {
+		g.s.end(err)
+	}
+	return n, err
 }
 
 // Open sends a request with early data, which is copied and at most EarlyMax
@@ -214,6 +240,7 @@ func (s *Session) end(reason error) {
 	close(s.done)
 	for _, st := range streams {
 		st.fail(s.closedError(reason))
+		_ = st.raw.SetReadDeadline(time.Unix(1, 0)) // see guard
 	}
 	go func() {
 		defer s.wg.Done()
@@ -251,6 +278,7 @@ func (s *Session) add(st *Stream) bool {
 		return false
 	}
 	s.streams[st] = struct{}{}
+	s.budget.reserve(initialWindow)
 	s.wg.Add(1)
 	return true
 }
@@ -258,7 +286,10 @@ func (s *Session) add(st *Stream) bool {
 func (s *Session) remove(st *Stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.streams, st)
+	if _, ok := s.streams[st]; ok {
+		delete(s.streams, st)
+		s.budget.unreserve(initialWindow)
+	}
 }
 
 func (s *Session) acceptLoop() {
@@ -266,9 +297,6 @@ func (s *Session) acceptLoop() {
 	for {
 		raw, err := s.mux.AcceptStream()
 		if err != nil {
-			if errors.Is(err, io.EOF) || errors.Is(err, yamux.ErrSessionShutdown) {
-				err = errors.New("the connection below the tunnel ended")
-			}
 			s.end(err)
 			return
 		}

@@ -35,6 +35,8 @@ type Stream struct {
 	replied  bool
 
 	queue      []*netx.Chunk
+	lent       int  // content of the chunk that ReadChunk handed out last
+	lentCap    int  // its memory; 0: none is out
 	window     int  // what the peer may have sent and we not consumed
 	unread     int  // received and not consumed, in bytes of content
 	consumed   int  // since the last grant
@@ -159,7 +161,8 @@ func (st *Stream) fail(err error) bool {
 		return false
 	}
 	st.err = err
-	held := 0
+	held := st.lentCap
+	st.lentCap = 0
 	for _, c := range st.queue {
 		held += c.Cap()
 		c.Release()
@@ -170,7 +173,7 @@ func (st *Stream) fail(err error) bool {
 	st.cond.Broadcast()
 	st.mu.Unlock()
 	st.s.budget.release(st, held)
-	st.s.budget.shrink(extra)
+	st.s.budget.unreserve(extra)
 	return true
 }
 
