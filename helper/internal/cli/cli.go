@@ -55,7 +55,7 @@ func usageError(err error) error { return &exitError{exitUsage, err} }
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// A helper lives beside an editor: it gives memory back rather than keep it.
 	debug.SetGCPercent(50)
-	debug.SetMemoryLimit(72 << 20)
+	debug.SetMemoryLimit(52 << 20)
 
 	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, logs: newLogs(stderr)}
 	root := rootCommand(e)

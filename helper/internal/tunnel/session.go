@@ -19,7 +19,7 @@ import (
 const EarlyMax = initialWindow
 
 const (
-	defaultBudget   = 32 << 20
+	defaultBudget   = 24 << 20
 	defaultMaxFlows = 4096
 	requestTimeout  = 10 * time.Second
 )
@@ -28,7 +28,7 @@ const (
 type Options struct {
 	Log zerolog.Logger
 
-	// Budget bounds what all flows together buffer, in bytes; 0 means 32 MiB.
+	// Budget bounds what all flows together buffer, in bytes; 0 means 24 MiB.
 	// When stalled flows would exceed it, the most stalled is reset.
 	Budget int
 
