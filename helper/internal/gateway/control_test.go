@@ -43,9 +43,7 @@ func TestPublishAndReport(t *testing.T) {
 
 func TestGarbageOnTheControlStreamEndsTheSession(t *testing.T) {
 	r := newRig(t, Options{}, `[]`)
-	if _, err := r.write.Write([]byte("{]\n")); err != nil {
-		t.Fatal(err)
-	}
+	_, _ = r.write.Write([]byte("{]\n")) // fails if the session has ended before it returns
 	err := <-r.served
 	r.served <- err
 	if err == nil || !strings.Contains(err.Error(), "report of the remote") {

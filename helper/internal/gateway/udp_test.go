@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -52,7 +51,7 @@ func TestUDPFlow(t *testing.T) {
 func TestUDPExpires(t *testing.T) {
 	r := newRig(t, Options{UDPIdle: 20 * time.Millisecond}, `[{"host": "127.0.0.1", "ports": [9], "protocols": ["udp"], "as": "dns.test"}]`)
 	st := r.open(tunnel.UDP, "dns.test", 9, "")
-	if _, err := st.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), "idle") {
+	if _, err := st.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("read: %v", err)
 	}
 	r.wait("the end of the flow", func(s Status) bool { return s.Flows == 0 })
