@@ -21,7 +21,7 @@ func TestClientsByName(t *testing.T) {
 		}
 	})
 	t.Run("pgbench", func(t *testing.T) {
-		out := mustCloud(t, 30*time.Second, fmt.Sprintf("PGPASSWORD=%s pgbench -h %s -p %d -U %s -c 8 -T 5 -n -S %s 2>&1",
+		out := mustCloud(t, time.Minute, fmt.Sprintf("PGPASSWORD=%s pgbench -h %s -p %d -U %s -c 8 -T 30 -n -S %s 2>&1",
 			i.Postgres.Password, i.Postgres.Host, i.Postgres.Port, i.Postgres.User, i.Postgres.Database))
 		if !strings.Contains(out, "number of failed transactions: 0") {
 			t.Fatal(out)
@@ -32,6 +32,20 @@ func TestClientsByName(t *testing.T) {
 		out := mustCloud(t, 20*time.Second, "curl -sS --http2 --cacert "+i.CAFile+" -o /dev/null -w '%{http_version} %{ssl_verify_result}' https://web.corp.test/")
 		if out != "2 0" {
 			t.Fatalf("curl says %q, want HTTP/2 and a verified name", out)
+		}
+	})
+	t.Run("WebSocket", func(t *testing.T) {
+		if out := mustCloud(t, 10*time.Second, "python3 - <<'PY'\n"+webSocketProbe+"\nPY"); out != "hello, hello" {
+			t.Fatalf("got %q", out)
+		}
+	})
+	t.Run("nc and ProxyCommand", func(t *testing.T) {
+		if out := mustCloud(t, 10*time.Second, "printf 'hi\n' | "+helper+" nc echo.corp.test 14"); out != "hello\nhi" {
+			t.Fatalf("got %q", out)
+		}
+		out, err := cloud(t, 10*time.Second, helper+" nc echo.corp.test 99 </dev/null; echo $?")
+		if err == nil && !strings.HasSuffix(out, "3") {
+			t.Fatalf("a refused nc says %q", out)
 		}
 	})
 	t.Run("git over ssh", func(t *testing.T) {
@@ -74,6 +88,21 @@ func TestClientsByName(t *testing.T) {
 		}
 	})
 }
+
+// webSocketProbe says hello twice over one WebSocket.
+const webSocketProbe = `
+import socket, os
+s = socket.create_connection(("web.corp.test", 80), 5); f = s.makefile("rb")
+s.sendall(b"GET /ws HTTP/1.1\r\nHost: web.corp.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+assert b" 101 " in f.readline()
+while f.readline() != b"\r\n": pass
+said = []
+for _ in range(2):
+    mask, text = os.urandom(4), b"hello"
+    s.sendall(bytes([0x81, 0x80 | len(text)]) + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(text)))
+    head = f.read(2); said.append(f.read(head[1]).decode())
+print(", ".join(said))
+`
 
 // socksProbe sends a datagram to echo.corp.test and a DNS query to
 // dns.corp.test by UDP ASSOCIATE, the names resolved at the gateway.

@@ -45,11 +45,13 @@ func nc(ctx context.Context, e *env, host, port string) error {
 	if err != nil {
 		return err
 	}
-	dialer, err := xproxy.SOCKS5("tcp", at, nil, &net.Dialer{Timeout: 5 * time.Second})
+	var direct keepingDialer
+	dialer, err := xproxy.SOCKS5("tcp", at, nil, &direct)
 	if err != nil {
 		return err
 	}
-	c, err := dialer.(xproxy.ContextDialer).DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+	_, err = dialer.(xproxy.ContextDialer).DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+	c := direct.conn
 	if err != nil {
 		return &exitError{exitRefused, fmt.Errorf("connect to %s port %s: %w", host, port, err)}
 	}
@@ -58,14 +60,30 @@ func nc(ctx context.Context, e *env, host, port string) error {
 	go func() {
 		// Nobody waits for this: stdin cannot be told to stop reading.
 		_, _ = io.Copy(c, e.stdin)
-		if hc, ok := c.(interface{ CloseWrite() error }); ok {
-			_ = hc.CloseWrite()
-		}
+		_ = c.CloseWrite()
 	}()
 	if _, err := io.Copy(e.stdout, c); err != nil {
 		return fmt.Errorf("read from %s port %s: %w", host, port, err)
 	}
 	return nil
+}
+
+// keepingDialer remembers the connection that it made: what the SOCKS client
+// wraps it in has no half-close.
+type keepingDialer struct{ conn *net.TCPConn }
+
+func (d *keepingDialer) Dial(network, addr string) (net.Conn, error) {
+	return d.DialContext(context.Background(), network, addr)
+}
+
+func (d *keepingDialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	c, err := dialer.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	d.conn = c.(*net.TCPConn)
+	return c, nil
 }
 
 // findProxy finds the proxy of this user's capture by its port, and makes sure
