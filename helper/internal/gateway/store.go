@@ -143,7 +143,7 @@ func (s store) write(content stored) (err error) {
 	if err = f.Close(); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), s.path); err != nil {
+	if err = replaceFile(f.Name(), s.path); err != nil {
 		return err
 	}
 	syncDir(dir)

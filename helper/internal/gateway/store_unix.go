@@ -21,6 +21,8 @@ func tryLock(f *os.File) (held bool, err error) {
 
 func writableByOthers(info fs.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }
 
+func replaceFile(from, to string) error { return os.Rename(from, to) }
+
 // syncDir makes a rename in dir outlive a crash, as far as the file system can.
 func syncDir(dir string) {
 	if d, err := os.Open(dir); err == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/windows"
 )
@@ -21,5 +22,17 @@ func tryLock(f *os.File) (held bool, err error) {
 // writableByOthers is always false: the user's profile directory protects the
 // file, and mode bits say nothing here.
 func writableByOthers(fs.FileInfo) bool { return false }
+
+// replaceFile tries again for a moment: a file that another gateway, or a virus
+// scanner, is reading cannot be replaced.
+func replaceFile(from, to string) error {
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := os.Rename(from, to)
+		busy := errors.Is(err, windows.ERROR_ACCESS_DENIED) || errors.Is(err, windows.ERROR_SHARING_VIOLATION)
+		if !busy || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
 
 func syncDir(string) {}
