@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
@@ -66,10 +67,18 @@ func readyStatus(r gateway.ResourceStatus) rpc.ResourceStatus {
 	return out
 }
 
+// maxAsked bounds how many approvals are put to the user at once.
+const maxAsked = 20
+
 func resourcesResult(problems []resource.Problem, review gateway.Review) rpc.ResourcesResult {
 	out := rpc.ResourcesResult{Problems: []resource.Problem{}, Approvals: []rpc.Approval{}}
 	out.Problems = append(append(out.Problems, problems...), review.Problems...)
-	for _, p := range review.Pending {
+	for i, p := range review.Pending {
+		if i == maxAsked {
+			out.Problems = append(out.Problems, resource.Problem{Path: p.From, Message: fmt.Sprintf(
+				"%d more resources wait for your approval; they are asked about when these are answered", len(review.Pending)-i)})
+			break
+		}
 		out.Approvals = append(out.Approvals, approvalOf(p))
 	}
 	return out

@@ -85,8 +85,8 @@ func runGatewayListen(ctx context.Context, e *env, addr string, origins []string
 		log: log, pairing: pair, terminal: openTerminal(e), origins: origins,
 		port: ln.Addr().(*net.TCPAddr).Port,
 	}
-	l.serve = func(ctx context.Context, p rpc.Pipe, token string, admit func(context.Context) error) {
-		servePage(ctx, e, l, p, token, admit, preapproved)
+	l.serve = func(ctx context.Context, p rpc.Pipe, origin string) {
+		servePage(ctx, e, l, p, origin, preapproved)
 	}
 	_, _ = fmt.Fprintf(e.stdout, "listening on ws://%s\npairing token: %s\n", ln.Addr(), pair.token())
 	if l.terminal == nil && len(preapproved) == 0 {
@@ -96,17 +96,18 @@ func runGatewayListen(ctx context.Context, e *env, addr string, origins []string
 }
 
 // servePage serves one page until it or ctx ends.
-func servePage(ctx context.Context, e *env, l *listener, p rpc.Pipe, token string, admit func(context.Context) error, preapproved []gateway.Approved) {
+func servePage(ctx context.Context, e *env, l *listener, p rpc.Pipe, origin string, preapproved []gateway.Approved) {
 	h := newGatewayHelper(zerolog.Nop())
 	h.log = e.logs.loggerTo("gateway", func(m rpc.LogMessage) {
 		if c := h.conn.Load(); c != nil {
 			_ = c.Notify(rpc.NotifyLog, m)
 		}
 	})
-	h.preapproved, h.terminal, h.admit = preapproved, l.terminal, admit
+	h.preapproved, h.terminal, h.origin = preapproved, l.terminal, origin
+	h.admit = func(ctx context.Context) error { return l.admit(ctx, origin) }
 	h.ownPorts = []uint16{uint16(l.port)}
 	id := identity()
-	id.Helper.Role, id.Token = "gateway", token
+	id.Helper.Role, id.Token = "gateway", l.pairing.token()
 	conn := h.start(rpc.ServeGateway(p, id, h))
 	select {
 	case <-conn.Ready():

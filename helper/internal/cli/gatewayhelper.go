@@ -24,6 +24,7 @@ type gatewayHelper struct {
 	preapproved []gateway.Approved
 	ownPorts    []uint16
 	terminal    *terminal                   // where approvals are asked for; nil: the shim asks
+	origin      string                      // of the page that is served; "" for a shim that started us
 	admit       func(context.Context) error // asks whether the page may be served at all; nil: yes
 	conn        atomic.Pointer[rpc.Conn]
 
@@ -97,7 +98,8 @@ func (h *gatewayHelper) OpenSession(ctx context.Context, p rpc.GatewayOpenParams
 		return rpc.GatewayOpenResult{}, err
 	}
 	s := &gatewaySession{session: plain, state: rpc.StateWaiting, changed: make(chan struct{}, 1),
-		approvals: gateway.NewApprovals(path, p.Authority, p.Workspace)}
+		// A page can claim any authority: what it is approved is its origin's alone.
+		approvals: gateway.NewApprovals(path, strings.TrimSpace(h.origin+" "+p.Authority), p.Workspace)}
 	s.ctx, s.stop = context.WithCancelCause(h.ctx)
 	s.gw = gateway.New(gatewayOptions(h.log, gateway.Options{
 		StrictProxy: p.StrictProxy, OwnPorts: h.ownPorts, OnChange: s.touch,

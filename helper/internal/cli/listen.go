@@ -30,7 +30,7 @@ type listener struct {
 	origins  []string  // allowed by the command line
 	port     int
 	// serve serves one page's conversation until it ends.
-	serve func(ctx context.Context, p rpc.Pipe, token string, mayServe func(context.Context) error)
+	serve func(ctx context.Context, p rpc.Pipe, origin string)
 
 	slots chan struct{}
 	wg    sync.WaitGroup
@@ -98,9 +98,7 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.log.Debug().Err(err).Msg("page did not open a WebSocket")
 		return
 	}
-	l.serve(r.Context(), rpc.NewWebSocket(c), l.pairing.token(), func(ctx context.Context) error {
-		return l.admit(ctx, origin)
-	})
+	l.serve(r.Context(), rpc.NewWebSocket(c), origin)
 }
 
 // refusal says why a request is not even looked at; "" if it is.

@@ -37,6 +37,7 @@ func (g *Gateway) serveFlow(ctx context.Context, st *tunnel.Stream) {
 	defer st.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	st.OnEnd(func() { cancel(errGone) }) // nobody waits for the dial any more
 	req := st.Request()
 	if req.Target.Network == tunnel.Lookup {
 		g.serveLookup(ctx, st)

@@ -6,6 +6,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -193,6 +194,9 @@ func (g *Gateway) SetApproved(list []Approved) {
 
 // errLapsed ends the flows of a resource that is no longer approved.
 var errLapsed = &tunnel.Error{Code: tunnel.Denied, Reason: "the resource is no longer approved"}
+
+// errGone ends the work for a flow that the remote has given up.
+var errGone = errors.New("the remote no longer wants the flow")
 
 // Serve answers the flows of one session until the session or ctx ends, and
 // returns why. It becomes the session's owner: it has closed it, and every

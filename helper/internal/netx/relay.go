@@ -48,6 +48,7 @@ func Relay(ctx context.Context, a, b net.Conn, o RelayOptions) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err == nil {
+		r.ended = true
 		_ = a.Close()
 		_ = b.Close()
 	}

@@ -10,6 +10,8 @@ import (
 const (
 	initialWindow = 16 << 10
 	maxWindow     = 16 << 20
+
+	datagramWindow = 256 << 10 // of a UDP flow; fixed
 )
 
 // budget is the memory that the flows of a session share.

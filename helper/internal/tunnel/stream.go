@@ -48,6 +48,8 @@ type Stream struct {
 	err        error // reset, by either side, or the session's end
 
 	readDeadline, writeDeadline deadline
+
+	onEnd func() // called when err is set; may be nil
 }
 
 var (
@@ -57,9 +59,32 @@ var (
 )
 
 func newStream(s *Session, raw *yamux.Stream, req Request) *Stream {
-	st := &Stream{s: s, raw: raw, req: req, window: initialWindow, credit: initialWindow}
+	st := &Stream{s: s, raw: raw, window: initialWindow, credit: initialWindow}
 	st.cond.L = &st.mu
+	st.setRequest(req)
 	return st
+}
+
+// setRequest makes req the flow's header. Datagrams are not cut up, so the
+// window of a flow that carries them holds several of the largest from the start.
+func (st *Stream) setRequest(req Request) {
+	st.req = req
+	if st.datagrams() {
+		st.window, st.credit = datagramWindow, datagramWindow
+		st.s.budget.reserve(datagramWindow - initialWindow)
+	}
+}
+
+// OnEnd has f called once, in a goroutine of its own, when the flow is aborted
+// by either side or its session ends; at once if it has.
+func (st *Stream) OnEnd(f func()) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.err != nil {
+		go f()
+		return
+	}
+	st.onEnd = f
 }
 
 // Request is the flow's header.
@@ -124,6 +149,10 @@ func (st *Stream) CloseWrite() error {
 // past any data that it has not read.
 func (st *Stream) Reset(reason string) {
 	if st.fail(&Error{Code: Reset, Reason: "reset by this side: " + reason}) {
+		// Close, which may come before the message has gone, leaves the rest to us.
+		st.mu.Lock()
+		st.closed = true
+		st.mu.Unlock()
 		// A write may wait for the carrier: whoever resets must not.
 		st.s.spawn(func() {
 			_ = st.send(msgReset, appendAnswer(nil, Reset, reason))
@@ -168,6 +197,10 @@ func (st *Stream) fail(err error) bool {
 		c.Release()
 	}
 	st.queue = nil
+	if st.onEnd != nil {
+		go st.onEnd()
+		st.onEnd = nil
+	}
 	extra := st.window - initialWindow
 	st.window = initialWindow
 	st.cond.Broadcast()
@@ -239,7 +272,10 @@ func (st *Stream) readRequest() error {
 	if _, err := io.ReadFull(st.raw, b); err != nil {
 		return err
 	}
-	st.req, err = parseRequest(b)
+	req, err := parseRequest(b)
+	if err == nil {
+		st.setRequest(req)
+	}
 	return err
 }
 

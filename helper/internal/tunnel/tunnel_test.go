@@ -139,6 +139,22 @@ func TestResetOvertakesData(t *testing.T) {
 	}
 }
 
+func TestResetThenCloseKeepsTheReason(t *testing.T) {
+	capture, gateway := tunneltest.Pair(t)
+	for range 50 {
+		c, g := flow(t, capture, gateway, request, "")
+		_ = g.Reply(tunnel.Connected, "")
+		ended := make(chan struct{})
+		c.OnEnd(func() { close(ended) })
+		g.Reset("because")
+		_ = g.Close()
+		<-ended
+		if _, err := c.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "because") {
+			t.Fatalf("read: %v, want the reason", err)
+		}
+	}
+}
+
 func TestCloseWithoutEndResets(t *testing.T) {
 	capture, gateway := tunneltest.Pair(t)
 	c, g := flow(t, capture, gateway, request, "")
@@ -236,7 +252,7 @@ func TestDatagramsKeepTheirBoundaries(t *testing.T) {
 	req.Target.Network = tunnel.UDP
 	c, g := flow(t, capture, gateway, req, "")
 	_ = g.Reply(tunnel.Connected, "")
-	want := []string{"one", "", strings.Repeat("x", 9000), "four"}
+	want := []string{"one", "", strings.Repeat("x", 65507), "four"}
 	for _, d := range want {
 		if _, err := c.Write([]byte(d)); err != nil {
 			t.Fatal(err)
