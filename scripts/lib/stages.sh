@@ -108,13 +108,14 @@ stage_lab() {
 
 stage_browser() {
   need_e2e
-  npm --prefix test/e2e test
+  need_npm .
+  node --test --test-concurrency=1 test/e2e/browser/*.test.mjs
 }
 
 stage_soak() {
   need_e2e
   CAUSEWAY_SOAK=1 go test -count=1 -p 1 -timeout 100m ./test/...
-  CAUSEWAY_SOAK=1 npm --prefix test/e2e test
+  CAUSEWAY_SOAK=1 node --test --test-concurrency=1 test/e2e/browser/*.test.mjs
 }
 
 # Not part of the default run: it needs https://vuln.go.dev.

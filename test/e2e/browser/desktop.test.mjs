@@ -1,0 +1,107 @@
+// The desktop's entry of the UI extension, in the Node host that VS Code has
+// here: its helper is started by it, on laptop, and approvals are dialogs.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { clean, openEditor, packages, processes, raise, until } from './world.mjs';
+
+const connected = /connected \(2 resources/;
+
+let world;
+let editor;
+let untouched;
+
+before(async () => {
+  const { desktop, remote } = packages();
+  world = await raise({
+    extensions: [desktop, remote],
+    settings: {
+      'causeway.resources': [
+        { name: 'orders', host: 'orders-db.corp.test', ports: [5432] },
+        { name: 'web', host: 'web.corp.test', ports: [80, 443] },
+      ],
+    },
+    env: ['CAUSEWAY_HELPER=%BIN%/laptop-causeway'],
+  });
+  untouched = world.hosts();
+  editor = await openEditor(world);
+}, { timeout: 300_000 });
+
+after(async () => {
+  await editor?.close();
+  await world?.close();
+}, { timeout: 60_000 });
+
+const psql = () => {
+  const { password, user, host, database } = world.info.postgres;
+  return `PGPASSWORD=${password} psql -h ${host} -U ${user} -d ${database} -Atc 'select 6*7'`;
+};
+
+async function connect() {
+  await editor.run('Causeway: Connect');
+  await editor.statusIs(connected);
+  assert.equal(world.must(psql()), '42');
+}
+
+test('approve in modal dialogs, connect', { timeout: 120_000 }, async () => {
+  await editor.run('Causeway: Connect');
+  for (const name of ['orders', 'web']) {
+    assert.ok(!world.cloud(`getent hosts ${name}-db.corp.test`).ok, 'nothing is reachable before the approval');
+    const text = await editor.dialog(/Always/);
+    assert.match(text, new RegExp(name));
+    assert.match(text, /corp\.test/);
+  }
+  await editor.statusIs(connected);
+  await editor.run('View: Show Causeway');
+  await until('the tree shows the resources', 15_000, async () =>
+    (await editor.rows()).some((row) => row.includes('orders-db.corp.test:5432')));
+  await editor.shot('desktop-connected');
+});
+
+test('unchanged clients reach what was approved by name', { timeout: 60_000 }, async () => {
+  assert.equal(world.must(psql()), '42');
+  const { password, user, host, database } = world.info.postgres;
+  const out = world.must(`PGPASSWORD=${password} pgbench -h ${host} -U ${user} -c 8 -T 5 -n -S ${database} 2>&1`);
+  assert.match(out, /number of failed transactions: 0/);
+  assert.equal(world.must(`curl -sS --http2 --cacert ${world.info.caFile} -o /dev/null -w '%{http_version}' https://web.corp.test/`), '2');
+  const size = 32 << 20;
+  const sums = world.must(`curl -sS 'http://web.corp.test/bytes?n=${size}&seed=5' | sha256sum; curl -sS 'http://web.corp.test/sha256?n=${size}&seed=5'`, { timeout: 60_000 });
+  const [down, , want] = sums.split(/\s+/);
+  assert.equal(down, want);
+});
+
+test('disconnect leaves nothing, and Connect asks nothing again', { timeout: 60_000 }, async () => {
+  await editor.run('Causeway: Disconnect');
+  await clean(world, untouched);
+  await until('the gateway has ended', 5_000, () => processes('gateway').length === 0);
+  await connect();
+});
+
+for (const role of ['capture', 'gateway']) {
+  test(`kill -9 of the ${role}`, { timeout: 90_000 }, async () => {
+    for (const pid of processes(role)) process.kill(pid, 'SIGKILL');
+    await clean(world, untouched);
+    await until('the gateway has ended', 5_000, () => processes('gateway').length === 0);
+    await editor.statusIs(/disconnected|error|failed|ended/i);
+    await connect();
+  });
+}
+
+test('kill -9 of the extension host', { timeout: 120_000 }, async () => {
+  const [capture] = processes('capture');
+  process.kill(Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${capture}/status`, 'utf8'))[1]), 'SIGKILL');
+  await clean(world, untouched);
+  await until('the gateway has ended', 5_000, () => processes('gateway').length === 0);
+  await until('Connect works again', 60_000, async () => {
+    await editor.run('Causeway: Connect').catch(() => {});
+    return editor.statusIs(connected, 10_000).catch(() => false);
+  });
+  assert.equal(world.must(psql()), '42');
+});
+
+test('reload of the window', { timeout: 120_000 }, async () => {
+  await editor.page.reload();
+  await until('the old helpers have ended', 10_000, () => world.hosts() === untouched);
+  await editor.ready();
+  await connect();
+});

@@ -1,0 +1,215 @@
+// The lab with VS Code in it, and a browser on laptop that shows it: what the
+// tests of this folder share. Everything here ends what it started.
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { chromium } from 'playwright-core';
+
+export const root = path.resolve(import.meta.dirname, '../../..');
+export const soak = Boolean(process.env.CAUSEWAY_SOAK);
+export const artefacts = path.join(root, 'out/test');
+const arch = `linux-${process.arch}`;
+
+/** Waits until check returns something true, and returns it. */
+export async function until(what, ms, check) {
+  const end = Date.now() + ms;
+  for (;;) {
+    const value = await check();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
+    await sleep(50);
+  }
+}
+
+/** A lab with VS Code; extensions are VSIX files. */
+export async function raise({ extensions, settings, env = [] }) {
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'causeway-browser-'));
+  execFileSync('chmod', ['755', dir]);
+  const bin = path.join(dir, 'lab');
+  execFileSync('go', ['build', '-o', bin, './test/lab/cmd/lab'], { cwd: root, stdio: 'inherit' });
+  const helper = path.join(dir, 'causeway');
+  execFileSync('cp', [path.join(root, 'dist/bin', arch, 'causeway'), helper]);
+  const at = path.join(dir, 'lab.d');
+  const settingsFile = path.join(dir, 'settings.json');
+  writeFileSync(settingsFile, JSON.stringify({ ...quiet, ...settings }, null, 2));
+  const args = ['up', '--dir', at, '--settings', settingsFile, '--quiet', '--wrap', `laptop=${helper}`];
+  for (const file of extensions) args.push('--extension', file);
+  for (const pair of env) args.push('--editor-env', pair.replace('%BIN%', path.join(at, 'bin')));
+  const lab = spawn(bin, args, { stdio: ['pipe', 'pipe', 'inherit'], cwd: root });
+  await new Promise((resolve, reject) => {
+    let said = '';
+    lab.stdout.on('data', (text) => {
+      said += text;
+      if (said.includes('ready')) resolve();
+    });
+    lab.on('exit', (code) => reject(new Error(`lab ended with ${code}`)));
+  });
+  const info = JSON.parse(readFileSync(path.join(at, 'lab.json'), 'utf8'));
+  const cloud = (script, { timeout = 30_000 } = {}) => {
+    const r = spawnSync(info.hosts.cloud.exec, ['bash', '-euo', 'pipefail', '-c', script], { timeout, encoding: 'utf8' });
+    return { ok: r.status === 0, out: `${r.stdout}${r.stderr}`.trim() };
+  };
+  return {
+    dir,
+    info,
+    helper,
+    cloud,
+    /** cloud, for scripts that have to succeed. */
+    must(script, options) {
+      const { ok, out } = cloud(script, options);
+      if (!ok) throw new Error(`${script}: ${out}`);
+      return out;
+    },
+    hosts: () => readFileSync(info.hosts.cloud.hostsFile, 'utf8'),
+    async close() {
+      lab.stdin.end();
+      await until('the lab is gone', 30_000, () => lab.exitCode !== null || lab.signalCode !== null);
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+const quiet = {
+  'chat.disableAIFeatures': true,
+  'extensions.ignoreRecommendations': true,
+  'workbench.secondarySideBar.defaultVisibility': 'hidden',
+  'workbench.startupEditor': 'none',
+};
+
+/** The VSIX files of the browser's UI extension, the desktop's for tests, and the companion. */
+export function packages() {
+  const dir = path.join(root, 'dist/package');
+  execFileSync('scripts/package', ['web', arch], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
+  const version = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')).version;
+  const stage = path.join(root, 'dist/stage/ui-test');
+  const desktop = path.join(root, 'dist/ui-test.vsix');
+  execFileSync('node', ['extension/stage.mjs', '--kind', 'ui-test', '--out', stage], { cwd: root, stdio: 'inherit' });
+  execFileSync(path.join(root, 'node_modules/.bin/vsce'), ['package', '--no-dependencies', '--out', desktop], { cwd: stage, stdio: ['ignore', 'ignore', 'inherit'] });
+  return {
+    web: path.join(dir, `causeway-web-${version}.vsix`),
+    remote: path.join(dir, `causeway-remote-${arch}-${version}.vsix`),
+    desktop,
+  };
+}
+
+/** Processes of an executable whose base name is causeway and whose arguments begin with command. */
+export function processes(command) {
+  return readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      if (path.basename(readlinkSync(`/proc/${pid}/exe`)) !== 'causeway') return false;
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[1] === command;
+    } catch {
+      return false;
+    }
+  }).map(Number);
+}
+
+export const residentMiB = (pid) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024;
+
+/** The gateway for a browser, at a terminal of its own. */
+export function startGateway(world, args = []) {
+  const home = path.join(world.dir, 'home');
+  mkdirSync(home, { recursive: true });
+  const command = [world.info.hosts.laptop.exec, world.helper, 'gateway', '--listen', '127.0.0.1:7741', ...args].join(' ');
+  const child = spawn('script', ['-qfec', command, '/dev/null'], { env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home }, stdio: ['pipe', 'pipe', 'inherit'] });
+  let said = '';
+  let seen = 0;
+  child.stdout.on('data', (text) => {
+    said += text;
+  });
+  return {
+    /** Waits for new text and returns the match. */
+    async says(pattern, ms = 20_000) {
+      const match = await until(`the gateway says ${pattern}; so far: ${said.slice(seen)}`, ms, () => pattern.exec(said.slice(seen)));
+      seen += match.index + match[0].length;
+      return match;
+    },
+    answer: (word) => child.stdin.write(`${word}\r`),
+    log: () => said,
+    async close() {
+      child.stdin.end();
+      for (const pid of processes('gateway')) process.kill(pid, 'SIGTERM');
+      await until('the gateway is gone', 10_000, () => processes('gateway').length === 0);
+      child.kill();
+    },
+  };
+}
+
+const flags = [
+  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync',
+];
+
+/** A browser on laptop that shows VS Code. */
+export async function openEditor(world, { args = [], permissions = [] } = {}) {
+  const browser = await chromium.launch({ executablePath: world.info.editor.chromium, args: [...flags, ...args] });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  const origin = new URL(world.info.editor.url).origin;
+  if (permissions.length > 0) await context.grantPermissions(permissions, { origin });
+  const page = await context.newPage();
+  await page.goto(world.info.editor.url);
+  const editor = {
+    page,
+    status: async () => (await page.locator('[id*="causeway-dev"]').allInnerTexts()).join(' ').trim(),
+    async ready() {
+      await page.waitForSelector('.monaco-workbench', { timeout: 60_000 });
+      await page.waitForSelector('[id*="causeway-dev"]', { timeout: 60_000 });
+    },
+    async statusIs(pattern, ms = 45_000) {
+      let last = '';
+      try {
+        return await until(`status ${pattern}`, ms, async () => {
+          last = await editor.status().catch(() => '');
+          return pattern.exec(last);
+        });
+      } catch (error) {
+        await editor.shot('failed');
+        throw new Error(`${error.message}; it is "${last}"; notifications: ${await editor.notifications()}`);
+      }
+    },
+    /** Runs a command by its title. */
+    async run(title) {
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('F1');
+      const input = page.locator('.quick-input-widget input');
+      await input.waitFor({ state: 'visible' });
+      await input.fill(`>${title}`);
+      await page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().click();
+    },
+    /** Answers the input box that stands. */
+    async type(text) {
+      const input = page.locator('.quick-input-widget input');
+      await input.waitFor({ state: 'visible' });
+      await input.fill(text);
+      await page.keyboard.press('Enter');
+    },
+    rows: () => page.locator('.monaco-list-row[role=treeitem]').allInnerTexts(),
+    notifications: async () => (await page.locator('.notification-list-item-message').allInnerTexts()).join(' | '),
+    /** Presses a button of the modal dialog that stands, and returns its text. */
+    async dialog(button) {
+      const box = page.locator('.monaco-dialog-box');
+      await box.waitFor({ state: 'visible', timeout: 30_000 });
+      const text = await box.innerText();
+      await box.locator('.monaco-button', { hasText: button }).click();
+      return text;
+    },
+    async shot(name) {
+      mkdirSync(artefacts, { recursive: true });
+      await page.screenshot({ path: path.join(artefacts, `${name}.png`) });
+    },
+    close: () => browser.close(),
+  };
+  await editor.ready();
+  return editor;
+}
+
+/** Nothing of ours is left on cloud. */
+export async function clean(world, before) {
+  await until('our hosts block is gone', 2_000, () => world.hosts() === before);
+  await until('no process is left on cloud', 2_000, () => processes('capture').length + processes('privileged').length === 0);
+}
+
+export { existsSync, sleep };
