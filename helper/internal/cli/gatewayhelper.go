@@ -171,14 +171,20 @@ func (h *gatewayHelper) withoutPreapproved(list []resource.Resource) (rest []res
 	return rest
 }
 
-// apply makes a review hold, and asks for what is pending where that is asked here.
-func (h *gatewayHelper) apply(s *gatewaySession, review gateway.Review) rpc.ResourcesResult {
+// hold makes a review hold.
+func (h *gatewayHelper) hold(s *gatewaySession, review gateway.Review) rpc.ResourcesResult {
 	s.mu.Lock()
 	s.review = review
 	result := resourcesResult(s.problems, review)
 	s.mu.Unlock()
 	s.gw.SetApproved(append(append([]gateway.Approved(nil), h.preapproved...), review.Approved...))
 	s.touch()
+	return result
+}
+
+// apply makes a review hold, and asks for what is pending where that is asked here.
+func (h *gatewayHelper) apply(s *gatewaySession, review gateway.Review) rpc.ResourcesResult {
+	result := h.hold(s, review)
 	if h.terminal != nil && len(review.Pending) > 0 {
 		s.running.Go(func() { h.askTerminal(s) })
 	}
@@ -205,13 +211,7 @@ func (h *gatewayHelper) askTerminal(s *gatewaySession) {
 		if err != nil {
 			h.log.Warn().Err(err).Str("resource", p.Resource.Name).Msg("approval")
 		}
-		s.mu.Lock()
-		s.review = review
-		result := resourcesResult(s.problems, review)
-		s.mu.Unlock()
-		s.gw.SetApproved(append(append([]gateway.Approved(nil), h.preapproved...), review.Approved...))
-		s.touch()
-		h.notify(rpc.NotifyApprovals, result)
+		h.notify(rpc.NotifyApprovals, h.hold(s, review))
 	}
 }
 
@@ -256,7 +256,9 @@ func (h *gatewayHelper) AnswerApprovals(_ context.Context, p rpc.ApprovalAnswers
 		review = r
 		failed = append(failed, err)
 	}
-	return h.apply(s, review), errors.Join(failed...)
+	result := h.apply(s, review)
+	h.notify(rpc.NotifyApprovals, result)
+	return result, errors.Join(failed...)
 }
 
 func (h *gatewayHelper) TestResource(ctx context.Context, p rpc.TestParams) (rpc.TestResult, error) {
