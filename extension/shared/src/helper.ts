@@ -56,7 +56,7 @@ class WireWriter extends AbstractMessageWriter {
 /** A helper at the other end of a wire: calls, notifications, frames. */
 export class Helper {
   private readonly connection: MessageConnection;
-  private over = false;
+  private over: string | undefined;
 
   constructor(
     readonly wire: Wire,
@@ -74,10 +74,10 @@ export class Helper {
     wire.open({
       message: (message) => reader.deliver(message),
       frame: (bytes) => {
-        if (!this.over) this.events.frame(bytes);
+        if (this.over === undefined) this.events.frame(bytes);
       },
       end: (reason) => {
-        if (this.finish()) this.events.ended(reason);
+        if (this.finish(reason)) this.events.ended(reason);
       },
     });
   }
@@ -87,18 +87,27 @@ export class Helper {
     return this.call(Initialize, { protocol: PROTOCOL, client, ...(token === undefined ? {} : { token }) });
   }
 
+  /** Calls a method. Rejects with the helper's error, or with why the helper is gone. */
   call<R>(type: RequestType0<R, void>): Promise<R>;
   call<P, R>(type: RequestType<P, R, void>, params: P, signal?: AbortSignal): Promise<R>;
-  call<P, R>(type: RequestType<P, R, void> | RequestType0<R, void>, params?: P, signal?: AbortSignal): Promise<R> {
+  async call<P, R>(
+    type: RequestType<P, R, void> | RequestType0<R, void>,
+    params?: P,
+    signal?: AbortSignal,
+  ): Promise<R> {
     const cancellation = new CancellationTokenSource();
     const cancel = () => cancellation.cancel();
     if (signal?.aborted) cancel();
     signal?.addEventListener('abort', cancel);
     const args = params === undefined ? [] : [params];
-    return this.connection.sendRequest<R>(type.method, ...args, cancellation.token).finally(() => {
+    try {
+      return await this.connection.sendRequest<R>(type.method, ...args, cancellation.token);
+    } catch (error) {
+      throw this.over === undefined ? error : new Error(`the helper is gone: ${this.over}`);
+    } finally {
       signal?.removeEventListener('abort', cancel);
       cancellation.dispose();
-    });
+    }
   }
 
   on<P>(type: NotificationType<P>, handler: (params: P) => void): void {
@@ -107,14 +116,14 @@ export class Helper {
 
   /** Ends our side of the wire and waits for the helper to go; pending calls reject. Idempotent. */
   close(): Promise<void> {
-    this.finish();
+    this.finish('it was told to end');
     this.wire.close();
     return this.wire.exited;
   }
 
-  private finish(): boolean {
-    if (this.over) return false;
-    this.over = true;
+  private finish(reason: string): boolean {
+    if (this.over !== undefined) return false;
+    this.over = reason;
     this.connection.dispose();
     return true;
   }

@@ -7,12 +7,13 @@ import { LineSplitter } from '../log';
 import { errorText } from '../text';
 import type { Wire, WireSink } from '../wire';
 
-/** How long a helper may take to end once its stdin has closed. */
-export const GRACE_MS = 3000;
+const GRACE_MS = 3000;
 
 export interface HelperProcessOptions {
   command: string;
   args: string[];
+  /** How long it may take to end once its stdin has closed; GRACE_MS by default. */
+  graceMs?: number;
   /** Takes the lines of stderr. */
   log(line: string): void;
 }
@@ -29,7 +30,7 @@ export class HelperProcess implements Wire {
 
   private constructor(
     private readonly child: ChildProcess,
-    options: HelperProcessOptions,
+    private readonly options: HelperProcessOptions,
   ) {
     const { stdin, stdout, stderr } = child;
     if (!stdin || !stdout || !stderr) throw new Error('start helper: no pipes');
@@ -113,13 +114,13 @@ export class HelperProcess implements Wire {
     this.stdout.resume();
   }
 
-  /** Closes the helper's stdin, which ends it; one that stays is killed after GRACE_MS. */
+  /** Closes the helper's stdin, which ends it; one that stays is killed after a grace. */
   close(): void {
     if (this.killer !== undefined) return;
     this.stdin.end();
     // A paused pipe would keep the process from being reaped, and what it says now is for nobody.
     this.stdout.resume();
-    this.killer = setTimeout(() => this.child.kill('SIGKILL'), GRACE_MS);
+    this.killer = setTimeout(() => this.child.kill('SIGKILL'), this.options.graceMs ?? GRACE_MS);
   }
 
   private write(header: Uint8Array, body: Uint8Array): void {

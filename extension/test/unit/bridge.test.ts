@@ -1,0 +1,230 @@
+// Both halves with real children for helpers, joined as VS Code would join them.
+
+import path from 'node:path';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { Endpoint } from '../../remote/src/endpoint';
+import { REMOTE, UI } from '../../shared/src/bridge';
+import { HelperProcess } from '../../shared/src/node/helperProcess';
+import type { ResourcesResult } from '../../shared/src/protocol';
+import type { SessionState } from '../../shared/src/session';
+import { Companion } from '../../ui/src/companion';
+import { Connection } from '../../ui/src/connection';
+import { Controller } from '../../ui/src/controller';
+import { DEFAULTS } from '../../ui/src/settings';
+
+const FAKE = path.resolve(import.meta.dirname, '../fakeHelper.mjs');
+
+interface Faults {
+  gateway?: string;
+  capture?: string;
+}
+
+class Window {
+  readonly states: SessionState[] = [];
+  readonly troubles: string[] = [];
+  readonly results: (ResourcesResult | undefined)[] = [];
+  readonly environment = { set: vi.fn(), clear: vi.fn() };
+  readonly children: HelperProcess[] = [];
+  readonly calls: string[] = [];
+  persistent = false;
+  resources: Record<string, unknown> = {};
+  readonly controller: Controller;
+  endpoint: Endpoint;
+
+  constructor(private readonly faults: Faults = {}) {
+    this.endpoint = this.companion();
+    this.controller = new Controller({
+      open: (events, signal) =>
+        Connection.open({
+          platform: { approvals: 'dialog', gateway: async () => ({ wire: await this.spawn('gateway') }) },
+          companion: new Companion((command, ...args) => this.execute(command, args), '0.1.0'),
+          identity: { authority: 'ssh-remote+h', workspace: 'w', remoteLabel: 'h', workspaceLabel: 'w', lasting: true },
+          settings: { ...DEFAULTS, setProxyEnvironment: true },
+          resources: this.resources,
+          version: '0.1.0',
+          events,
+          log: () => {},
+          signal,
+        }),
+      persistent: () => this.persistent,
+      changed: (state) => this.states.push(state),
+      resources: (result) => this.results.push(result),
+      trouble: (error) => this.troubles.push((error as Error).message),
+      log: () => {},
+    });
+  }
+
+  companion(): Endpoint {
+    return new Endpoint({
+      version: '0.1.0',
+      environment: this.environment,
+      start: () => this.spawn('capture'),
+      sendFrames: (link, frames) => this.execute(UI.frames, [link, ...frames]),
+      sendClosed: (link, reason) => void this.execute(UI.closed, [link, reason]),
+      log: () => {},
+    });
+  }
+
+  /** Byte arguments arrive as ArrayBuffers of their own, as from another host. */
+  async execute(command: string, args: unknown[]): Promise<unknown> {
+    this.calls.push(command);
+    await new Promise(setImmediate);
+    const [link, ...rest] = args.map((arg) => (arg instanceof Uint8Array ? Uint8Array.from(arg).buffer : arg));
+    switch (command) {
+      case REMOTE.hello:
+        return this.endpoint.hello(link);
+      case REMOTE.open:
+        return this.endpoint.open(link);
+      case REMOTE.frames:
+        return this.endpoint.receive(link, rest);
+      case REMOTE.close:
+        return this.endpoint.close(link);
+      case UI.frames:
+        return this.controller.receive(link, rest);
+      case UI.closed:
+        return this.controller.remoteClosed(link, rest[0]);
+    }
+    throw new Error(`command '${command}' not found`);
+  }
+
+  get kinds(): string[] {
+    return this.states.map(({ kind }) => kind).filter((kind, i, all) => kind !== all[i - 1]);
+  }
+
+  async reach(kind: SessionState['kind']): Promise<void> {
+    await vi.waitFor(() => expect(this.controller.state.kind).toBe(kind), { timeout: 5000, interval: 5 });
+  }
+
+  private async spawn(role: 'gateway' | 'capture'): Promise<HelperProcess> {
+    process.env.FAKE_HELPER = this.faults[role] ?? '';
+    const child = await HelperProcess.start({
+      command: process.execPath,
+      args: [FAKE, role],
+      graceMs: 300,
+      log: () => {},
+    });
+    this.children.push(child);
+    return child;
+  }
+}
+
+let window: Window;
+
+afterEach(async () => {
+  await window.controller.disconnect();
+  await window.endpoint.dispose();
+  await Promise.all(window.children.map((child) => child.exited));
+  delete process.env.FAKE_HELPER;
+});
+
+describe('a session', () => {
+  it('connects, sets the proxy once, and ends with both helpers', async () => {
+    window = new Window();
+    await window.controller.connect();
+    expect(window.kinds).toEqual(['connecting', 'connected']);
+    await vi.waitFor(() =>
+      expect(window.environment.set).toHaveBeenCalledWith('127.0.0.1:7750', ['orders-db.corp.test']),
+    );
+    await window.controller.disconnect();
+    expect(window.kinds.at(-1)).toBe('disconnected');
+    await Promise.all(window.children.map((child) => child.exited));
+    expect(window.environment.clear).toHaveBeenCalled();
+    expect(window.troubles).toEqual([]);
+  });
+
+  it('tests a resource and answers an approval', async () => {
+    window = new Window();
+    window.resources = { workspaceResources: [{}] };
+    await window.controller.connect();
+    expect(window.results.at(-1)?.approvals.length).toBe(1);
+    expect(window.controller.state).toMatchObject({ approvals: 1 });
+    const { connection } = window.controller;
+    expect(await connection?.test('orders-db', new AbortController().signal)).toMatchObject({ ok: true });
+    expect(await connection?.answer({ answers: [{ id: 'a1', decision: 'once' }] })).toEqual({
+      problems: [],
+      approvals: [],
+    });
+  });
+
+  it.each([0, 1])('ends, with the reason, when helper %i is killed, and connects again at once', async (which) => {
+    window = new Window();
+    await window.controller.connect();
+    process.kill(window.children[which]?.pid as number, 'SIGKILL');
+    await window.reach('error');
+    expect(window.troubles[0]).toContain('SIGKILL');
+    await Promise.all(window.children.map((child) => child.exited));
+    await window.controller.connect();
+    expect(window.controller.state.kind).toBe('connected');
+    expect(window.children.length).toBe(4);
+  });
+
+  it('ends when the host of the companion is gone, and connects again when it is back', async () => {
+    window = new Window();
+    await window.controller.connect();
+    const gone = window.endpoint;
+    window.endpoint = window.companion();
+    void gone.dispose();
+    // What the gateway says next fails, since the new companion knows no such link: VS Code says so by this error.
+    const execute = vi.spyOn(window, 'execute').mockRejectedValue(new Error('Canceled'));
+    window.controller.receive((window as unknown as { link: string }).link, []);
+    window.children[0]?.sendFrame(new TextEncoder().encode('x'));
+    execute.mockRestore();
+    await window.controller.disconnect();
+    await window.controller.connect();
+    expect(window.controller.state.kind).toBe('connected');
+  });
+
+  it('reconnects by itself when it is to persist', async () => {
+    window = new Window();
+    window.persistent = true;
+    await window.controller.connect();
+    process.kill(window.children[1]?.pid as number, 'SIGKILL');
+    await window.reach('reconnecting');
+    await window.reach('connected');
+    expect(window.troubles).toEqual([]);
+  });
+
+  it.each([
+    ['gateway', 'old', 'update it'],
+    ['gateway', 'crash', 'SIGKILL'],
+    ['capture', 'crash', 'SIGKILL'],
+    ['capture', 'garbage', 'broke the protocol'],
+    ['capture', 'old', 'update it'],
+  ])('says why when the %s is %s, and leaves nothing behind', async (role, fault, why) => {
+    window = new Window({ [role]: fault });
+    await window.controller.connect();
+    expect(window.controller.state.kind).toBe('error');
+    expect(window.troubles.join()).toContain(why);
+    await Promise.all(window.children.map((child) => child.exited));
+  });
+
+  it('can be given up while it is being made', async () => {
+    window = new Window({ capture: 'deaf' });
+    const attempt = window.controller.connect();
+    await vi.waitFor(() => expect(window.calls).toContain(REMOTE.open));
+    await window.controller.disconnect();
+    await attempt;
+    expect(window.controller.state.kind).toBe('disconnected');
+    expect(window.troubles).toEqual([]);
+    await Promise.all(window.children.map((child) => child.exited));
+  });
+
+  it('is one at a time', async () => {
+    window = new Window();
+    await Promise.all([window.controller.connect(), window.controller.connect(), window.controller.connect()]);
+    expect(window.children.length).toBe(2);
+  });
+
+  it('ignores frames of another link, and calls that are none', async () => {
+    window = new Window();
+    await window.controller.connect();
+    await window.execute(UI.frames, ['00'.repeat(16), new Uint8Array(3)]);
+    await window.execute(UI.closed, ['00'.repeat(16), 'because']);
+    await window.execute(UI.frames, []);
+    await window.execute(REMOTE.frames, [undefined, 'x']);
+    await window.execute(REMOTE.close, [{}]);
+    expect(await window.execute(REMOTE.open, [{ link: '../x' }])).toEqual({ failed: expect.any(String) });
+    expect(await window.execute(REMOTE.hello, ['x'])).toEqual({ refused: expect.any(String) });
+    expect(window.controller.state.kind).toBe('connected');
+  });
+});
