@@ -8,10 +8,10 @@ export interface Collection {
 
 /**
  * The proxy variables of new terminals. Every change marks all open terminals as
- * stale, so they are set once a session.
+ * stale, so they stand until the proxy changes or goes.
  */
 export class ProxyEnvironment {
-  private isSet = false;
+  private current: string | undefined;
 
   constructor(
     private readonly collection: Collection,
@@ -22,8 +22,8 @@ export class ProxyEnvironment {
 
   /** proxy is host:port; noProxy are names that have an address of their own. */
   set(proxy: string, noProxy: string[]): void {
-    if (this.isSet) return;
-    this.isSet = true;
+    if (this.current === proxy) return;
+    this.current = proxy;
     this.collection.description = 'Causeway: private resources by way of the proxy on this host';
     const url = `http://${proxy}`;
     const old = this.env.no_proxy ?? this.env.NO_PROXY ?? '';
@@ -43,8 +43,8 @@ export class ProxyEnvironment {
   }
 
   clear(): void {
-    if (!this.isSet) return;
-    this.isSet = false;
+    if (this.current === undefined) return;
+    this.current = undefined;
     this.collection.clear();
   }
 }

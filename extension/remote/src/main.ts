@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { REMOTE, UI } from '../../shared/src/bridge';
+import { REMOTE, UI_FRAMES } from '../../shared/src/bridge';
 import { parseLogLine, writeLog } from '../../shared/src/log';
 import { helperUnderDevelopment, installHelper, packagedHelper } from '../../shared/src/node/helperFile';
 import { HelperProcess } from '../../shared/src/node/helperProcess';
@@ -27,10 +27,8 @@ export function activate(context: vscode.ExtensionContext): void {
         log: (line) => writeLog(log, parseLogLine(line)),
       });
     },
-    sendFrames: (link, frames) => vscode.commands.executeCommand(UI.frames, link, ...frames),
-    sendClosed: (link, reason) =>
-      void vscode.commands.executeCommand(UI.closed, link, reason).then(undefined, () => {}),
-    log: (level, message) => log[level](message),
+    sendFrames: (link, frames) => vscode.commands.executeCommand(UI_FRAMES, link, ...frames),
+    log: (message) => log.info(message),
   });
   endpoint = made;
   context.subscriptions.push(
@@ -38,6 +36,7 @@ export function activate(context: vscode.ExtensionContext): void {
     vscode.commands.registerCommand(REMOTE.hello, (hello: unknown) => made.hello(hello)),
     vscode.commands.registerCommand(REMOTE.open, (link: unknown) => made.open(link)),
     vscode.commands.registerCommand(REMOTE.frames, (link: unknown, ...frames: unknown[]) => made.receive(link, frames)),
+    vscode.commands.registerCommand(REMOTE.watch, (link: unknown) => made.watch(link)),
     vscode.commands.registerCommand(REMOTE.close, (link: unknown) => made.close(link)),
   );
 }

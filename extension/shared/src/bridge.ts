@@ -12,14 +12,13 @@ export const REMOTE = {
   hello: '_causeway.remote.hello',
   open: '_causeway.remote.open',
   frames: '_causeway.remote.frames',
+  /** Returns when the link is over, with the reason: it is how the UI extension learns that at once. */
+  watch: '_causeway.remote.watch',
   close: '_causeway.remote.close',
 } as const;
 
-/** Commands of the UI extension, executed by the companion. */
-export const UI = {
-  frames: '_causeway.ui.frames',
-  closed: '_causeway.ui.closed',
-} as const;
+/** The command of the UI extension, executed by the companion. */
+export const UI_FRAMES = '_causeway.ui.frames';
 
 export interface Hello {
   protocol: Range;

@@ -4,7 +4,7 @@
 import type { GatewayStatus } from './protocol';
 
 /** What connecting waits for. */
-export type Step = 'gateway' | 'companion' | 'capture' | 'link';
+export type Step = 'gateway' | 'companion' | 'session' | 'capture' | 'link';
 
 export type SessionState =
   | { kind: 'disconnected'; reason?: string }

@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { UI } from '../../shared/src/bridge';
+import { UI_FRAMES } from '../../shared/src/bridge';
 import { writeLog } from '../../shared/src/log';
 import type { Problem, ResourcesResult } from '../../shared/src/protocol';
 import { isActive, type SessionState } from '../../shared/src/session';
@@ -108,11 +108,8 @@ export function start(context: vscode.ExtensionContext, platform: Platform): App
     tree,
     reports,
     watcher,
-    vscode.commands.registerCommand(UI.frames, (link: unknown, ...frames: unknown[]) =>
+    vscode.commands.registerCommand(UI_FRAMES, (link: unknown, ...frames: unknown[]) =>
       controller.receive(link, frames),
-    ),
-    vscode.commands.registerCommand(UI.closed, (link: unknown, reason: unknown) =>
-      controller.remoteClosed(link, reason),
     ),
     registerCommands(
       handlers({

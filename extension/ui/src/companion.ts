@@ -65,6 +65,15 @@ export class Companion {
     return this.execute(REMOTE.frames, link, ...frames);
   }
 
+  /** Resolves with why the link is over; VS Code makes it so at once when the companion's host is gone. */
+  async watch(link: string): Promise<string> {
+    try {
+      return plain(String(await this.execute(REMOTE.watch, link)));
+    } catch (error) {
+      return `the remote extension host is gone (${errorText(error)})`;
+    }
+  }
+
   /** Tells the companion that the link is over. It finds out by itself when it cannot be told. */
   close(link: string): void {
     this.execute(REMOTE.close, link).then(undefined, () => {});

@@ -32,6 +32,8 @@ import { Trouble } from './trouble';
 
 const HANDSHAKE_MS = 15_000;
 const LINK_MS = 30_000;
+/** A person may have to find the helper's terminal first. */
+const TERMINAL_MS = 10 * 60_000;
 const RESET_PAIRING = { title: 'Pair Again', command: 'causeway.pairLocalHelper' };
 
 export interface ConnectionEvents {
@@ -91,11 +93,6 @@ export class Connection {
     if (this.link !== undefined && id === this.link.id) this.link.receive(frames);
   }
 
-  /** The companion says that its end of the link is over. */
-  remoteClosed(id: unknown, reason: unknown): void {
-    if (this.link !== undefined && id === this.link.id) this.end(plain(String(reason)));
-  }
-
   setResources(resources: ResourcesParams): Promise<ResourcesResult> {
     return this.helper.call(SetResources, resources);
   }
@@ -134,21 +131,25 @@ export class Connection {
       ended: (reason) => this.end(`the gateway helper is gone: ${reason}`),
     });
     this.listen();
-    await this.guard(this.initialize(version, gateway.token), HANDSHAKE_MS, 'the gateway helper');
+    const hello = this.helper.initialize({ name: 'causeway-ui', version }, gateway.token);
+    await this.guard(understandable(hello), HANDSHAKE_MS, 'the gateway helper');
     // A helper that serves several windows logs as its own command line says.
     if (platform.approvals === 'dialog') await this.setLogLevel(settings.logLevel);
 
     events.step('companion');
     await this.guard(companion.hello(signal));
 
+    events.step('session');
+    const { authority, workspace } = identity;
+    const opening = this.helper.call(GatewayOpen, {
+      authority,
+      workspace,
+      strictProxy: settings.strictProxy,
+      ...resources,
+    });
     const { session, secret, ...result } = await this.guard(
-      this.helper.call(GatewayOpen, {
-        authority: identity.authority,
-        workspace: identity.workspace,
-        strictProxy: settings.strictProxy,
-        ...resources,
-      }),
-      HANDSHAKE_MS,
+      understandable(opening),
+      platform.approvals === 'terminal' ? TERMINAL_MS : HANDSHAKE_MS,
       'opening a session at the gateway',
     );
     events.resources(result);
@@ -164,23 +165,10 @@ export class Connection {
     const { logLevel, setProxyEnvironment } = settings;
     await this.guard(companion.open({ link: link.id, session, secret, logLevel, setProxyEnvironment }, signal));
     events.step('link');
+    void companion.watch(link.id).then((reason) => this.end(reason));
     link.start();
     this.status(await this.guard(this.helper.call(GetGatewayStatus), HANDSHAKE_MS, 'the gateway helper'));
     await this.guard(this.connected, LINK_MS, 'the capture');
-  }
-
-  private async initialize(version: string, token: string | undefined): Promise<void> {
-    try {
-      await this.helper.initialize({ name: 'causeway-ui', version }, token);
-    } catch (error) {
-      switch ((error as { code?: number }).code) {
-        case Code.unauthorized:
-          throw new Trouble('The local helper does not know this editor: pair it again.', [RESET_PAIRING]);
-        case Code.version:
-          throw new Trouble((error as Error).message);
-      }
-      throw error;
-    }
   }
 
   private listen(): void {
@@ -213,6 +201,20 @@ export class Connection {
     this.link?.close();
     this.down(new Error(reason));
     this.options.events.ended(reason);
+  }
+}
+
+/** Turns the refusals that a person can do something about into such. */
+async function understandable<T>(promise: Promise<T>): Promise<T> {
+  try {
+    return await promise;
+  } catch (error) {
+    const { code, message } = error as { code?: number; message: string };
+    if (code === Code.unauthorized) {
+      throw new Trouble(`The local helper refused this page: ${plain(message)}.`, [RESET_PAIRING]);
+    }
+    if (code === Code.version) throw new Trouble(plain(message));
+    throw error;
   }
 }
 

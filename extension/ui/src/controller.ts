@@ -65,10 +65,6 @@ export class Controller {
     this.run?.connection?.receive(link, frames);
   }
 
-  remoteClosed(link: unknown, reason: unknown): void {
-    this.run?.connection?.remoteClosed(link, reason);
-  }
-
   private async open(run: Run): Promise<void> {
     const mine = () => this.run === run;
     const events: ConnectionEvents = {

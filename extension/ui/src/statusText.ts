@@ -13,6 +13,7 @@ export interface StatusText {
 const WAITS: Record<Step, string> = {
   gateway: 'the local helper',
   companion: 'the companion',
+  session: 'the gateway',
   capture: 'the remote helper',
   link: 'the link',
 };
@@ -23,7 +24,8 @@ export function statusText(state: SessionState, approvals: 'dialog' | 'terminal'
       return plainText('debug-disconnect', 'disconnected', ['Not connected.'], ['connect', 'openSettings']);
     case 'connecting': {
       if (state.approvals > 0) return waiting(state.approvals, approvals);
-      const wait = WAITS[state.step];
+      const atTerminal = state.step === 'session' && approvals === 'terminal';
+      const wait = atTerminal ? 'the local helper, whose terminal may be asking' : WAITS[state.step];
       return plainText(
         'sync~spin',
         `waiting for ${wait}`,
