@@ -21,7 +21,7 @@ before(async () => {
         { name: 'web', host: 'web.corp.test', ports: [80, 443] },
       ],
     },
-    env: ['CAUSEWAY_HELPER=%BIN%/laptop-causeway'],
+    env: ['CAUSEWAY_HELPER=%HELPER%'],
   });
   untouched = world.hosts();
   editor = await openEditor(world);
@@ -68,6 +68,7 @@ test('unchanged clients reach what was approved by name', { timeout: 60_000 }, a
   const sums = world.must(`curl -sS 'http://web.corp.test/bytes?n=${size}&seed=5' | sha256sum; curl -sS 'http://web.corp.test/sha256?n=${size}&seed=5'`, { timeout: 60_000 });
   const [down, , want] = sums.split(/\s+/);
   assert.equal(down, want);
+  await editor.statusIs(/2 resources, 0 flows/);
 });
 
 test('disconnect leaves nothing, and Connect asks nothing again', { timeout: 60_000 }, async () => {

@@ -73,6 +73,17 @@ describe('Pump', () => {
     expect(peer.calls.length).toBe(1);
   });
 
+  it('makes few calls even when each returns at once', async () => {
+    const peer = new Peer();
+    for (let i = 0; i < 1000; i++) {
+      peer.pump.push(frame(10));
+      await peer.credit();
+    }
+    await vi.advanceTimersByTimeAsync(DELAY_MS);
+    expect(peer.calls.length).toBeLessThan(15);
+    expect(peer.order).toEqual(upTo(1000));
+  });
+
   it('coalesces small frames for a few milliseconds while a call is out', async () => {
     const peer = new Peer();
     for (let i = 0; i < 10; i++) peer.pump.push(frame(10));
@@ -91,11 +102,12 @@ describe('Pump', () => {
     expect(peer.calls.length).toBe(2);
   });
 
-  it('sends what waits as soon as nothing is out', async () => {
+  it('sends what waits soon after nothing is out', async () => {
     const peer = new Peer();
     peer.pump.push(frame(10));
     peer.pump.push(frame(10));
     await peer.credit();
+    await vi.advanceTimersByTimeAsync(DELAY_MS);
     expect(peer.calls.length).toBe(2);
   });
 
