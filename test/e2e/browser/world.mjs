@@ -27,6 +27,7 @@ export async function until(what, ms, check) {
 export async function raise({ extensions, settings, env = [] }) {
   const dir = mkdtempSync(path.join(os.tmpdir(), 'causeway-browser-'));
   execFileSync('chmod', ['755', dir]);
+  current = dir;
   const bin = path.join(dir, 'lab');
   execFileSync('go', ['build', '-o', bin, './test/lab/cmd/lab'], { cwd: root, stdio: 'inherit' });
   const helper = path.join(dir, 'causeway');
@@ -97,12 +98,15 @@ export function packages() {
   };
 }
 
-/** Processes of an executable whose base name is causeway and whose arguments begin with command. */
+/** The lab that is up: only its processes are ours. */
+let current = '/nowhere';
+
+/** Helpers of this lab whose arguments begin with command. */
 export function processes(command) {
   return readdirSync('/proc').filter((pid) => {
     if (!/^\d+$/.test(pid)) return false;
     try {
-      if (path.basename(readlinkSync(`/proc/${pid}/exe`)) !== 'causeway') return false;
+      if (!readlinkSync(`/proc/${pid}/exe`).startsWith(`${current}/`)) return false;
       return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[1] === command;
     } catch {
       return false;
