@@ -23,8 +23,8 @@ if (!['ui', 'ui-test', 'remote'].includes(kind) || !out) fail('--kind ui|ui-test
 if (path.resolve(out) === root) fail('--out is the source tree');
 
 const manifest = JSON.parse(readFileSync(path.join(root, kind === 'remote' ? 'extension/remote' : '', 'package.json')));
-delete manifest.private;
 delete manifest.scripts;
+delete manifest.allowScripts;
 delete manifest.devDependencies;
 if (kind === 'ui-test') {
   manifest.extensionKind = ['workspace'];
@@ -52,6 +52,8 @@ for (const helper of helpers) {
   const to = take(path.resolve(helper), { as: path.join('bin', dir.replace('alpine', 'linux'), name) });
   chmodSync(to, 0o755);
 }
+// Everything here is meant to be packaged, which vsce wants to be told.
+writeFileSync(path.join(out, '.vscodeignore'), '');
 const text = JSON.stringify(manifest, null, 2).replaceAll('extension/media/', 'media/');
 writeFileSync(path.join(out, 'package.json'), `${text}\n`);
 

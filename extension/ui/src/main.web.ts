@@ -1,9 +1,10 @@
+import 'vscode-jsonrpc/browser';
 import type * as vscode from 'vscode';
 import { type App, start } from './app';
 import { pairingToken } from './pairing';
 import type { Platform } from './platform';
+import { openSocket } from './socket';
 import { Trouble } from './trouble';
-import { openSocket } from './webSocketWire';
 
 const PAIR = { title: 'Pair…', command: 'causeway.pairLocalHelper' };
 

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import type { TestResult } from '../../shared/src/protocol';
 import { plain } from '../../shared/src/text';
+import { outcome, reportText } from './testText';
 
 const SCHEME = 'causeway-report';
 
@@ -30,22 +31,4 @@ export class TestReports implements vscode.TextDocumentContentProvider, vscode.D
     this.registration.dispose();
     this.changed.dispose();
   }
-}
-
-/** One sentence. */
-export function outcome(resource: string, { ok, steps }: TestResult): string {
-  const last = steps.at(-1);
-  if (ok) return `${plain(resource)} can be reached: ${plain(last?.detail ?? 'every step succeeded')}`;
-  const hint = last?.hint ? ` ${plain(last.hint)}` : '';
-  return `${plain(resource)} cannot be reached: ${plain(last?.step ?? 'test')}: ${plain(last?.detail ?? 'failed')}.${hint}`;
-}
-
-export function reportText(resource: string, { ok, steps }: TestResult): string {
-  const lines = [`Test of ${plain(resource)}: ${ok ? 'it can be reached' : 'it cannot be reached'}`, ''];
-  for (const step of steps) {
-    const millis = step.millis < 1 ? '<1' : String(Math.round(step.millis));
-    lines.push(`${step.ok ? '✓' : '✗'} ${plain(step.step).padEnd(10)} ${millis.padStart(6)} ms  ${plain(step.detail)}`);
-    if (step.hint) lines.push(`  ${' '.repeat(20)} → ${plain(step.hint)}`);
-  }
-  return `${lines.join('\n')}\n`;
 }

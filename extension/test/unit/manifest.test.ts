@@ -1,0 +1,139 @@
+import { globSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { REMOTE, UI_FRAMES } from '../../shared/src/bridge';
+import { COMMANDS } from '../../ui/src/commands';
+import { COMPANION_ID } from '../../ui/src/companion';
+import { DEFAULTS } from '../../ui/src/settings';
+import { TOOLTIP_COMMANDS } from '../../ui/src/statusText';
+
+const root = path.resolve(import.meta.dirname, '../../..');
+const read = (file: string) => JSON.parse(readFileSync(path.join(root, file), 'utf8'));
+const ui = read('package.json');
+const remote = read('extension/remote/package.json');
+const sources = globSync('extension/{shared,ui,remote}/src/**/*.ts', { cwd: root }).map((file) => ({
+  file,
+  text: readFileSync(path.join(root, file), 'utf8'),
+}));
+const properties: Record<string, Record<string, unknown>> = ui.contributes.configuration.properties;
+
+interface Item {
+  command: string;
+  title: string;
+  category: string;
+  icon: string;
+  when?: string;
+}
+const commands: Item[] = ui.contributes.commands;
+
+describe('commands', () => {
+  it('are the same in the manifest and in the code', () => {
+    expect(commands.map(({ command }) => command).sort()).toEqual([...COMMANDS].sort());
+  });
+
+  it('have a title, the category and an icon each', () => {
+    for (const { command, title, category, icon } of commands) {
+      expect([command, title, category]).toEqual([command, expect.stringMatching(/^[A-Z]/), 'Causeway']);
+      expect(icon, command).toMatch(/^\$\([a-z-]+\)$/);
+    }
+  });
+
+  it('are known wherever the manifest or a tooltip names one', () => {
+    const named = [
+      ...Object.values<Item[]>(ui.contributes.menus)
+        .flat()
+        .map(({ command }) => command),
+      ...[...JSON.stringify(ui.contributes).matchAll(/command:(causeway\.\w+)/g)].map((match) => match[1]),
+      ...TOOLTIP_COMMANDS,
+    ];
+    expect(named.filter((id) => !(COMMANDS as readonly unknown[]).includes(id))).toEqual([]);
+  });
+
+  it('are registered in one place', () => {
+    const direct = sources.filter(({ text }) => text.includes('registerCommand(')).map(({ file }) => file);
+    expect(direct.sort()).toEqual([
+      'extension/remote/src/main.ts',
+      'extension/ui/src/app.ts',
+      'extension/ui/src/commands.ts',
+    ]);
+  });
+
+  it('of the halves are private, and activate them', () => {
+    for (const id of [UI_FRAMES, ...Object.values(REMOTE)]) expect(id).toMatch(/^_causeway\./);
+    expect(ui.activationEvents).toContain(`onCommand:${UI_FRAMES}`);
+    expect(remote.activationEvents).toContain(`onCommand:${REMOTE.hello}`);
+  });
+});
+
+describe('settings', () => {
+  it('can be changed by the user alone, but for what a workspace asks for', () => {
+    for (const [name, { scope }] of Object.entries(properties)) {
+      expect([name, scope]).toEqual([name, name === 'causeway.workspaceResources' ? 'window' : 'application']);
+    }
+  });
+
+  it('have the defaults that the code has', () => {
+    const { 'causeway.resources': list, 'causeway.workspaceResources': asked, ...rest } = properties;
+    expect([list?.default, asked?.default]).toEqual([[], []]);
+    const defaults = Object.entries(rest).map(([name, value]) => [name.replace('causeway.', ''), value.default]);
+    expect(Object.fromEntries(defaults)).toEqual(DEFAULTS);
+  });
+
+  it('name no program and no file', () => {
+    for (const name of Object.keys(properties)) expect(name).not.toMatch(/path|file|program|command|exec|binary/i);
+  });
+
+  it('have the schema of the helper, which "npm run schema" copies', () => {
+    const schema = read('helper/internal/resource/schema.json');
+    expect(properties['causeway.resources']).toMatchObject(schema);
+    expect(properties['causeway.workspaceResources']?.items).toEqual(schema.items);
+  });
+
+  it('are ignored in a workspace that is not trusted where a workspace sets them', () => {
+    expect(ui.capabilities.untrustedWorkspaces.restrictedConfigurations).toEqual(['causeway.workspaceResources']);
+  });
+});
+
+describe('both manifests', () => {
+  it('ask for no proposed API, and no code calls one', () => {
+    for (const manifest of [ui, remote]) expect(manifest).not.toHaveProperty('enabledApiProposals');
+    const calls = /\b(openTunnel|onDidChangeTunnels|remoteAuthority|registerRemoteAuthorityResolver)\b/;
+    expect(sources.filter(({ text }) => calls.test(text)).map(({ file }) => file)).toEqual([]);
+  });
+
+  it('agree on version, publisher, license and engine, and with the types', () => {
+    for (const field of ['version', 'publisher', 'license', 'engines']) expect(remote[field]).toEqual(ui[field]);
+    expect(ui.devDependencies['@types/vscode']).toBe(ui.engines.vscode.replace('^', ''));
+  });
+
+  it('find each other at installation only', () => {
+    expect(`${remote.publisher}.${remote.name}`).toBe(COMPANION_ID);
+    expect(ui.extensionPack).toEqual([COMPANION_ID]);
+    for (const manifest of [ui, remote]) expect(manifest).not.toHaveProperty('extensionDependencies');
+    expect(remote.api).toBe('none');
+  });
+
+  it('run where they belong', () => {
+    expect([ui.extensionKind, remote.extensionKind]).toEqual([['ui'], ['workspace']]);
+    expect([typeof ui.main, typeof ui.browser, typeof remote.main]).toEqual(['string', 'string', 'string']);
+    expect(remote).not.toHaveProperty('browser');
+  });
+
+  it('never let the helper be announced as an application', () => {
+    const attributes: Record<string, { onAutoForward: string }> =
+      remote.contributes.configurationDefaults['remote.portsAttributes'];
+    const commandLines = [
+      '/home/u/.vscode-server/data/User/globalStorage/causeway-dev.causeway-remote/helpers/0a1b/causeway capture --stdio',
+      '/opt/causeway capture --stdio',
+      '"C:\\Users\\u\\causeway.exe" capture --stdio',
+    ];
+    for (const line of commandLines) {
+      const [, match] = Object.entries(attributes).find(([pattern]) => new RegExp(pattern).test(line)) ?? [];
+      expect(match?.onAutoForward, line).toBe('ignore');
+    }
+    const others = Object.keys(attributes).filter((pattern) =>
+      new RegExp(pattern).test('node causeway-docs/server.js'),
+    );
+    expect(others).toEqual([]);
+  });
+});

@@ -1,0 +1,214 @@
+import { describe, expect, it } from 'vitest';
+import type { Approval, GatewayStatus, ResourceStatus } from '../../../shared/src/protocol';
+import type { SessionState } from '../../../shared/src/session';
+import { bytes, markdown, plain } from '../../../shared/src/text';
+import { approvalText } from '../../../ui/src/approvalText';
+import { Problems, problemText } from '../../../ui/src/problems';
+import { statusText } from '../../../ui/src/statusText';
+import { addressOf, treeModel } from '../../../ui/src/treeModel';
+
+const EVIL = '](command:workbench.action.terminal.new) <b>\u202eevil\u0007\n# x $(trash)';
+
+const resource: ResourceStatus = {
+  name: 'orders',
+  host: 'orders-db.corp.test',
+  ports: ['5432'],
+  from: 'user',
+  state: 'ready',
+  served: ['orders-db.corp.test:5432', 'proxy'],
+  address: '127.77.3.4',
+  flows: 2,
+  bytesUp: 2048,
+  bytesDown: 10,
+};
+const status = (resources: ResourceStatus[]): GatewayStatus => ({
+  state: 'connected',
+  link: { kind: 'command', rttMillis: 12.4 },
+  flows: 2,
+  bytesUp: 1,
+  bytesDown: 2,
+  proxy: '127.0.0.1:7750',
+  resources,
+  notes: ['served by another window'],
+});
+
+describe('text', () => {
+  it('shows what is invisible', () => {
+    expect(plain('a\u202eb\n\u0007c')).toBe('a\\u202eb\\u000a\\u0007c');
+    expect(plain('x'.repeat(400)).length).toBe(300);
+  });
+
+  it('leaves nothing of Markdown', () => {
+    expect(markdown(EVIL)).not.toMatch(/(?<!\\)[[\]()<>#$]/);
+  });
+
+  it('counts bytes', () => {
+    expect([0, 1023, 1536, 12 << 20, 2 ** 60].map(bytes)).toEqual([
+      '0 B',
+      '1023 B',
+      '1.5 KiB',
+      '12 MiB',
+      '1048576 TiB',
+    ]);
+  });
+});
+
+describe('statusText', () => {
+  const states: [SessionState, string][] = [
+    [{ kind: 'disconnected' }, '$(debug-disconnect) Causeway: disconnected'],
+    [
+      { kind: 'connecting', step: 'companion', approvals: 0, attempt: 0 },
+      '$(sync~spin) Causeway: waiting for the companion',
+    ],
+    [{ kind: 'connecting', step: 'capture', approvals: 1, attempt: 0 }, '$(shield) Causeway: waiting for approval'],
+    [
+      { kind: 'connected', status: status([resource]), approvals: 0 },
+      '$(plug) Causeway: connected (1 resource, 2 flows)',
+    ],
+    [{ kind: 'connected', status: status([resource]), approvals: 2 }, '$(shield) Causeway: waiting for approval'],
+    [{ kind: 'reconnecting', reason: 'r', attempt: 1, delayMs: 900 }, '$(sync~spin) Causeway: reconnecting'],
+    [{ kind: 'disconnecting' }, '$(sync~spin) Causeway: disconnecting'],
+    [{ kind: 'error', message: 'm' }, '$(error) Causeway: error'],
+  ];
+
+  it.each(states)('of %o', (state, text) => {
+    expect(statusText(state, 'dialog').text).toBe(text);
+  });
+
+  it('says where approvals are given in a browser', () => {
+    const state: SessionState = { kind: 'connected', status: status([]), approvals: 1 };
+    expect(statusText(state, 'terminal').text).toContain('in the terminal of the local helper');
+    const session: SessionState = { kind: 'connecting', step: 'session', approvals: 0, attempt: 0 };
+    expect(statusText(session, 'terminal').label).toContain('terminal');
+    expect(statusText(session, 'dialog').label).not.toContain('terminal');
+  });
+
+  it('escapes what others wrote', () => {
+    const evil = { ...status([]), notes: [EVIL], proxy: EVIL };
+    for (const state of [
+      { kind: 'error', message: EVIL },
+      { kind: 'connected', status: evil, approvals: 0 },
+    ] as SessionState[]) {
+      const links = [...statusText(state, 'dialog').tooltip.matchAll(/(?<!\\)\]\(command:(\S+?)\)/g)];
+      expect(links.map((match) => match[1]).filter((id) => !id?.startsWith('causeway.'))).toEqual([]);
+    }
+  });
+
+  it('warns of a resource in trouble', () => {
+    const state: SessionState = {
+      kind: 'connected',
+      status: status([{ ...resource, state: 'trouble', note: 'port 5432 is taken' }]),
+      approvals: 0,
+    };
+    expect(statusText(state, 'dialog')).toMatchObject({
+      color: 'warning',
+      text: expect.stringContaining('1 resource'),
+    });
+  });
+});
+
+describe('treeModel', () => {
+  it('shows a resource with its address, its notes and its last error', () => {
+    const lastError = { time: '2026-01-02T03:04:05Z', code: 'refused', reason: 'nobody listens' };
+    const [node] = treeModel(status([{ ...resource, note: 'served by another window', lastError }]), []);
+    expect(node).toMatchObject({ label: 'orders', description: 'orders-db.corp.test:5432 · 2 flows' });
+    const children = node?.children.map(({ label }) => label) ?? [];
+    expect(children).toContain('served by another window');
+    expect(children).toContain('reachable through the proxy');
+    expect(children.some((label) => label.startsWith('last error: refused: nobody listens'))).toBe(true);
+  });
+
+  it('shows mistakes first, notes last, and nothing without a session', () => {
+    const nodes = treeModel(status([resource]), [{ path: 'resources[1]', message: 'has no host' }]);
+    expect(nodes.map(({ label }) => label)).toEqual([
+      'causeway.resources[1]: has no host',
+      'orders',
+      'served by another window',
+    ]);
+    expect(treeModel(undefined, [])).toEqual([]);
+  });
+
+  it('gives every line an id of its own', () => {
+    const all = treeModel(status([resource, { ...resource, from: 'workspace' }]), []);
+    const ids = all.flatMap((node) => [node.id, ...node.children.map(({ id }) => id)]);
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  it('says when only the proxy leads there', () => {
+    const wildcard = { ...resource, host: '*.corp.test', served: ['proxy'], flows: 0 };
+    const { address: _, ...bare } = wildcard;
+    expect(treeModel(status([bare]), [])[0]?.description).toBe('through the proxy');
+    expect(addressOf(bare)).toBeUndefined();
+  });
+});
+
+describe('approvalText', () => {
+  const identity = {
+    authority: 'ssh-remote+h',
+    workspace: 'w',
+    remoteLabel: 'ssh-remote+h',
+    workspaceLabel: 'shop',
+    lasting: true,
+  };
+  const approval: Approval = {
+    id: 'x',
+    from: 'workspace',
+    name: 'web',
+    host: 'localhost',
+    ports: ['3000', '15432:5432'],
+    protocols: ['tcp'],
+    as: 'laptop.causeway.internal',
+    change: 'changed',
+    differences: [{ field: 'ports', was: '3000', is: '3000, 15432:5432' }],
+    warnings: ["reaches this machine's own localhost"],
+  };
+
+  it('says everything that the answer holds for', () => {
+    const { message, detail } = approvalText(approval, identity);
+    expect(message).toContain('localhost');
+    for (const part of [
+      'Ports: 3000, 15432:5432',
+      'Protocols: tcp',
+      'laptop.causeway.internal',
+      'the settings of this workspace',
+      'ssh-remote+h',
+      'Workspace: shop',
+      "reaches this machine's own localhost",
+      'ports: 3000 → 3000, 15432:5432',
+    ]) {
+      expect(detail).toContain(part);
+    }
+  });
+
+  it('cannot be given more lines or another direction', () => {
+    const before = approvalText(approval, identity).detail.split('\n').length;
+    const { message, detail } = approvalText({ ...approval, name: EVIL, host: EVIL, as: EVIL }, identity);
+    expect(detail.split('\n').length).toBe(before);
+    expect(message + detail).not.toContain('\u202e');
+  });
+});
+
+describe('Problems', () => {
+  const problem = (n: number) => ({ path: `resources[${n}].ports[0]`, message: 'is no port' });
+
+  it('shows each mistake once, until it is gone and back', () => {
+    const problems = new Problems();
+    expect(problems.fresh([problem(0), problem(0)])).toEqual(['causeway.resources[0].ports[0]: is no port']);
+    expect(problems.fresh([problem(0), problem(1)])).toEqual(['causeway.resources[1].ports[0]: is no port']);
+    expect(problems.fresh([])).toEqual([]);
+    expect(problems.fresh([problem(0)]).length).toBe(1);
+  });
+
+  it('sums up many', () => {
+    const many = new Problems().fresh(Array.from({ length: 12 }, (_, i) => problem(i)));
+    expect(many.length).toBe(5);
+    expect(many[4]).toContain('8 more mistakes');
+  });
+
+  it('names the setting and the place', () => {
+    expect(problemText({ path: 'causeway.workspaceResources[1]', line: 3, message: 'm' })).toBe(
+      'causeway.workspaceResources[1] (line 3): m',
+    );
+    expect(problemText({ path: '', message: 'is no list' })).toBe('causeway.resources: is no list');
+  });
+});
