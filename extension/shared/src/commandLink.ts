@@ -1,4 +1,5 @@
 import { toBytes } from './bridge';
+import { MAX_FRAME } from './framing';
 import { Pump } from './pump';
 import { errorText } from './text';
 import type { Wire } from './wire';
@@ -49,7 +50,7 @@ export class CommandLink {
     if (this.over) return;
     for (const frame of frames) {
       const bytes = toBytes(frame);
-      if (bytes === undefined) {
+      if (bytes === undefined || bytes.byteLength > MAX_FRAME) {
         this.fail('the other half sent something that is no frame');
         return;
       }

@@ -1,9 +1,9 @@
 // The stdio of a helper: LSP base-protocol messages, among them link frames,
 // which a Content-Type of their own tells apart from JSON.
 
-/** Bounds on what a helper may send; whatever exceeds them is a fault. */
+/** Bounds that both sides keep to; whatever exceeds them is a fault. */
 export const MAX_HEADER = 1024;
-export const MAX_MESSAGE = 16 << 20;
+export const MAX_MESSAGE = 8 << 20;
 export const MAX_FRAME = 1 << 20;
 
 const FRAME_TYPE = 'application/octet-stream';

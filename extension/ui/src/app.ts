@@ -123,6 +123,8 @@ export function start(context: vscode.ExtensionContext, platform: Platform): App
       report,
     ),
   );
+  context.subscriptions.push(vscode.workspace.onDidGrantWorkspaceTrust(() => tree.trusted(true)));
+  tree.trusted(vscode.workspace.isTrusted);
   void vscode.commands.executeCommand('setContext', 'causeway.browser', platform.approvals === 'terminal');
   statusBar.show(controller.state);
   setContext(controller.state);

@@ -15,6 +15,11 @@ export class ResourceTree implements vscode.TreeDataProvider<Node>, vscode.Dispo
     this.view = vscode.window.createTreeView('causeway.resourcesView', { treeDataProvider: this });
   }
 
+  /** Says above the tree what is off in a workspace that is not trusted. */
+  trusted(isTrusted: boolean): void {
+    this.view.message = isTrusted ? undefined : 'Not trusted: what this workspace asks for is ignored.';
+  }
+
   show(status: GatewayStatus | undefined, problems: Problem[]): void {
     const nodes = treeModel(status, problems);
     const drawn = JSON.stringify(nodes);

@@ -27,6 +27,8 @@ export async function openSocket(port: number, signal: AbortSignal): Promise<Web
 
 /** The browser's Local Network Access permission, by the name that it knows. */
 async function localNetworkAccess(): Promise<Access> {
+  // A page of this machine needs no permission.
+  if (/^https?:\/\/(localhost|127\.[\d.]+|\[::1\])(:|$)/.test(globalThis.origin)) return 'granted';
   for (const name of ['loopback-network', 'local-network-access']) {
     try {
       return (await navigator.permissions.query({ name: name as PermissionName })).state;

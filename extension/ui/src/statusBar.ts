@@ -7,7 +7,7 @@ const COLORS = {
   error: new vscode.ThemeColor('statusBarItem.errorBackground'),
 };
 
-/** The item in the status bar; a click shows what can be done. */
+/** The item in the status bar; a click shows what can be done. A window without a remote has none. */
 export class StatusBar implements vscode.Disposable {
   private readonly item: vscode.StatusBarItem;
 
@@ -15,7 +15,7 @@ export class StatusBar implements vscode.Disposable {
     this.item = vscode.window.createStatusBarItem('causeway.status', vscode.StatusBarAlignment.Left, 10);
     this.item.name = 'Causeway';
     this.item.command = 'causeway.showActions';
-    this.item.show();
+    if (vscode.env.remoteName !== undefined) this.item.show();
   }
 
   show(state: SessionState): void {

@@ -1,5 +1,6 @@
 import type { SessionState, Step } from '../../shared/src/session';
 import { bytes, count, markdown, plain } from '../../shared/src/text';
+import { shownState } from './treeModel';
 
 /** What the status bar shows. The tooltip is Markdown in which only our own links are commands. */
 export interface StatusText {
@@ -59,7 +60,7 @@ export function statusText(state: SessionState, approvals: 'dialog' | 'terminal'
 
 function connected({ status }: Extract<SessionState, { kind: 'connected' }>): StatusText {
   const ready = status.resources.filter(({ state }) => state === 'ready' || state === 'trouble');
-  const trouble = status.resources.filter(({ state }) => state === 'trouble').length;
+  const trouble = status.resources.filter((resource) => shownState(resource) === 'trouble').length;
   const lines = [
     `Connected${status.link ? ` by a ${markdown(status.link.kind, 20)} link, ${Math.round(status.link.rttMillis)} ms` : ''}.`,
     `${count(status.flows, 'flow')}, ${bytes(status.bytesUp)} from the remote, ${bytes(status.bytesDown)} to it.`,

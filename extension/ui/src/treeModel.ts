@@ -52,6 +52,14 @@ export function treeModel(status: GatewayStatus | undefined, problems: Problem[]
   ];
 }
 
+/**
+ * What a resource shows as. A domain or a network has no address of its own on
+ * the remote: that it is reached through the proxy alone is no trouble.
+ */
+export function shownState({ state, host, served }: ResourceStatus): ResourceStatus['state'] {
+  return state === 'trouble' && /[*/]/.test(host) && served.includes('proxy') ? 'ready' : state;
+}
+
 /** What a user types on the remote to reach it, or undefined while it cannot be reached. */
 export function addressOf(resource: ResourceStatus): string | undefined {
   return resource.served.find((served) => served !== 'proxy') ?? resource.address;
@@ -59,7 +67,7 @@ export function addressOf(resource: ResourceStatus): string | undefined {
 
 function resourceNode(resource: ResourceStatus): Node {
   const id = `resource:${resource.from}:${resource.name}`;
-  const { icon, color } = ICONS[resource.state];
+  const { icon, color } = ICONS[shownState(resource)];
   const traffic = `${count(resource.flows, 'open flow')}, ${bytes(resource.bytesUp)} up, ${bytes(resource.bytesDown)} down`;
   return {
     id,
@@ -89,7 +97,7 @@ function description(resource: ResourceStatus): string {
 
 function tooltip(resource: ResourceStatus, traffic: string): string {
   const lines = [
-    `**${markdown(resource.name)}**: ${STATES[resource.state]}`,
+    `**${markdown(resource.name)}**: ${STATES[shownState(resource)]}`,
     `${markdown(resource.as ? `${resource.as} → ${resource.host}` : resource.host)}, ports ${markdown(resource.ports.join(', '))}`,
   ];
   if (resource.address) lines.push(`Address on the remote: ${markdown(resource.address)}`);

@@ -138,6 +138,11 @@ describe('treeModel', () => {
     const wildcard = { ...resource, host: '*.corp.test', served: ['proxy'], flows: 0 };
     const { address: _, ...bare } = wildcard;
     expect(treeModel(status([bare]), [])[0]?.description).toBe('through the proxy');
+    const noted: ResourceStatus = { ...bare, state: 'trouble', note: 'no source captures it yet' };
+    expect(treeModel(status([noted]), [])[0]?.icon).toBe('pass-filled');
+    expect(statusText({ kind: 'connected', status: status([noted]), approvals: 0 }, 'dialog')).not.toHaveProperty(
+      'color',
+    );
     expect(addressOf(bare)).toBeUndefined();
   });
 });
