@@ -151,13 +151,13 @@ const flags = [
 ];
 
 /** A browser on laptop that shows VS Code. */
-export async function openEditor(world, { args = [], permissions = [] } = {}) {
+export async function openEditor(world, { args = [], permissions = [], url = world.info.editor.url } = {}) {
   const browser = await chromium.launch({ executablePath: world.info.editor.chromium, args: [...flags, ...args] });
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-  const origin = new URL(world.info.editor.url).origin;
+  const { origin } = new URL(url);
   if (permissions.length > 0) await context.grantPermissions(permissions, { origin });
   const page = await context.newPage();
-  await page.goto(world.info.editor.url);
+  await page.goto(url);
   const editor = {
     page,
     status: async () => (await page.locator('[id*="causeway-dev"]').allInnerTexts()).join(' ').trim(),
