@@ -17,7 +17,7 @@ export class ResourceTree implements vscode.TreeDataProvider<Node>, vscode.Dispo
 
   /** Says above the tree what is off in a workspace that is not trusted. */
   trusted(isTrusted: boolean): void {
-    this.view.message = isTrusted ? undefined : 'Not trusted: what this workspace asks for is ignored.';
+    this.view.message = isTrusted ? '' : 'Not trusted: what this workspace asks for is ignored.';
   }
 
   show(status: GatewayStatus | undefined, problems: Problem[]): void {

@@ -27,11 +27,12 @@ export async function openSocket(port: number, signal: AbortSignal): Promise<Web
 
 /** The browser's Local Network Access permission, by the name that it knows. */
 async function localNetworkAccess(): Promise<Access> {
-  // A page of this machine needs no permission.
-  if (/^https?:\/\/(localhost|127\.[\d.]+|\[::1\])(:|$)/.test(globalThis.origin)) return 'granted';
+  // A page of this machine is asked for no permission, unless it is known to come from elsewhere.
+  const local = /^https?:\/\/(localhost|127\.[\d.]+|\[::1\])(:|$)/.test(globalThis.origin);
   for (const name of ['loopback-network', 'local-network-access']) {
     try {
-      return (await navigator.permissions.query({ name: name as PermissionName })).state;
+      const { state } = await navigator.permissions.query({ name: name as PermissionName });
+      return local && state === 'prompt' ? 'granted' : state;
     } catch {
       // The browser does not know the name.
     }

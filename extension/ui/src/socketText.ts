@@ -11,7 +11,7 @@ export function explain(access: Access, secure: boolean, port: number): string {
     case 'denied':
       return (
         'The browser does not let this page reach programs on this machine. Allow it in the site settings of this page ' +
-        '(“Apps on device” or “Local network access”), and try again.'
+        `(“Apps on device” or “Local network access”), and try again. If it is allowed already, ${start}.`
       );
     case 'prompt':
       return (

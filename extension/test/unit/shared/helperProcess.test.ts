@@ -9,7 +9,7 @@ const FAKE = path.resolve(import.meta.dirname, '../../fakeHelper.mjs');
 const started: HelperProcess[] = [];
 
 /** A running fake helper, with what came from it. */
-async function start(fault = '', role = 'gateway') {
+async function start(fault = '', graceMs = 300) {
   const lines: string[] = [];
   const frames: Uint8Array[] = [];
   let ended: (reason: string) => void;
@@ -19,8 +19,8 @@ async function start(fault = '', role = 'gateway') {
   process.env.FAKE_HELPER = fault;
   const wire = await HelperProcess.start({
     command: process.execPath,
-    args: [FAKE, role],
-    graceMs: 300,
+    args: [FAKE, 'gateway'],
+    graceMs,
     log: (line) => lines.push(line),
   });
   started.push(wire);
@@ -55,7 +55,7 @@ describe('HelperProcess', () => {
   });
 
   it('ends with its stdin, and tells nobody who closed it himself', async () => {
-    const { wire, helper, end } = await start();
+    const { wire, helper, end } = await start('', 60_000);
     await helper.initialize({ name: 'test', version: '0' });
     let told = false;
     void end.then(() => {

@@ -1,0 +1,118 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { GatewayStatus } from '../../../shared/src/protocol';
+import type { Connection, ConnectionEvents } from '../../../ui/src/connection';
+import { Controller } from '../../../ui/src/controller';
+import { Trouble } from '../../../ui/src/trouble';
+
+const up: GatewayStatus = { state: 'connected', flows: 0, bytesUp: 0, bytesDown: 0, resources: [] };
+
+/** A controller whose connections the test makes and breaks. */
+function rig(persistent = false) {
+  const runs: {
+    events: ConnectionEvents;
+    signal: AbortSignal;
+    close: ReturnType<typeof vi.fn>;
+    done(error?: Error): void;
+  }[] = [];
+  const troubles: unknown[] = [];
+  const controller = new Controller({
+    open: (events, signal) =>
+      new Promise((resolve, reject) => {
+        const close = vi.fn(async () => {});
+        const connection = { close } as unknown as Connection;
+        events.opened(connection);
+        signal.addEventListener('abort', () => reject(signal.reason));
+        runs.push({ events, signal, close, done: (error) => (error ? reject(error) : resolve(connection)) });
+      }),
+    persistent: () => persistent,
+    changed: () => {},
+    resources: () => {},
+    trouble: (error) => troubles.push(error),
+    log: () => {},
+  });
+  const connect = async () => {
+    const attempt = controller.connect();
+    await vi.advanceTimersByTimeAsync(0);
+    runs.at(-1)?.events.status(up);
+    runs.at(-1)?.done();
+    await attempt;
+  };
+  return { controller, runs, troubles, connect };
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe('Controller', () => {
+  it('heeds nothing that an old run says', async () => {
+    const { controller, runs, troubles, connect } = rig();
+    await connect();
+    await controller.disconnect();
+    await connect();
+    const old = runs[0]?.events;
+    old?.ended('late');
+    old?.resources({ problems: [], approvals: [{} as never] });
+    old?.status({ ...up, flows: 9 });
+    expect(controller.state).toEqual({ kind: 'connected', status: up, approvals: 0 });
+    expect(troubles).toEqual([]);
+  });
+
+  it('closes what it lets go of, before the next run begins', async () => {
+    const { controller, runs, connect } = rig();
+    await connect();
+    let closed: () => void = () => {};
+    runs[0]?.close.mockImplementation(
+      () =>
+        new Promise<void>((resolve) => {
+          closed = resolve;
+        }),
+    );
+    runs[0]?.events.ended('gone');
+    const next = controller.connect();
+    await vi.advanceTimersByTimeAsync(10);
+    expect(runs.length).toBe(1);
+    closed();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(runs.length).toBe(2);
+    runs[1]?.done(new Error('x'));
+    await next;
+  });
+
+  it('keeps trying with growing delays while it is to persist, until it is told to stop', async () => {
+    const { controller, runs, troubles, connect } = rig(true);
+    await connect();
+    runs[0]?.events.ended('gone');
+    const delays: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      const { state } = controller;
+      if (state.kind !== 'reconnecting') throw new Error(state.kind);
+      delays.push(state.delayMs);
+      await vi.advanceTimersByTimeAsync(state.delayMs);
+      runs.at(-1)?.done(new Error('still gone'));
+      await vi.advanceTimersByTimeAsync(0);
+    }
+    expect(delays.every((delay, i) => i === 0 || delay > (delays[i - 1] as number))).toBe(true);
+    expect(troubles).toEqual([]);
+    await controller.disconnect();
+    expect(controller.state).toEqual({ kind: 'disconnected' });
+    const { length } = runs;
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(runs.length).toBe(length);
+  });
+
+  it('does not try again by itself what the user has to mend, nor a first attempt', async () => {
+    for (const error of [new Trouble('pair first'), new Error('x')]) {
+      const { controller, runs, troubles } = rig(true);
+      const attempt = controller.connect();
+      await vi.advanceTimersByTimeAsync(0);
+      runs[0]?.done(error);
+      await attempt;
+      expect(controller.state).toEqual({ kind: 'error', message: error.message });
+      expect(troubles).toEqual([error]);
+    }
+  });
+});
