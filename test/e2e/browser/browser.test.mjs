@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { clean, openEditor, packages, processes, raise, residentMiB, startGateway, until } from './world.mjs';
 
 const resources = [
@@ -73,6 +74,12 @@ test('unchanged clients reach what was approved by name', { timeout: 60_000 }, a
   const { caFile } = world.info;
   assert.equal(world.must(`curl -sS --http2 --cacert ${caFile} -o /dev/null -w '%{http_version}' https://web.corp.test/`), '2');
   assert.ok(!world.cloud('curl -sS -m 5 http://git.corp.test/').ok, 'what was not approved is not reachable');
+});
+
+test('the editor announces none of our ports', { timeout: 30_000 }, async () => {
+  // It looks at listening ports every few seconds; the proxy's has been there since the start.
+  await sleep(6_000);
+  assert.equal((await editor.page.locator('#status\\.forwardedPorts').innerText()).trim(), '0');
 });
 
 test('256 MiB each way over the command link are exact', { timeout: 240_000 }, async () => {
