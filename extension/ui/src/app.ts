@@ -7,7 +7,7 @@ import { errorText } from '../../shared/src/text';
 import { Approvals } from './approvals';
 import { registerCommands } from './commands';
 import { Companion } from './companion';
-import { Connection } from './connection';
+import { Connection, type ConnectionEvents } from './connection';
 import { Controller } from './controller';
 import { handlers } from './handlers';
 import { type Identity, identify } from './identity';
@@ -21,123 +21,131 @@ import { StatusBar } from './statusBar';
 import { TestReports } from './testReport';
 import { Trouble } from './trouble';
 
-/** The running extension; close ends the session and its helper. */
-export interface App {
-  close(): Promise<void>;
-}
+const configuration = () => vscode.workspace.getConfiguration('causeway');
+const settings = () => readSettings(configuration());
+const resources = () => readResources(configuration(), vscode.workspace.isTrusted);
 
-/** Builds the extension. Disposables are pushed in the order of their making. */
-export function start(context: vscode.ExtensionContext, platform: Platform): App {
-  const log = vscode.window.createOutputChannel('Causeway', { log: true });
-  const gatewayLog = vscode.window.createOutputChannel('Causeway Gateway', { log: true });
-  const { version } = context.extension.packageJSON as { version: string };
-  const configuration = () => vscode.workspace.getConfiguration('causeway');
-  const settings = () => readSettings(configuration());
-  const resources = () => readResources(configuration(), vscode.workspace.isTrusted);
+/** The UI extension: what it shows, and the controller behind it. */
+export class App {
+  private readonly log = vscode.window.createOutputChannel('Causeway', { log: true });
+  private readonly gatewayLog = vscode.window.createOutputChannel('Causeway Gateway', { log: true });
+  private readonly statusBar: StatusBar;
+  private readonly tree = new ResourceTree();
+  private readonly mistakes = new Problems();
+  private readonly approvals: Approvals;
+  private readonly companion: Companion;
+  private readonly controller: Controller;
+  private readonly version: string;
+  private problems: Problem[] = [];
+  private identity: Identity | undefined;
+  private drawn: SessionState['kind'] | undefined;
 
-  const statusBar = new StatusBar(platform.approvals);
-  const tree = new ResourceTree();
-  const reports = new TestReports();
-  const companion = new Companion((command, ...args) => vscode.commands.executeCommand(command, ...args), version);
-  const mistakes = new Problems();
-  let problems: Problem[] = [];
-  let identity: Identity | undefined;
+  constructor(
+    context: vscode.ExtensionContext,
+    private readonly platform: Platform,
+  ) {
+    this.version = (context.extension.packageJSON as { version: string }).version;
+    this.statusBar = new StatusBar(platform.approvals);
+    this.companion = new Companion(
+      (command, ...args) => vscode.commands.executeCommand(command, ...args),
+      this.version,
+    );
+    this.approvals = new Approvals(
+      async (approval) => (this.identity === undefined ? 'no' : askApproval(approval, this.identity)),
+      (error) => this.report(error),
+    );
+    this.controller = new Controller({
+      open: (events, signal) => this.open(events, signal),
+      persistent: () => settings().autoConnect,
+      changed: (state) => this.draw(state),
+      resources: (result, connection) => this.review(result, connection),
+      trouble: showTrouble,
+      log: (text) => this.log.warn(text),
+    });
+    const { controller, log } = this;
+    const reports = new TestReports();
+    const browser = platform.approvals === 'terminal';
+    const commands = handlers({ controller, reports, configuration, log, secrets: context.secrets, browser });
+    context.subscriptions.push(
+      log,
+      this.gatewayLog,
+      this.statusBar,
+      this.tree,
+      reports,
+      vscode.commands.registerCommand(UI_FRAMES, (link: unknown, ...frames: unknown[]) =>
+        controller.receive(link, frames),
+      ),
+      registerCommands(commands, (error) => this.report(error)),
+      new SettingsWatcher(
+        async (affected) => {
+          if (affected.resources) await controller.setResources(resources());
+          if (affected.logLevel && !browser) await controller.connection?.setLogLevel(settings().logLevel);
+        },
+        (error) => this.report(error),
+      ),
+      vscode.workspace.onDidGrantWorkspaceTrust(() => this.tree.trusted(true)),
+    );
+    setContext('browser', browser);
+    this.tree.trusted(vscode.workspace.isTrusted);
+    this.draw(controller.state);
+    if (settings().autoConnect && vscode.env.remoteName !== undefined) void controller.connect();
+  }
 
-  const report = (error: unknown) => {
-    log.error(errorText(error));
-    showTrouble(error);
-  };
-  const approvals = new Approvals(
-    async (approval) => (identity === undefined ? 'no' : askApproval(approval, identity)),
-    report,
-  );
-  const showResources = (result: ResourcesResult | undefined, connection: () => Connection | undefined) => {
-    problems = result?.problems ?? [];
-    for (const text of mistakes.fresh(problems)) showProblem(text);
-    for (const problem of problems) log.warn(problemText(problem));
-    if (platform.approvals === 'dialog') approvals.update(result, connection);
-    drawTree(controller.state);
-  };
-  const drawTree = (state: SessionState) => tree.show(state.kind === 'connected' ? state.status : undefined, problems);
+  /** Ends the session, and waits for its helper. */
+  close(): Promise<void> {
+    return this.controller.disconnect();
+  }
 
-  const controller = new Controller({
-    open: (events, signal) => {
-      identity = thisWindow();
-      if (identity === undefined) {
-        throw new Trouble(
-          'This window is not connected to a remote environment, so there is nothing to bring resources to.',
-        );
-      }
-      log.info(`connecting ${identity.authority}`);
-      return Connection.open({
-        platform,
-        companion,
-        identity,
-        settings: settings(),
-        resources: resources(),
-        version,
-        events,
-        log: (message) => writeLog(gatewayLog, message),
-        signal,
-      });
-    },
-    persistent: () => settings().autoConnect,
-    changed: (state) => {
-      statusBar.show(state);
-      drawTree(state);
-      setContext(state);
-    },
-    resources: showResources,
-    trouble: showTrouble,
-    log: (text) => log.warn(text),
-  });
-  const watcher = new SettingsWatcher(async (affected) => {
-    const { connection } = controller;
-    if (connection === undefined) return;
-    if (affected.resources) {
-      const result = await connection.setResources(resources());
-      showResources(result, () => (controller.connection === connection ? connection : undefined));
+  private async open(events: ConnectionEvents, signal: AbortSignal): Promise<Connection> {
+    const { platform, companion, version } = this;
+    const { workspaceFile, workspaceFolders, name } = vscode.workspace;
+    const identity = identify(vscode.env.remoteName, workspaceFile, workspaceFolders?.[0]?.uri, name);
+    if (identity === undefined) {
+      throw new Trouble('This window has no remote environment that resources could be brought to.');
     }
-    if (affected.logLevel && platform.approvals === 'dialog') await connection.setLogLevel(settings().logLevel);
-  }, report);
+    this.identity = identity;
+    this.log.info(`connecting ${identity.authority}`);
+    return Connection.open({
+      platform,
+      companion,
+      identity,
+      settings: settings(),
+      resources: resources(),
+      version,
+      events,
+      log: (message) => writeLog(this.gatewayLog, message),
+      signal,
+    });
+  }
 
-  context.subscriptions.push(
-    log,
-    gatewayLog,
-    statusBar,
-    tree,
-    reports,
-    watcher,
-    vscode.commands.registerCommand(UI_FRAMES, (link: unknown, ...frames: unknown[]) =>
-      controller.receive(link, frames),
-    ),
-    registerCommands(
-      handlers({
-        controller,
-        reports,
-        configuration,
-        log,
-        secrets: context.secrets,
-        browser: platform.approvals === 'terminal',
-      }),
-      report,
-    ),
-  );
-  context.subscriptions.push(vscode.workspace.onDidGrantWorkspaceTrust(() => tree.trusted(true)));
-  tree.trusted(vscode.workspace.isTrusted);
-  void vscode.commands.executeCommand('setContext', 'causeway.browser', platform.approvals === 'terminal');
-  statusBar.show(controller.state);
-  setContext(controller.state);
-  if (settings().autoConnect && vscode.env.remoteName !== undefined) void controller.connect();
-  return { close: () => controller.disconnect() };
+  private draw(state: SessionState): void {
+    this.statusBar.show(state);
+    this.drawTree(state);
+    if (state.kind === this.drawn) return;
+    this.drawn = state.kind;
+    setContext('state', state.kind);
+    setContext('active', isActive(state));
+  }
+
+  private drawTree(state: SessionState): void {
+    this.tree.show(state.kind === 'connected' ? state.status : undefined, this.problems);
+  }
+
+  /** Tells of mistakes in the lists, and asks for approvals where we are the one to ask. */
+  private review(result: ResourcesResult | undefined, connection: () => Connection | undefined): void {
+    this.problems = result?.problems ?? [];
+    for (const text of this.mistakes.fresh(this.problems)) showProblem(text);
+    for (const problem of this.problems) this.log.warn(problemText(problem));
+    if (this.platform.approvals === 'dialog') this.approvals.update(result, connection);
+    this.drawTree(this.controller.state);
+  }
+
+  private report(error: unknown): void {
+    this.log.error(errorText(error));
+    showTrouble(error);
+  }
 }
 
-function thisWindow(): Identity | undefined {
-  const { workspaceFile, workspaceFolders, name } = vscode.workspace;
-  return identify(vscode.env.remoteName, workspaceFile, workspaceFolders?.[0]?.uri, name);
-}
-
-function setContext(state: SessionState): void {
-  void vscode.commands.executeCommand('setContext', 'causeway.state', state.kind);
-  void vscode.commands.executeCommand('setContext', 'causeway.active', isActive(state));
+function setContext(key: 'browser' | 'state' | 'active', value: unknown): void {
+  void vscode.commands.executeCommand('setContext', `causeway.${key}`, value);
 }

@@ -1,4 +1,4 @@
-import type { ResourcesResult } from '../../shared/src/protocol';
+import type { ResourcesParams, ResourcesResult } from '../../shared/src/protocol';
 import { backoff, INITIAL, isActive, reduce, type SessionEvent, type SessionState } from '../../shared/src/session';
 import { errorText } from '../../shared/src/text';
 import type { Connection, ConnectionEvents } from './connection';
@@ -58,6 +58,13 @@ export class Controller {
     this.dispatch({ type: 'disconnect' });
     await this.drop();
     this.dispatch({ type: 'closed' });
+  }
+
+  /** Replaces both lists of the session, if there is one. */
+  async setResources(resources: ResourcesParams): Promise<void> {
+    const { run } = this;
+    const result = await this.connection?.setResources(resources);
+    if (result !== undefined && this.run === run) this.resources(result);
   }
 
   /** Frames for the link, if it is this session's. */

@@ -2,7 +2,7 @@ import type * as vscode from 'vscode';
 import { parseLogLine } from '../../shared/src/log';
 import { helperUnderDevelopment, installHelper, packagedHelper } from '../../shared/src/node/helperFile';
 import { HelperProcess } from '../../shared/src/node/helperProcess';
-import { type App, start } from './app';
+import { App } from './app';
 import type { Platform } from './platform';
 
 let app: App | undefined;
@@ -23,7 +23,7 @@ export function activate(context: vscode.ExtensionContext): void {
       return { wire };
     },
   };
-  app = start(context, platform);
+  app = new App(context, platform);
 }
 
 export function deactivate(): Promise<void> | undefined {

@@ -1,6 +1,6 @@
 import 'vscode-jsonrpc/browser';
 import type * as vscode from 'vscode';
-import { type App, start } from './app';
+import { App } from './app';
 import { pairingToken } from './pairing';
 import type { Platform } from './platform';
 import { openSocket } from './socket';
@@ -25,7 +25,7 @@ export function activate(context: vscode.ExtensionContext): void {
       return { wire: await openSocket(port, signal), token };
     },
   };
-  app = start(context, platform);
+  app = new App(context, platform);
 }
 
 export function deactivate(): Promise<void> | undefined {

@@ -19,7 +19,8 @@ function rig(persistent = false) {
     open: (events, signal) =>
       new Promise((resolve, reject) => {
         const close = vi.fn(async () => {});
-        const connection = { close } as unknown as Connection;
+        const setResources = vi.fn(async () => ({ problems: [], approvals: [{}, {}] }));
+        const connection = { close, setResources } as unknown as Connection;
         events.opened(connection);
         signal.addEventListener('abort', () => reject(signal.reason));
         runs.push({ events, signal, close, done: (error) => (error ? reject(error) : resolve(connection)) });
@@ -80,6 +81,14 @@ describe('Controller', () => {
     expect(runs.length).toBe(2);
     runs[1]?.done(new Error('x'));
     await next;
+  });
+
+  it('counts what waits for approval when the settings change', async () => {
+    const { controller, connect } = rig();
+    await controller.setResources({});
+    await connect();
+    await controller.setResources({ resources: [] });
+    expect(controller.state).toMatchObject({ approvals: 2 });
   });
 
   it('keeps trying with growing delays while it is to persist, until it is told to stop', async () => {
