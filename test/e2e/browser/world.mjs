@@ -156,10 +156,17 @@ export async function openEditor(world, { args = [], permissions = [], url = wor
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const { origin } = new URL(url);
   if (permissions.length > 0) await context.grantPermissions(permissions, { origin });
+  return openWindow(context, url, () => browser.close());
+}
+
+/** One window, which close ends. */
+async function openWindow(context, url, close) {
   const page = await context.newPage();
   await page.goto(url);
   const editor = {
     page,
+    /** A second window of the same browser. */
+    another: () => openWindow(context, url, () => context.pages().at(-1).close()),
     status: async () => (await page.locator('[id*="causeway-dev"]').allInnerTexts()).join(' ').trim(),
     async ready() {
       await page.waitForSelector('.monaco-workbench', { timeout: 60_000 });
@@ -196,6 +203,8 @@ export async function openEditor(world, { args = [], permissions = [], url = wor
       await input.fill(text);
       await page.keyboard.press('Enter');
     },
+    /** What the input box says against what was typed. */
+    mistake: () => page.locator('.quick-input-message').innerText(),
     rows: () => page.locator('.monaco-list-row[role=treeitem]').allInnerTexts(),
     notifications: async () => (await page.locator('.notification-list-item-message').allInnerTexts()).join(' | '),
     /** Presses a button of the modal dialog that stands, and returns its text. */
@@ -210,7 +219,7 @@ export async function openEditor(world, { args = [], permissions = [], url = wor
       mkdirSync(artefacts, { recursive: true });
       await page.screenshot({ path: path.join(artefacts, `${name}.png`) });
     },
-    close: () => browser.close(),
+    close,
   };
   await editor.ready();
   return editor;

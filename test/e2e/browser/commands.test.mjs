@@ -1,0 +1,195 @@
+// What a user does once connected: each command, mistakes in the settings, a
+// second window, and clients of every kind.
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { openEditor, packages, raise, startGateway, until } from './world.mjs';
+
+const resources = [
+  { name: 'web', host: 'web.corp.test', ports: [80] },
+  { name: 'registry', host: 'npm.corp.test', ports: [4873] },
+  { name: 'git', host: 'git.corp.test', ports: [22] },
+  { name: 'echo', host: 'echo.corp.test', ports: [8, 10, 14] },
+  { name: 'datagrams', host: 'echo.corp.test', ports: [7], protocols: ['udp'] },
+  { name: 'dns', host: 'dns.corp.test', ports: [53], protocols: ['udp'] },
+  { name: 'nowhere', host: 'no-such-name.corp.test', ports: [80] },
+];
+
+let world;
+let gateway;
+let editor;
+let proxy;
+
+before(async () => {
+  const { web, remote } = packages();
+  world = await raise({
+    extensions: [web, remote],
+    settings: { 'causeway.resources': resources, 'causeway.setProxyEnvironment': true, 'terminal.integrated.gpuAcceleration': 'off' },
+  });
+  const approved = path.join(world.dir, 'approved.json');
+  writeFileSync(approved, JSON.stringify(resources));
+  gateway = startGateway(world, ['--origin', 'http://127.0.0.1:8080', '--resources', approved]);
+  const [, token] = await gateway.says(/pairing token: (\S+)/);
+  editor = await openEditor(world, { permissions: ['clipboard-read', 'clipboard-write'] });
+  await editor.run('Causeway: Pair with Local Helper');
+  await editor.type(token);
+  await editor.statusIs(/connected \(\d+ resources/);
+}, { timeout: 300_000 });
+
+after(async () => {
+  await editor?.close();
+  await gateway?.close();
+  await world?.close();
+}, { timeout: 60_000 });
+
+const probe = (...args) => world.must(`${process.execPath} ${path.join(import.meta.dirname, 'probes.mjs')} ${args.join(' ')}`);
+
+test('Copy Proxy Address', { timeout: 30_000 }, async () => {
+  await editor.run('Causeway: Copy Proxy Address');
+  proxy = await until('an address is copied', 5_000, async () =>
+    /^127\.\d+\.\d+\.\d+:\d+$/.exec(await editor.page.evaluate(() => navigator.clipboard.readText()))?.[0]);
+  assert.match(world.must(`curl -sS -o /dev/null -w '%{http_code}' -x http://${proxy} http://web.corp.test/`), /^200$/);
+});
+
+test('unchanged clients of every kind', { timeout: 120_000 }, async (t) => {
+  const { npm, git } = world.info;
+  await t.test('npm', () => {
+    const out = world.must(`cd $(mktemp -d) && npm install --no-audit --no-fund --registry ${npm.url} ${npm.package} 2>&1 && ls node_modules/${npm.package}`, { timeout: 60_000 });
+    assert.match(out, /package\.json/);
+  });
+  await t.test('git over ssh', () => {
+    const out = world.must(`cd $(mktemp -d) && GIT_SSH_COMMAND='ssh -F ${git.sshConfig}' git clone -q ${git.url} x && git -C x rev-parse HEAD`);
+    assert.ok(out.includes(git.head), out);
+  });
+  await t.test('a WebSocket', () => assert.equal(probe('websocket', 'ws://web.corp.test/ws'), 'hello, hello'));
+  await t.test('the client ends first', () => {
+    assert.match(world.must('head -c 3000000 /dev/zero | nc -N echo.corp.test 10'), /^3000000 /);
+  });
+  await t.test('the server ends first', () => {
+    const token = Date.now();
+    assert.match(world.must(`(echo ${token}; head -c 100000 /dev/zero) | nc -N echo.corp.test 8`), /^bye/);
+    return until('the server has read on', 5_000, () => world.must(`curl -sS http://web.corp.test/halfclosed?token=${token}`).startsWith('100000 '));
+  });
+  await t.test('a datagram and a look-up through SOCKS5', () => {
+    assert.equal(probe('datagram', proxy, 'echo.corp.test', 7, 'ping'), 'ping');
+    assert.equal(probe('lookup', proxy, 'dns.corp.test', 'web.corp.test'), '10.77.0.12');
+  });
+});
+
+test('a new terminal has the proxy, and what is no resource goes where it went', { timeout: 60_000 }, async () => {
+  const file = path.join(world.info.editor.workspace, 'terminal.txt');
+  const shown = () => {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch {
+      return '';
+    }
+  };
+  await editor.run('Terminal: Create New Terminal');
+  await editor.page.locator('.terminal-wrapper.active .xterm-helper-textarea').waitFor({ state: 'attached' });
+  await until('the shell is there', 20_000, async () => /[$#]\s*$/.test(await editor.page.locator('.terminal-wrapper.active .xterm-rows').innerText({ timeout: 1_000 }).catch(() => '')));
+  await editor.page.keyboard.type(`(env; curl -sS ${world.info.public.url} && echo; curl -sS -o /dev/null -w 'web %{http_code}' http://web.corp.test/; echo END) >${file} 2>&1\n`);
+  await until('the terminal has answered', 20_000, () => shown().includes('END'));
+  assert.match(shown(), new RegExp(`^http_proxy=http://${proxy}`, 'm'));
+  assert.match(shown(), /^https_proxy=/m);
+  assert.match(shown(), /web 200/);
+  assert.doesNotMatch(shown(), /curl:/);
+});
+
+test('Test Resource reports what stands in the way', { timeout: 60_000 }, async () => {
+  for (const [name, outcome] of [['web', /web can be reached/], ['nowhere', /nowhere cannot be reached: .*name/]]) {
+    await editor.run('Causeway: Test Resource');
+    await editor.type(name);
+    await until(`the outcome for ${name}`, 20_000, async () => outcome.test(await editor.notifications()));
+  }
+  await editor.run('Notifications: Clear All Notifications');
+});
+
+test('Add Resource refuses nonsense, and what it adds waits for approval', { timeout: 60_000 }, async () => {
+  await editor.run('Causeway: Add Resource');
+  await editor.type('http://db.corp.test');
+  assert.match(await editor.mistake(), /no scheme/);
+  await editor.type('orders-db.corp.test');
+  await editor.type('99999');
+  assert.match(await editor.mistake(), /is no port/);
+  await editor.type('5432');
+  await editor.type('');
+  await gateway.says(/orders-db\.corp\.test[\s\S]*always\/once\/no/);
+  assert.ok(!world.hosts().includes('orders-db.corp.test'));
+  gateway.answer('always');
+  await until('it has an address', 10_000, () => world.hosts().includes('orders-db.corp.test'));
+  const { user, password, database, host } = world.info.postgres;
+  assert.equal(world.must(`PGPASSWORD=${password} psql -h ${host} -U ${user} -d ${database} -Atc 'select 6*7'`), '42');
+  await editor.run('Notifications: Clear All Notifications');
+});
+
+const fine = { name: 'more', host: 'web.corp.test', as: 'more.corp.test', ports: [80] };
+for (const [what, entries, message] of [
+  ['a port', [{ host: 'a.corp.test', ports: [0] }], /workspaceResources\[1\]\.ports\[0\]: .*port/],
+  ['a URL', [{ host: 'http://a.corp.test', ports: [80] }], /workspaceResources\[1\]\.host: /],
+  ['an unknown field', [{ hots: 'a.corp.test', host: 'a.corp.test', ports: [80] }], /workspaceResources\[1\].*hots/],
+  ['no port', [{ host: 'a.corp.test' }], /workspaceResources\[1\].*port/],
+  ['no host', [{ ports: [80] }], /workspaceResources\[1\].*host/],
+  ['no object', ['a.corp.test'], /workspaceResources\[1\]: .*string/],
+  ['localhost without a name', [{ host: 'localhost', ports: [80] }], /workspaceResources\[1\].*as/],
+  ['a name twice', [{ ...fine }], /workspaceResources\[1\]: the name "more"/],
+]) {
+  test(`one message for a mistake: ${what}`, { timeout: 30_000 }, async () => {
+    const file = path.join(world.info.editor.workspace, '.vscode/settings.json');
+    mkdirSync(path.dirname(file), { recursive: true });
+    await editor.run('Notifications: Clear All Notifications');
+    writeFileSync(file, JSON.stringify({ 'causeway.workspaceResources': [fine, ...entries] }));
+    const said = await until('a message', 10_000, () => editor.notifications());
+    assert.match(said, message);
+    assert.equal(said.split(' | ').length, 1, said);
+    if (what === 'a port') {
+      await gateway.says(/name +more[\s\S]*always\/once\/no/);
+      gateway.answer('always');
+    }
+    await until('what is valid is served', 10_000, () => world.cloud('curl -sS -o /dev/null http://more.corp.test/').ok);
+  });
+}
+
+test('a list that is none has one message', { timeout: 30_000 }, async () => {
+  await editor.run('Notifications: Clear All Notifications');
+  writeFileSync(path.join(world.info.editor.workspace, '.vscode/settings.json'), '{"causeway.workspaceResources": 5}');
+  const said = await until('a message', 10_000, () => editor.notifications());
+  assert.match(said, /workspaceResources: must be an array/);
+  assert.equal(world.must(`curl -sS -o /dev/null -w '%{http_code}' http://web.corp.test/`), '200');
+  writeFileSync(path.join(world.info.editor.workspace, '.vscode/settings.json'), '{}');
+});
+
+test('a page without the token gets nothing', { timeout: 30_000 }, async () => {
+  const answers = await editor.page.evaluate(async () => {
+    const converse = (messages) => new Promise((resolve) => {
+      const socket = new WebSocket('ws://127.0.0.1:7741/');
+      const said = [];
+      socket.onopen = () => messages.forEach((message) => socket.send(JSON.stringify({ jsonrpc: '2.0', ...message })));
+      socket.onmessage = ({ data }) => said.push(String(data));
+      socket.onclose = () => resolve(said);
+      setTimeout(() => socket.close(), 5_000);
+    });
+    const initialize = (token) => ({ id: 1, method: 'initialize', params: { protocol: { min: 1, max: 1 }, client: { name: 'x', version: '0' }, token } });
+    const status = { id: 2, method: 'session/status', params: {} };
+    return [await converse([initialize(''), status]), await converse([initialize('0'.repeat(64)), status]), await converse([status])];
+  });
+  for (const said of answers) {
+    assert.ok(said.every((message) => !('result' in JSON.parse(message))), said.join());
+    assert.ok(said.length > 0, 'it is told');
+  }
+});
+
+test('a second window works too, and each serves its own', { timeout: 90_000 }, async () => {
+  const second = await editor.another();
+  try {
+    await second.run('Causeway: Connect');
+    await second.statusIs(/connected/);
+    assert.equal(world.must(`curl -sS -o /dev/null -w '%{http_code}' http://web.corp.test/`), '200');
+    await second.run('Causeway: Disconnect');
+    await second.statusIs(/disconnected/);
+    await until('the first serves', 10_000, () => world.cloud('curl -sS -o /dev/null http://web.corp.test/').ok);
+  } finally {
+    await second.close();
+  }
+});
