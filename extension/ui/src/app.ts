@@ -13,7 +13,7 @@ import { handlers } from './handlers';
 import { type Identity, identify } from './identity';
 import { askApproval, showProblem, showTrouble } from './messages';
 import type { Platform } from './platform';
-import { Problems } from './problems';
+import { Problems, problemText } from './problems';
 import { ResourceTree } from './resourceTree';
 import { readResources, readSettings } from './settings';
 import { SettingsWatcher } from './settingsWatcher';
@@ -38,7 +38,7 @@ export class App {
   private readonly version: string;
   private problems: Problem[] = [];
   private identity: Identity | undefined;
-  private readonly context = new Map<string, unknown>();
+  private drawn: SessionState['kind'] | undefined;
 
   constructor(
     context: vscode.ExtensionContext,
@@ -51,7 +51,7 @@ export class App {
       this.version,
     );
     this.approvals = new Approvals(
-      async (approval) => (this.identity === undefined ? undefined : askApproval(approval, this.identity)),
+      async (approval) => (this.identity === undefined ? 'no' : askApproval(approval, this.identity)),
       (error) => this.report(error),
     );
     this.controller = new Controller({
@@ -62,18 +62,10 @@ export class App {
       trouble: showTrouble,
       log: (text) => this.log.warn(text),
     });
-    const { controller, approvals, log } = this;
+    const { controller, log } = this;
     const reports = new TestReports();
     const browser = platform.approvals === 'terminal';
-    const commands = handlers({
-      controller,
-      approvals,
-      reports,
-      configuration,
-      log,
-      secrets: context.secrets,
-      browser,
-    });
+    const commands = handlers({ controller, reports, configuration, log, secrets: context.secrets, browser });
     context.subscriptions.push(
       log,
       this.gatewayLog,
@@ -93,7 +85,7 @@ export class App {
       ),
       vscode.workspace.onDidGrantWorkspaceTrust(() => this.tree.trusted(true)),
     );
-    this.setContext('browser', browser);
+    setContext('browser', browser);
     this.tree.trusted(vscode.workspace.isTrusted);
     this.draw(controller.state);
     if (settings().autoConnect && vscode.env.remoteName !== undefined) void controller.connect();
@@ -129,9 +121,10 @@ export class App {
   private draw(state: SessionState): void {
     this.statusBar.show(state);
     this.drawTree(state);
-    this.setContext('state', state.kind);
-    this.setContext('active', isActive(state));
-    this.setContext('approvals', 'approvals' in state && state.approvals > 0);
+    if (state.kind === this.drawn) return;
+    this.drawn = state.kind;
+    setContext('state', state.kind);
+    setContext('active', isActive(state));
   }
 
   private drawTree(state: SessionState): void {
@@ -141,9 +134,8 @@ export class App {
   /** Tells of mistakes in the lists, and asks for approvals where we are the one to ask. */
   private review(result: ResourcesResult | undefined, connection: () => Connection | undefined): void {
     this.problems = result?.problems ?? [];
-    const { told, fresh } = this.mistakes.note(this.problems);
-    for (const text of told) showProblem(text);
-    for (const text of fresh) this.log.warn(text);
+    for (const text of this.mistakes.fresh(this.problems)) showProblem(text);
+    for (const problem of this.problems) this.log.warn(problemText(problem));
     if (this.platform.approvals === 'dialog') this.approvals.update(result, connection);
     this.drawTree(this.controller.state);
   }
@@ -152,11 +144,8 @@ export class App {
     this.log.error(errorText(error));
     showTrouble(error);
   }
+}
 
-  /** What the manifest's when clauses read. */
-  private setContext(key: 'browser' | 'state' | 'active' | 'approvals', value: unknown): void {
-    if (this.context.get(key) === value) return;
-    this.context.set(key, value);
-    void vscode.commands.executeCommand('setContext', `causeway.${key}`, value);
-  }
+function setContext(key: 'browser' | 'state' | 'active', value: unknown): void {
+  void vscode.commands.executeCommand('setContext', `causeway.${key}`, value);
 }

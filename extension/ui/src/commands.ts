@@ -8,7 +8,6 @@ export const COMMANDS = [
   'causeway.testResource',
   'causeway.copyAddress',
   'causeway.copyProxyAddress',
-  'causeway.reviewApprovals',
   'causeway.showLog',
   'causeway.openSettings',
   'causeway.pairLocalHelper',

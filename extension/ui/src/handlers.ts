@@ -2,7 +2,6 @@ import * as vscode from 'vscode';
 import { plain } from '../../shared/src/text';
 import { showActions } from './actions';
 import { addResource } from './addResource';
-import type { Approvals } from './approvals';
 import type { Handlers } from './commands';
 import { COMPANION_ID } from './companion';
 import type { Controller } from './controller';
@@ -15,7 +14,6 @@ const RELEASES = 'https://github.com/causeway-dev/causeway/releases';
 
 export interface HandlerContext {
   controller: Controller;
-  approvals: Approvals;
   reports: TestReports;
   configuration(): vscode.WorkspaceConfiguration;
   log: vscode.LogOutputChannel;
@@ -24,15 +22,7 @@ export interface HandlerContext {
 }
 
 /** What the commands do. None approves anything, and the gateway dials only what is approved. */
-export function handlers({
-  controller,
-  approvals,
-  reports,
-  configuration,
-  log,
-  secrets,
-  browser,
-}: HandlerContext): Handlers {
+export function handlers({ controller, reports, configuration, log, secrets, browser }: HandlerContext): Handlers {
   return {
     'causeway.connect': () => controller.connect(),
     'causeway.disconnect': () => controller.disconnect(),
@@ -48,7 +38,6 @@ export function handlers({
       if (proxy === undefined) throw new Trouble('There is no proxy on the remote now.');
       await copy(proxy);
     },
-    'causeway.reviewApprovals': () => approvals.again(),
     'causeway.showLog': () => log.show(),
     'causeway.openSettings': () =>
       vscode.commands.executeCommand('workbench.action.openSettings', '@ext:causeway-dev.causeway'),

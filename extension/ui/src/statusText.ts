@@ -76,8 +76,7 @@ function connected({ status }: Extract<SessionState, { kind: 'connected' }>): St
 function waiting(n: number, approvals: 'dialog' | 'terminal'): StatusText {
   const where = approvals === 'terminal' ? ' in the terminal of the local helper' : '';
   const line = `${count(n, 'resource')} ${n === 1 ? 'waits' : 'wait'} for your approval${where}.`;
-  const actions = approvals === 'terminal' ? ['disconnect'] : ['reviewApprovals', 'disconnect'];
-  return { ...plainText('shield', `waiting for approval${where}`, [line], actions), color: 'warning' };
+  return { ...plainText('shield', `waiting for approval${where}`, [line], ['disconnect']), color: 'warning' };
 }
 
 const TITLES: Record<string, string> = {
@@ -85,7 +84,6 @@ const TITLES: Record<string, string> = {
   disconnect: '$(debug-disconnect) Disconnect',
   openSettings: '$(gear) Settings',
   showLog: '$(output) Log',
-  reviewApprovals: '$(shield) Review',
   testResource: '$(beaker) Test',
   addResource: '$(add) Add',
   copyProxyAddress: '$(copy) Proxy',
