@@ -106,24 +106,6 @@ test('Test Resource reports what stands in the way', { timeout: 60_000 }, async 
   await editor.run('Notifications: Clear All Notifications');
 });
 
-test('Add Resource refuses nonsense, and what it adds waits for approval', { timeout: 60_000 }, async () => {
-  await editor.run('Causeway: Add Resource');
-  await editor.type('http://db.corp.test');
-  assert.match(await editor.mistake(), /no scheme/);
-  await editor.type('orders-db.corp.test');
-  await editor.type('99999');
-  assert.match(await editor.mistake(), /is no port/);
-  await editor.type('5432');
-  await editor.type('');
-  await gateway.says(/orders-db\.corp\.test[\s\S]*always\/once\/no/);
-  assert.ok(!world.hosts().includes('orders-db.corp.test'));
-  gateway.answer('always');
-  await until('it has an address', 10_000, () => world.hosts().includes('orders-db.corp.test'));
-  const { user, password, database, host } = world.info.postgres;
-  assert.equal(world.must(`PGPASSWORD=${password} psql -h ${host} -U ${user} -d ${database} -Atc 'select 6*7'`), '42');
-  await editor.run('Notifications: Clear All Notifications');
-});
-
 const fine = { name: 'more', host: 'web.corp.test', as: 'more.corp.test', ports: [80] };
 for (const [what, entries, message] of [
   ['a port', [{ host: 'a.corp.test', ports: [0] }], /workspaceResources\[1\]\.ports\[0\]: .*port/],
