@@ -97,7 +97,7 @@ test('256 MiB each way over the command link are exact', { timeout: 240_000 }, a
   try {
     const run = async (script) => {
       const { spawn } = await import('node:child_process');
-      const child = spawn(world.info.hosts.cloud.exec, ['bash', '-euc', script]);
+      const child = spawn(world.info.hosts.cloud.exec, ['bash', '--norc', '-euc', script], { stdio: ['ignore', 'pipe', 'inherit'] });
       let out = '';
       child.stdout.on('data', (text) => {
         out += text;

@@ -52,7 +52,11 @@ export async function raise({ extensions, settings, env = [] }) {
   });
   const info = JSON.parse(readFileSync(path.join(at, 'lab.json'), 'utf8'));
   const cloud = (script, { timeout = 30_000 } = {}) => {
-    const r = spawnSync(info.hosts.cloud.exec, ['bash', '-euo', 'pipefail', '-c', script], { timeout, encoding: 'utf8' });
+    const r = spawnSync(info.hosts.cloud.exec, ['bash', '--norc', '-euo', 'pipefail', '-c', script], {
+      stdio: ['ignore', 'pipe', 'pipe'], // bash takes a socket as stdin for a remote login
+      timeout,
+      encoding: 'utf8',
+    });
     return { ok: r.status === 0, out: `${r.stdout}${r.stderr}`.trim() };
   };
   return {
