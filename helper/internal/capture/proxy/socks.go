@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -122,6 +123,9 @@ func readAddress(r io.Reader) (host string, port uint16, err error) {
 		if n == 0 || n > tunnel.MaxHost {
 			return "", 0, errors.New("name is too long or empty")
 		}
+		if bytes.ContainsFunc(b[:n], notInName) {
+			return "", 0, errors.New("name has characters that no host name has")
+		}
 		return string(b[:n]), binary.BigEndian.Uint16(b[n:]), nil
 	default:
 		return "", 0, errAddressType
@@ -132,6 +136,9 @@ func readAddress(r io.Reader) (host string, port uint16, err error) {
 	addr, _ := netip.AddrFromSlice(b[:n])
 	return addr.Unmap().String(), binary.BigEndian.Uint16(b[n:]), nil
 }
+
+// notInName tells what stands in no name; "%" would begin an address's zone.
+func notInName(r rune) bool { return r <= ' ' || r == '%' || r == 0x7f }
 
 // appendAddress appends host and port as readAddress reads them.
 func appendAddress(b []byte, host string, port uint16) []byte {
