@@ -1,0 +1,51 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// report writes a table for every row.
+func report(out io.Writer, rows []row, s *samples, took time.Duration) {
+	if s == nil {
+		return
+	}
+	for _, r := range rows {
+		fmt.Fprintf(out, "\n### %s, %s\n\n| |", r.title, r.on.name)
+		for _, c := range r.columns {
+			fmt.Fprintf(out, " %s |", c.name)
+		}
+		fmt.Fprintf(out, "\n|---|%s\n", strings.Repeat("---:|", len(r.columns)))
+		for _, t := range r.tools {
+			fmt.Fprintf(out, "| %s |", t.name)
+			if why := s.errs[[2]string{r.name, t.name}]; why != "" {
+				fmt.Fprintf(out, " none: %s |%s\n", strings.ReplaceAll(why, "|", "/"), strings.Repeat(" |", len(r.columns)-1))
+				continue
+			}
+			for _, c := range r.columns {
+				fmt.Fprintf(out, " %s |", s.spread(figure{r.name, t.name, c.name}, c.digits))
+			}
+			fmt.Fprintln(out)
+		}
+	}
+	fmt.Fprintf(out, "\nMedians [least-most] of %d rounds, in %s.\n", s.rounds, took.Round(time.Second))
+}
+
+// spread is the median with the extremes.
+func (s *samples) spread(f figure, digits int) string {
+	middle := s.median(f)
+	if math.IsNaN(middle) {
+		return ""
+	}
+	number := func(v float64) string { return strconv.FormatFloat(v, 'f', digits, 64) }
+	if s.rounds == 1 {
+		return number(middle)
+	}
+	return number(middle) + " [" + number(quantile(s.values[f], 0)) + "-" + number(quantile(s.values[f], 1)) + "]"
+}

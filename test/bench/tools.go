@@ -1,0 +1,186 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/causeway-dev/causeway/test/bench/internal/load"
+	"github.com/causeway-dev/causeway/test/bench/internal/wan"
+)
+
+// condition is what lies between laptop and cloud.
+type condition struct {
+	name string
+	path wan.Path
+}
+
+// tool is a way from cloud to corp. Only one is up at a time.
+type tool struct {
+	name string
+	// start brings it up; what it starts ends with ctx.
+	start func(ctx context.Context, w *world, c condition) (*way, error)
+}
+
+// way is a tool that is up.
+type way struct {
+	load.Target               // for a plain connection
+	socks, http *load.Target  // for one through the tool's proxy, where it has one
+	stop        func()        // orderly; nil if ending what was started is all
+	processes   []*process    // to wait for
+	profile     func() func() // begins and ends profiling, nil if it cannot
+}
+
+func at(host string, port int) load.Target {
+	return load.Target{Addr: net.JoinHostPort(host, strconv.Itoa(port))}
+}
+
+// carrier returns the address by which both hosts reach a TCP address of cloud
+// or laptop, over the path of c.
+func (w *world) carrier(ctx context.Context, c condition, kind, to string) (string, error) {
+	if c.path == (wan.Path{}) {
+		return to, nil
+	}
+	addr := net.JoinHostPort(laptopCloud, strconv.Itoa(w.port()))
+	p, err := w.start(ctx, "relay", w.lab.Laptop.Command(ctx, w.self, "relay",
+		"-delay", c.path.Delay.String(), "-rate", strconv.FormatInt(c.path.Rate, 10), "-inflight", strconv.Itoa(c.path.InFlight),
+		kind+","+addr+","+to))
+	if err != nil {
+		return "", err
+	}
+	return addr, w.says(ctx, p, "listening")
+}
+
+// listens waits until something on laptop or cloud accepts connections at addr.
+func (w *world) listens(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		c, err := w.lab.Laptop.Dial(ctx, "tcp", addr)
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w", addr, err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// up starts a tool and waits until it takes cloud to the server.
+func (w *world) up(ctx context.Context, t tool, c condition) (*way, func(), error) {
+	ctx, cancel := context.WithCancel(ctx)
+	v, err := t.start(ctx, w, c)
+	down := func() {
+		if v != nil && v.stop != nil {
+			v.stop()
+		}
+		cancel()
+		if v != nil {
+			for _, p := range v.processes {
+				<-p.done
+			}
+		}
+	}
+	if err == nil {
+		target := v.Target
+		if v.Addr == "" {
+			target = *v.socks
+		}
+		err = w.run(ctx, w.lab.Cloud, job{Target: target, What: "probe", Span: 15 * time.Second}, nil)
+		if err != nil && len(v.processes) > 0 {
+			err = v.processes[0].failed(err)
+		}
+	}
+	if err != nil {
+		down()
+		return nil, nil, err
+	}
+	return v, down, nil
+}
+
+var direct = tool{"kernel, direct", func(ctx context.Context, w *world, c condition) (*way, error) {
+	if c.path != (wan.Path{}) {
+		addr, err := w.carrier(ctx, c, "tcp+handshake", net.JoinHostPort(serverAddr, strconv.Itoa(serverPort)))
+		return &way{Target: load.Target{Addr: addr}}, err
+	}
+	addr, err := w.way(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	err = w.do(ctx, w.lab.Cloud, "ip", "route", "replace", addr, "via", laptopCloud)
+	return &way{Target: at(addr, serverPort)}, err
+}}
+
+// bare is the link alone: a process at each end that moves the bytes.
+var bare = tool{"bare link", func(ctx context.Context, w *world, c condition) (*way, error) {
+	far := net.JoinHostPort(laptopCloud, strconv.Itoa(w.port()))
+	p1, err := w.start(ctx, "carry", w.lab.Laptop.Command(ctx, w.self, "carry", far, net.JoinHostPort(serverAddr, strconv.Itoa(serverPort))))
+	if err != nil {
+		return nil, err
+	}
+	if err := w.listens(ctx, far); err != nil {
+		return nil, p1.failed(err)
+	}
+	carrier, err := w.carrier(ctx, c, "tcp", far)
+	if err != nil {
+		return nil, err
+	}
+	near := at("127.0.0.1", w.port())
+	p2, err := w.start(ctx, "carry", w.lab.Cloud.Command(ctx, w.self, "carry", near.Addr, carrier))
+	return &way{Target: near, processes: []*process{p1, p2}}, err
+}}
+
+// ssh returns the command line of an OpenSSH client on laptop for cloud's sshd.
+func (w *world) ssh(ctx context.Context, c condition, args ...string) ([]string, error) {
+	info := w.lab.Info().SSH
+	carrier, err := w.carrier(ctx, c, "tcp", net.JoinHostPort(info.Address, strconv.Itoa(info.Port)))
+	if err != nil {
+		return nil, err
+	}
+	host, port, err := net.SplitHostPort(carrier)
+	if err != nil {
+		return nil, err
+	}
+	argv := []string{
+		"ssh", "-F", info.SSHConfig, "-o", "HostKeyAlias=" + info.Address, "-o", "ExitOnForwardFailure=yes",
+		"-p", port, info.User + "@" + host,
+	}
+	return append(argv, args...), nil
+}
+
+func sshTool(name string, forward func(port int) string, target func(port int) *way) tool {
+	return tool{name, func(ctx context.Context, w *world, c condition) (*way, error) {
+		port := w.port()
+		argv, err := w.ssh(ctx, c, "-N", "-R", forward(port))
+		if err != nil {
+			return nil, err
+		}
+		p, err := w.start(ctx, "ssh", w.lab.Laptop.Command(ctx, argv[0], argv[1:]...))
+		if err != nil {
+			return nil, err
+		}
+		v := target(port)
+		v.processes = []*process{p}
+		v.stop = func() { _ = p.cmd.Process.Signal(syscall.SIGTERM) }
+		return v, nil
+	}}
+}
+
+var sshFixed = sshTool("OpenSSH -R, fixed port",
+	func(port int) string { return fmt.Sprintf("127.0.0.1:%d:%s:%d", port, serverAddr, serverPort) },
+	func(port int) *way { return &way{Target: at("127.0.0.1", port)} })
+
+var sshSOCKS = sshTool("OpenSSH -R, SOCKS",
+	func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) },
+	func(port int) *way {
+		t := at(serverAddr, serverPort)
+		t.Via, t.Proxy = "socks5", at("127.0.0.1", port).Addr
+		return &way{socks: &t}
+	})
