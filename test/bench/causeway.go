@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
-	"time"
 
 	"github.com/causeway-dev/causeway/test/lab"
 )
@@ -33,7 +32,7 @@ func (w *world) link(ctx context.Context, c condition, kind string) ([]string, e
 		return w.ssh(ctx, c, capture...)
 	case overTCP:
 		far := net.JoinHostPort("10.78.0.2", strconv.Itoa(w.port()))
-		p, err := w.start(ctx, "answer", w.lab.Cloud.CommandAs(ctx, w.lab.User(lab.Dev), w.self, append([]string{"answer", far}, capture...)...))
+		p, err := w.start("answer", w.lab.Cloud.CommandAs(ctx, w.lab.User(lab.Dev), w.self, append([]string{"answer", far}, capture...)...))
 		if err != nil {
 			return nil, err
 		}
@@ -60,7 +59,7 @@ func causeway(kind string) tool {
 		if err != nil {
 			return nil, err
 		}
-		p, err := w.start(ctx, "connect", cmd)
+		p, err := w.start("connect", cmd)
 		if err != nil {
 			return nil, err
 		}
@@ -85,10 +84,7 @@ func causeway(kind string) tool {
 		v.socks, v.http = &socks, &http
 		v.stop = func() {
 			_ = p.cmd.Process.Signal(syscall.SIGINT)
-			select {
-			case <-p.done:
-			case <-time.After(10 * time.Second):
-			}
+			w.ends(p)
 		}
 		return v, nil
 	}}

@@ -142,7 +142,11 @@ func (w *world) measure(ctx context.Context, o options, rows []row) (*samples, e
 		}
 		done = append(done, first.on.name)
 		together := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.on.name != first.on.name })
-		for round := range o.rounds {
+		rounds := o.rounds
+		if first.on.path.Delay > 0 {
+			rounds = (rounds + 1) / 2 // windows set these figures, noise does not
+		}
+		for round := range rounds {
 			for _, t := range toolsOf(together) {
 				if err := w.measureTool(ctx, o, t, together, round, s); err != nil {
 					return s, err
@@ -188,8 +192,7 @@ func (w *world) measureTool(ctx context.Context, o options, t tool, rows []row, 
 	}
 	defer down()
 	for _, r := range rows {
-		m := &measurement{world: w, way: v, quick: o.quick}
-		m.far = func() bool { return r.on.path.Delay > 0 }
+		m := &measurement{world: w, way: v, quick: o.quick, far: r.on.path.Delay > 0}
 		fmt.Fprintf(w.log, "%s, round %d, %s:", r.name, round+1, t.name)
 		m.add = func(column string, value float64) {
 			s.add(figure{r.name, t.name, column}, round, value)

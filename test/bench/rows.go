@@ -3,14 +3,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"io"
-	"syscall"
 	"time"
 
-	"github.com/causeway-dev/causeway/test/bench/internal/load"
 	"github.com/causeway-dev/causeway/test/bench/internal/wan"
 )
 
@@ -30,15 +25,6 @@ type column struct {
 	digits int
 }
 
-// measurement is one tool under one row in one round.
-type measurement struct {
-	*world
-	*way
-	quick bool
-	far   func() bool // the path has a delay
-	add   func(column string, value float64)
-}
-
 const mbit = 1e6 / 8 // bytes a second
 
 var (
@@ -47,77 +33,41 @@ var (
 	ocean   = condition{"100 ms", wan.Path{Delay: 50 * time.Millisecond}}
 	capped  = condition{"100 ms, 1 MiB in flight", wan.Path{Delay: 50 * time.Millisecond, InFlight: 1 << 20}}
 	limited = condition{"100 ms, 100 Mbit/s", wan.Path{Delay: 50 * time.Millisecond, Rate: 100 * mbit}}
+	alone   = condition{name: "0 RTT, in a session of its own"}
 )
 
-// causeways are the two ways in which Causeway is measured; the first is the
-// one that the targets are about.
-var causeways = []tool{causeway(overTCP), causeway(overSSH)}
+// The targets are about mine, and compare it with ssh.
+var (
+	mine     = causeway(overTCP)
+	mineSSH  = causeway(overSSH)
+	everyone = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineSSH}
+)
 
 func allRows() []row {
-	everyone := append([]tool{direct, bare, sshFixed, sshSOCKS}, causeways...)
 	bulk := []column{{"down", 0}, {"up", 0}, {"cpu down", 2}, {"cpu up", 2}}
+	echo := []column{
+		{"idle p50", 2}, {"down p50", 2}, {"down p99", 2}, {"down rate", 1}, {"up p50", 2}, {"up p99", 2}, {"up rate", 1},
+	}
+	setup := []column{{"plain p50", 2}, {"plain p99", 2}, {"SOCKS5 p50", 2}, {"HTTP p50", 2}}
+	burst := []column{{"a second", 0}, {"p50 ms", 1}, {"p99 ms", 1}, {"failed", 0}}
+	memory := []column{{"cloud MiB", 1}, {"laptop MiB", 1}, {"cloud KiB/flow", 1}, {"laptop KiB/flow", 1}}
+	const (
+		bulkTitle  = "Bulk, one flow: Mbit/s, CPU s/GiB of both ends"
+		echoTitle  = "Echo beside a bulk flow: ms, Mbit/s"
+		setupTitle = "Connect, one byte, its answer: ms"
+		burstTitle = "New connections of 1 KiB, 50 at once"
+	)
 	return []row{
-		{"bulk-0", "Bulk, one flow: Mbit/s, CPU s/GiB", near, everyone, bulk, measureBulk},
+		{"bulk-0", bulkTitle, near, everyone, bulk, measureBulk},
+		{"echo-0", echoTitle, near, everyone, echo, measureEcho},
+		{"burst-0", burstTitle, near, everyone, burst, measureBurst},
+		{"setup-0", setupTitle, near, everyone, setup, measureSetup},
+		{"bulk-20", bulkTitle, region, everyone, bulk, measureBulk},
+		{"setup-20", setupTitle, region, everyone, setup, measureSetup},
+		{"bulk-100", bulkTitle, ocean, everyone, bulk, measureBulk},
+		{"setup-100", setupTitle, ocean, everyone, setup, measureSetup},
+		{"bulk-capped", bulkTitle, capped, []tool{direct, bare, sshFixed, mine, mineSSH}, bulk, measureBulk},
+		{"echo-limited", echoTitle, limited, []tool{direct, bare, sshFixed, sshSOCKS, wireGuard, mine, mineSSH}, echo, measureEcho},
+		{"memory", "Resident memory: fresh, and for each idle flow", alone, []tool{sshFixed, mine}, memory, measureMemory},
 	}
-}
-
-func (m *measurement) cloud(ctx context.Context, j job) (result, error) {
-	if j.Target == (load.Target{}) {
-		j.Target = m.plain()
-	}
-	var r result
-	err := m.run(ctx, m.lab.Cloud, j, &r)
-	return r, err
-}
-
-// plain is the way that a client of the tool takes: a proxy where there is no other.
-func (m *measurement) plain() load.Target {
-	if m.Addr == "" {
-		return *m.socks
-	}
-	return m.Target
-}
-
-// measureBulk fills the way with one flow, down and then up.
-func measureBulk(ctx context.Context, m *measurement) error {
-	j := job{Warm: 300 * time.Millisecond, Span: 1500 * time.Millisecond}
-	if m.far() {
-		j = job{Warm: 1500 * time.Millisecond, Span: 3 * time.Second} // windows grow first
-	}
-	if m.quick {
-		j.Span = time.Second
-	}
-	for _, j.What = range []string{"down", "up"} {
-		before := m.cpu()
-		r, err := m.cloud(ctx, j)
-		if err != nil {
-			return err
-		}
-		m.add(j.What, r.Rate()/mbit)
-		m.add("cpu "+j.What, (m.cpu()-before).Seconds()/(float64(r.Total)/(1<<30)))
-		time.Sleep(200 * time.Millisecond) // what was under way is thrown away meanwhile
-	}
-	return nil
-}
-
-// held opens connections, waits until they are open, and returns what closes them.
-func (m *measurement) held(ctx context.Context, count int) (release func(), err error) {
-	c := m.client(ctx, m.lab.Cloud, job{Target: m.plain(), What: "hold", Count: count})
-	out, err := c.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Start(); err != nil {
-		return nil, err
-	}
-	release = func() {
-		_ = c.Process.Signal(syscall.SIGINT)
-		_, _ = io.Copy(io.Discard, out)
-		_ = c.Wait()
-	}
-	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
-		release()
-		return nil, fmt.Errorf("hold %d connections: not all opened", count)
-	}
-	return release, nil
 }

@@ -29,11 +29,10 @@ type tool struct {
 
 // way is a tool that is up.
 type way struct {
-	load.Target               // for a plain connection
-	socks, http *load.Target  // for one through the tool's proxy, where it has one
-	stop        func()        // orderly; nil if ending what was started is all
-	processes   []*process    // to wait for
-	profile     func() func() // begins and ends profiling, nil if it cannot
+	load.Target              // for a plain connection
+	socks, http *load.Target // for one through the tool's proxy, where it has one
+	stop        func()       // orderly; nil if ending what was started is all
+	processes   []*process   // to wait for
 }
 
 func at(host string, port int) load.Target {
@@ -47,7 +46,7 @@ func (w *world) carrier(ctx context.Context, c condition, kind, to string) (stri
 		return to, nil
 	}
 	addr := net.JoinHostPort(laptopCloud, strconv.Itoa(w.port()))
-	p, err := w.start(ctx, "relay", w.lab.Laptop.Command(ctx, w.self, "relay",
+	p, err := w.start("relay", w.lab.Laptop.Command(ctx, w.self, "relay",
 		"-delay", c.path.Delay.String(), "-rate", strconv.FormatInt(c.path.Rate, 10), "-inflight", strconv.Itoa(c.path.InFlight),
 		kind+","+addr+","+to))
 	if err != nil {
@@ -89,11 +88,7 @@ func (w *world) up(ctx context.Context, t tool, c condition) (*way, func(), erro
 		}
 	}
 	if err == nil {
-		target := v.Target
-		if v.Addr == "" {
-			target = *v.socks
-		}
-		err = w.run(ctx, w.lab.Cloud, job{Target: target, What: "probe", Span: 15 * time.Second}, nil)
+		err = w.run(ctx, w.lab.Cloud, job{Target: v.usual(), What: "probe", Span: 15 * time.Second}, nil)
 		if err != nil && len(v.processes) > 0 {
 			err = v.processes[0].failed(err)
 		}
@@ -110,7 +105,7 @@ var direct = tool{"kernel, direct", func(ctx context.Context, w *world, c condit
 		addr, err := w.carrier(ctx, c, "tcp+handshake", net.JoinHostPort(serverAddr, strconv.Itoa(serverPort)))
 		return &way{Target: load.Target{Addr: addr}}, err
 	}
-	addr, err := w.way(ctx, 1)
+	addr, err := w.way(ctx, wayDirect)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +116,7 @@ var direct = tool{"kernel, direct", func(ctx context.Context, w *world, c condit
 // bare is the link alone: a process at each end that moves the bytes.
 var bare = tool{"bare link", func(ctx context.Context, w *world, c condition) (*way, error) {
 	far := net.JoinHostPort(laptopCloud, strconv.Itoa(w.port()))
-	p1, err := w.start(ctx, "carry", w.lab.Laptop.Command(ctx, w.self, "carry", far, net.JoinHostPort(serverAddr, strconv.Itoa(serverPort))))
+	p1, err := w.start("carry", w.lab.Laptop.Command(ctx, w.self, "carry", far, net.JoinHostPort(serverAddr, strconv.Itoa(serverPort))))
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +128,7 @@ var bare = tool{"bare link", func(ctx context.Context, w *world, c condition) (*
 		return nil, err
 	}
 	near := at("127.0.0.1", w.port())
-	p2, err := w.start(ctx, "carry", w.lab.Cloud.Command(ctx, w.self, "carry", near.Addr, carrier))
+	p2, err := w.start("carry", w.lab.Cloud.Command(ctx, w.self, "carry", near.Addr, carrier))
 	return &way{Target: near, processes: []*process{p1, p2}}, err
 }}
 
@@ -162,7 +157,7 @@ func sshTool(name string, forward func(port int) string, target func(port int) *
 		if err != nil {
 			return nil, err
 		}
-		p, err := w.start(ctx, "ssh", w.lab.Laptop.Command(ctx, argv[0], argv[1:]...))
+		p, err := w.start("ssh", w.lab.Laptop.Command(ctx, argv[0], argv[1:]...))
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,47 +15,64 @@ import (
 	"github.com/causeway-dev/causeway/test/lab"
 )
 
-// usage is what the programs of one tool have taken.
-type usage struct {
-	cpu      time.Duration // user and system
-	resident int64         // bytes
-}
-
-// used adds up what runs on a host and is not of the benchmark itself. Since
-// one tool is up at a time, that is the tool.
-func (w *world) used(h *lab.Host) usage {
-	var u usage
+// programs are the directories of proc(5) of what runs on a host and is no part
+// of the benchmark. Since one tool is up at a time, that is the tool.
+func (w *world) programs(h *lab.Host) []string {
 	var want unix.Stat_t
 	if unix.Stat("/run/netns/"+h.NS, &want) != nil {
-		return u
+		return nil
 	}
+	var found []string
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		var ns unix.Stat_t
 		if unix.Stat(dir+"/ns/net", &ns) != nil || ns.Ino != want.Ino {
 			continue
 		}
-		if exe, err := os.Readlink(dir + "/exe"); err != nil || exe == w.self {
-			continue
+		if exe, err := os.Readlink(dir + "/exe"); err == nil && exe != w.self {
+			found = append(found, dir)
 		}
+	}
+	return found
+}
+
+// cpu is the user and system time that a tool has taken on both hosts.
+func (w *world) cpu() time.Duration {
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux there is
+	var sum time.Duration
+	for _, dir := range append(w.programs(w.lab.Cloud), w.programs(w.lab.Laptop)...) {
 		stat, err := os.ReadFile(dir + "/stat")
 		if err != nil {
 			continue
 		}
 		// The name, in parentheses, may hold anything.
 		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-		if len(fields) < 22 {
-			continue
+		for _, f := range fields[11:13] {
+			n, _ := strconv.ParseInt(string(f), 10, 64)
+			sum += time.Duration(n) * tick
 		}
-		number := func(i int) int64 { n, _ := strconv.ParseInt(string(fields[i]), 10, 64); return n }
-		const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux there is
-		u.cpu += time.Duration(number(11)+number(12)) * tick
-		u.resident += number(21) * int64(os.Getpagesize())
 	}
-	return u
+	return sum
 }
 
-// cpu is what a tool has taken on both hosts.
-func (w *world) cpu() time.Duration {
-	return w.used(w.lab.Cloud).cpu + w.used(w.lab.Laptop).cpu
+// resident is the memory of a tool on one host in bytes, without the sshd that
+// is always there.
+func (w *world) resident(h *lab.Host) int64 {
+	var sum int64
+	for _, dir := range w.programs(h) {
+		if line, _ := os.ReadFile(dir + "/cmdline"); bytes.Contains(line, []byte("/sshd\x00-D")) || bytes.Contains(line, []byte("sshd: /")) {
+			continue
+		}
+		rollup, err := os.ReadFile(dir + "/smaps_rollup")
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(rollup)) {
+			if f := strings.Fields(line); len(f) > 1 && f[0] == "Rss:" {
+				n, _ := strconv.ParseInt(f[1], 10, 64)
+				sum += n << 10
+			}
+		}
+	}
+	return sum
 }

@@ -74,7 +74,7 @@ func (w *world) prepare(ctx context.Context, o options) error {
 	); err != nil {
 		return err
 	}
-	if _, err := w.start(ctx, "server", w.lab.Corp.Command(ctx, w.self, "serve", net.JoinHostPort("", strconv.Itoa(serverPort)))); err != nil {
+	if _, err := w.start("server", w.lab.Corp.Command(ctx, w.self, "serve", net.JoinHostPort("", strconv.Itoa(serverPort)))); err != nil {
 		return err
 	}
 	return w.run(ctx, w.lab.Corp, job{Target: at(serverAddr, serverPort), What: "probe", Span: 5 * time.Second}, nil)
@@ -109,7 +109,7 @@ type process struct {
 }
 
 // start runs c with its output in a log file.
-func (w *world) start(_ context.Context, name string, c *exec.Cmd) (*process, error) {
+func (w *world) start(name string, c *exec.Cmd) (*process, error) {
 	p := &process{name: name, log: filepath.Join(w.dir, name+"-"+strconv.Itoa(w.port())+".log"), cmd: c, done: make(chan struct{})}
 	log, err := os.Create(p.log)
 	if err != nil {
@@ -132,17 +132,41 @@ func (w *world) start(_ context.Context, name string, c *exec.Cmd) (*process, er
 
 // says waits until p has written text.
 func (w *world) says(ctx context.Context, p *process, text string) error {
-	for {
-		if said, _ := os.ReadFile(p.log); strings.Contains(string(said), text) {
-			return nil
-		}
+	return p.wait(ctx, func() bool {
+		said, err := os.ReadFile(p.log)
+		return err == nil && strings.Contains(string(said), text)
+	})
+}
+
+// exists waits until p has made a file.
+func (w *world) exists(ctx context.Context, p *process, file string) error {
+	return p.wait(ctx, func() bool {
+		_, err := os.Stat(file)
+		return err == nil
+	})
+}
+
+// wait waits until ready says so. There is no event for what it looks at.
+func (p *process) wait(ctx context.Context, ready func() bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errors.New("not ready within 20 s"))
+	defer cancel()
+	for !ready() {
 		select {
 		case <-p.done:
 			return p.failed(errors.New("ended"))
 		case <-ctx.Done():
-			return ctx.Err()
+			return p.failed(context.Cause(ctx))
 		case <-time.After(5 * time.Millisecond):
 		}
+	}
+	return nil
+}
+
+// ends waits until p has ended by itself, as long as is reasonable.
+func (w *world) ends(p *process) {
+	select {
+	case <-p.done:
+	case <-time.After(10 * time.Second):
 	}
 }
 

@@ -1,0 +1,184 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"time"
+
+	"github.com/causeway-dev/causeway/test/bench/internal/load"
+)
+
+// measurement is one tool under one row in one round.
+type measurement struct {
+	*world
+	*way
+	quick bool
+	far   bool // the path has a delay
+	add   func(column string, value float64)
+}
+
+// cloud runs a client on cloud, by the way that most clients take.
+func (m *measurement) cloud(ctx context.Context, j job) (result, error) {
+	if j.Target == (load.Target{}) {
+		j.Target = m.usual()
+	}
+	var r result
+	err := m.run(ctx, m.lab.Cloud, j, &r)
+	return r, err
+}
+
+// usual is a plain connection, unless the tool has none.
+func (v *way) usual() load.Target {
+	if v.Addr == "" {
+		return *v.socks
+	}
+	return v.Target
+}
+
+// measureBulk fills the way with one flow, down and then up.
+func measureBulk(ctx context.Context, m *measurement) error {
+	j := job{Warm: 300 * time.Millisecond, Span: 1500 * time.Millisecond}
+	if m.far {
+		j = job{Warm: 1500 * time.Millisecond, Span: 3 * time.Second} // windows grow first
+	}
+	if m.quick {
+		j.Span = time.Second
+	}
+	for _, j.What = range []string{"down", "up"} {
+		before := m.cpu()
+		r, err := m.cloud(ctx, j)
+		if err != nil {
+			return err
+		}
+		m.add(j.What, r.Rate()/mbit)
+		m.add("cpu "+j.What, (m.cpu()-before).Seconds()/(float64(r.Total)/(1<<30)))
+		time.Sleep(200 * time.Millisecond) // what was under way is thrown away meanwhile
+	}
+	return nil
+}
+
+// measureEcho asks how long an answer takes while a bulk flow has the way.
+func measureEcho(ctx context.Context, m *measurement) error {
+	const interval = 5 * time.Millisecond
+	span, warm := 2*time.Second, 500*time.Millisecond
+	if m.far {
+		span, warm = 3*time.Second, 1500*time.Millisecond
+	}
+	if m.quick {
+		span /= 2
+	}
+	idle, err := m.cloud(ctx, job{What: "echo", Warm: interval, Span: span / 4})
+	if err != nil {
+		return err
+	}
+	m.add("idle p50", millis(idle.Took, 0.5))
+	for _, direction := range []string{"down", "up"} {
+		var bulk result
+		var berr error
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			bulk, berr = m.cloud(ctx, job{What: direction, Warm: warm, Span: span + warm/2})
+		}()
+		time.Sleep(warm)
+		echo, err := m.cloud(ctx, job{What: "echo", Warm: interval, Span: span})
+		<-done
+		if err := errors.Join(err, berr); err != nil {
+			return err
+		}
+		m.add(direction+" p50", millis(echo.Took, 0.5))
+		m.add(direction+" p99", millis(echo.Took, 0.99))
+		m.add(direction+" rate", bulk.Rate()/mbit)
+		time.Sleep(warm / 2)
+	}
+	return nil
+}
+
+// measureSetup connects, once at a time, by every way that the tool has.
+func measureSetup(ctx context.Context, m *measurement) error {
+	count := 50
+	if m.far {
+		count = 20
+	}
+	if m.quick {
+		count /= 5
+	}
+	one := func(name string, t *load.Target) error {
+		if t == nil || t.Addr == "" {
+			return nil
+		}
+		r, err := m.cloud(ctx, job{Target: *t, What: "setup", Count: count})
+		if err == nil {
+			m.add(name+" p50", millis(r.Took, 0.5))
+			m.add(name+" p99", millis(r.Took, 0.99))
+		}
+		return err
+	}
+	return errors.Join(one("plain", &m.Target), one("SOCKS5", m.socks), one("HTTP", m.http))
+}
+
+// measureBurst makes small connections as fast as 50 clients can.
+func measureBurst(ctx context.Context, m *measurement) error {
+	j := job{What: "burst", Count: 50, Span: 2 * time.Second}
+	if m.quick {
+		j.Span /= 2
+	}
+	r, err := m.cloud(ctx, j)
+	if err != nil {
+		return err
+	}
+	m.add("a second", float64(len(r.Took))/j.Span.Seconds())
+	m.add("p50 ms", millis(r.Took, 0.5))
+	m.add("p99 ms", millis(r.Took, 0.99))
+	m.add("failed", float64(r.Failed))
+	return nil
+}
+
+// measureMemory looks at a session that has carried next to nothing, and then
+// at the same with idle flows.
+func measureMemory(ctx context.Context, m *measurement) error {
+	const flows = 2000
+	const mib = 1 << 20
+	time.Sleep(time.Second) // starting is over then
+	cloud, laptop := m.resident(m.lab.Cloud), m.resident(m.lab.Laptop)
+	m.add("cloud MiB", float64(cloud)/mib)
+	m.add("laptop MiB", float64(laptop)/mib)
+	release, err := m.hold(ctx, flows)
+	if err != nil {
+		return err
+	}
+	defer release()
+	time.Sleep(2 * time.Second)
+	m.add("cloud KiB/flow", float64(m.resident(m.lab.Cloud)-cloud)/1024/flows)
+	m.add("laptop KiB/flow", float64(m.resident(m.lab.Laptop)-laptop)/1024/flows)
+	return nil
+}
+
+// hold opens connections, waits until they are open, and returns what closes them.
+func (m *measurement) hold(ctx context.Context, count int) (release func(), err error) {
+	c := m.client(ctx, m.lab.Cloud, job{Target: m.usual(), What: "hold", Count: count})
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p, err := m.start("hold", c)
+	if err != nil {
+		return nil, err
+	}
+	release = func() {
+		_ = c.Process.Signal(syscall.SIGINT)
+		<-p.done
+	}
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	if line != "held\n" {
+		release()
+		return nil, p.failed(fmt.Errorf("hold %d connections: %w", count, io.ErrUnexpectedEOF))
+	}
+	return release, nil
+}
