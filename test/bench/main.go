@@ -90,8 +90,10 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	s, err := w.measure(ctx, o, rows)
+	bytes := size(w.helper)
 	err = errors.Join(err, w.lab.Close())
 	report(os.Stdout, rows, s, time.Since(start))
+	judge(os.Stdout, s, bytes)
 	return err
 }
 
@@ -99,13 +101,15 @@ func run(ctx context.Context, args []string) error {
 func (o options) selected() []row {
 	var rows []row
 	for _, r := range allRows() {
-		if o.rows != nil && !o.rows.MatchString(r.name) {
+		if o.rows != nil && !o.rows.MatchString(r.name) || o.rows == nil && o.quick && !r.quick {
 			continue
 		}
 		r.tools = slices.DeleteFunc(slices.Clone(r.tools), func(t tool) bool {
-			return o.tools != nil && !o.tools.MatchString(t.name)
+			return o.tools != nil && !o.tools.MatchString(t.name) || o.tools == nil && o.quick && !has(essential, t)
 		})
-		rows = append(rows, r)
+		if len(r.tools) > 0 {
+			rows = append(rows, r)
+		}
 	}
 	return rows
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strconv"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -34,7 +34,9 @@ func report(out io.Writer, rows []row, s *samples, took time.Duration) {
 			fmt.Fprintln(out)
 		}
 	}
-	fmt.Fprintf(out, "\nMedians [least-most] of %d rounds, in %s.\n", s.rounds, took.Round(time.Second))
+	far := (s.rounds + 1) / 2
+	fmt.Fprintf(out, "\nMedians [least-most] of %d rounds, of %d where there is a delay; %s on %d processors.\n",
+		s.rounds, far, took.Round(time.Second), runtime.NumCPU())
 }
 
 // spread is the median with the extremes.
@@ -43,9 +45,8 @@ func (s *samples) spread(f figure, digits int) string {
 	if math.IsNaN(middle) {
 		return ""
 	}
-	number := func(v float64) string { return strconv.FormatFloat(v, 'f', digits, 64) }
 	if s.rounds == 1 {
-		return number(middle)
+		return number(middle, digits)
 	}
-	return number(middle) + " [" + number(quantile(s.values[f], 0)) + "-" + number(quantile(s.values[f], 1)) + "]"
+	return number(middle, digits) + " [" + number(quantile(s.values[f], 0), digits) + "-" + number(quantile(s.values[f], 1), digits) + "]"
 }

@@ -12,6 +12,7 @@ import (
 // row is one thing to measure of every tool, under one condition.
 type row struct {
 	name    string
+	quick   bool // a part of --quick
 	title   string
 	on      condition
 	tools   []tool
@@ -38,9 +39,11 @@ var (
 
 // The targets are about mine, and compare it with ssh.
 var (
-	mine     = causeway(overTCP)
-	mineSSH  = causeway(overSSH)
-	everyone = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineSSH}
+	mine    = causeway(overTCP)
+	mineSSH = causeway(overSSH)
+	// essential are those that --quick takes.
+	essential = []tool{direct, sshFixed, mine}
+	everyone  = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineSSH}
 )
 
 func allRows() []row {
@@ -58,16 +61,16 @@ func allRows() []row {
 		burstTitle = "New connections of 1 KiB, 50 at once"
 	)
 	return []row{
-		{"bulk-0", bulkTitle, near, everyone, bulk, measureBulk},
-		{"echo-0", echoTitle, near, everyone, echo, measureEcho},
-		{"burst-0", burstTitle, near, everyone, burst, measureBurst},
-		{"setup-0", setupTitle, near, everyone, setup, measureSetup},
-		{"bulk-20", bulkTitle, region, everyone, bulk, measureBulk},
-		{"setup-20", setupTitle, region, everyone, setup, measureSetup},
-		{"bulk-100", bulkTitle, ocean, everyone, bulk, measureBulk},
-		{"setup-100", setupTitle, ocean, everyone, setup, measureSetup},
-		{"bulk-capped", bulkTitle, capped, []tool{direct, bare, sshFixed, mine, mineSSH}, bulk, measureBulk},
-		{"echo-limited", echoTitle, limited, []tool{direct, bare, sshFixed, sshSOCKS, wireGuard, mine, mineSSH}, echo, measureEcho},
-		{"memory", "Resident memory: fresh, and for each idle flow", alone, []tool{sshFixed, mine}, memory, measureMemory},
+		{"bulk-0", true, bulkTitle, near, everyone, bulk, measureBulk},
+		{"echo-0", false, echoTitle, near, everyone, echo, measureEcho},
+		{"burst-0", true, burstTitle, near, everyone, burst, measureBurst},
+		{"setup-0", false, setupTitle, near, everyone, setup, measureSetup},
+		{"bulk-20", false, bulkTitle, region, everyone, bulk, measureBulk},
+		{"setup-20", false, setupTitle, region, everyone, setup, measureSetup},
+		{"bulk-100", true, bulkTitle, ocean, everyone, bulk, measureBulk},
+		{"setup-100", true, setupTitle, ocean, everyone, setup, measureSetup},
+		{"bulk-capped", false, bulkTitle, capped, []tool{direct, bare, sshFixed, mine, mineSSH}, bulk, measureBulk},
+		{"echo-limited", true, echoTitle, limited, []tool{direct, bare, sshFixed, sshSOCKS, wireGuard, mine, mineSSH}, echo, measureEcho},
+		{"memory", true, "Resident memory: fresh, and for each idle flow", alone, []tool{sshFixed, mine}, memory, measureMemory},
 	}
 }
