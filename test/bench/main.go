@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -63,7 +64,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.helper, "helper", "", "measure this `FILE`, built elsewhere, in place of the tree's helper")
 	flags.Func("rows", "measure only rows whose name matches `REGEXP`", pattern(&o.rows))
 	flags.Func("tools", "measure only tools whose name matches `REGEXP`", pattern(&o.tools))
-	flags.StringVar(&o.profiles, "cpuprofile", "", "write profiles of both helpers to `DIR`, one for each bulk measurement")
+	flags.StringVar(&o.profiles, "cpuprofile", "", "write profiles of both helpers to `DIR`, of bulk flows and bursts")
 	flags.BoolVar(&list, "list", false, "print the names of rows and tools")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -115,8 +116,11 @@ func (o options) selected() []row {
 }
 
 // build builds the helper as it is shipped.
-func (o options) build(ctx context.Context, to string) error {
+func (o options) build(ctx context.Context, to string, p *profiler) error {
 	if o.helper != "" {
+		if p != nil {
+			return errors.New("profile a helper built elsewhere: only one that is built here can be")
+		}
 		text, err := os.ReadFile(o.helper)
 		if err != nil {
 			return err
@@ -127,7 +131,15 @@ func (o options) build(ctx context.Context, to string) error {
 	if err != nil {
 		return err
 	}
-	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", to, "./helper")
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", to}
+	if p != nil {
+		flag, err := p.overlay(root)
+		if err != nil {
+			return err
+		}
+		args = append(args, flag)
+	}
+	c := exec.CommandContext(ctx, "go", append(args, "./helper")...)
 	c.Dir, c.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the helper: %w: %s", err, out)
@@ -196,7 +208,7 @@ func (w *world) measureTool(ctx context.Context, o options, t tool, rows []row, 
 	}
 	defer down()
 	for _, r := range rows {
-		m := &measurement{world: w, way: v, quick: o.quick, far: r.on.path.Delay > 0}
+		m := &measurement{world: w, way: v, name: r.name + "-" + t.slug(), quick: o.quick, far: r.on.path.Delay > 0}
 		fmt.Fprintf(w.log, "%s, round %d, %s:", r.name, round+1, t.name)
 		m.add = func(column string, value float64) {
 			s.add(figure{r.name, t.name, column}, round, value)
@@ -210,3 +222,6 @@ func (w *world) measureTool(ctx context.Context, o options, t tool, rows []row, 
 	}
 	return ctx.Err()
 }
+
+// slug is the last word of the name.
+func (t tool) slug() string { return t.name[strings.LastIndexByte(t.name, ' ')+1:] }

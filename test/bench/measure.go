@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/test/bench/internal/load"
+	"github.com/causeway-dev/causeway/test/lab"
 )
 
 // measurement is one tool under one row in one round.
 type measurement struct {
 	*world
 	*way
+	name  string // of the measurement, for files
 	quick bool
 	far   bool // the path has a delay
 	add   func(column string, value float64)
@@ -51,13 +53,15 @@ func measureBulk(ctx context.Context, m *measurement) error {
 		j.Span = time.Second
 	}
 	for _, j.What = range []string{"down", "up"} {
-		before := m.cpu()
+		before, profiled := m.cpu(), m.profiler.begin()
 		r, err := m.cloud(ctx, j)
 		if err != nil {
 			return err
 		}
+		after := m.cpu()
+		profiled(m.name + "-" + j.What)
 		m.add(j.What, r.Rate()/mbit)
-		m.add("cpu "+j.What, (m.cpu()-before).Seconds()/(float64(r.Total)/(1<<30)))
+		m.add("cpu "+j.What, (after-before).Seconds()/(float64(r.Total)/(1<<30)))
 		time.Sleep(200 * time.Millisecond) // what was under way is thrown away meanwhile
 	}
 	return nil
@@ -129,10 +133,12 @@ func measureBurst(ctx context.Context, m *measurement) error {
 	if m.quick {
 		j.Span /= 2
 	}
+	profiled := m.profiler.begin()
 	r, err := m.cloud(ctx, j)
 	if err != nil {
 		return err
 	}
+	profiled(m.name)
 	m.add("a second", float64(len(r.Took))/j.Span.Seconds())
 	m.add("p50 ms", millis(r.Took, 0.5))
 	m.add("p99 ms", millis(r.Took, 0.99))
@@ -146,17 +152,24 @@ func measureMemory(ctx context.Context, m *measurement) error {
 	const flows = 2000
 	const mib = 1 << 20
 	time.Sleep(time.Second) // starting is over then
-	cloud, laptop := m.resident(m.lab.Cloud), m.resident(m.lab.Laptop)
+	cloud, most := m.resident(m.lab.Cloud)
 	m.add("cloud MiB", float64(cloud)/mib)
+	m.add("largest", float64(most)/mib)
+	laptop, most := m.resident(m.lab.Laptop)
 	m.add("laptop MiB", float64(laptop)/mib)
+	m.add("its largest", float64(most)/mib)
 	release, err := m.hold(ctx, flows)
 	if err != nil {
 		return err
 	}
 	defer release()
 	time.Sleep(2 * time.Second)
-	m.add("cloud KiB/flow", float64(m.resident(m.lab.Cloud)-cloud)/1024/flows)
-	m.add("laptop KiB/flow", float64(m.resident(m.lab.Laptop)-laptop)/1024/flows)
+	grown := func(h *lab.Host, from int64) float64 {
+		now, _ := m.resident(h)
+		return float64(now-from) / 1024 / flows
+	}
+	m.add("cloud KiB/flow", grown(m.lab.Cloud, cloud))
+	m.add("laptop KiB/flow", grown(m.lab.Laptop, laptop))
 	return nil
 }
 

@@ -53,7 +53,7 @@ func allRows() []row {
 	}
 	setup := []column{{"plain p50", 2}, {"plain p99", 2}, {"SOCKS5 p50", 2}, {"HTTP p50", 2}}
 	burst := []column{{"a second", 0}, {"p50 ms", 1}, {"p99 ms", 1}, {"failed", 0}}
-	memory := []column{{"cloud MiB", 1}, {"laptop MiB", 1}, {"cloud KiB/flow", 1}, {"laptop KiB/flow", 1}}
+	memory := []column{{"cloud MiB", 1}, {"largest", 1}, {"laptop MiB", 1}, {"its largest", 1}, {"cloud KiB/flow", 1}, {"laptop KiB/flow", 1}}
 	const (
 		bulkTitle  = "Bulk, one flow: Mbit/s, CPU s/GiB of both ends"
 		echoTitle  = "Echo beside a bulk flow: ms, Mbit/s"
@@ -71,6 +71,6 @@ func allRows() []row {
 		{"setup-100", true, setupTitle, ocean, everyone, setup, measureSetup},
 		{"bulk-capped", false, bulkTitle, capped, []tool{direct, bare, sshFixed, mine, mineSSH}, bulk, measureBulk},
 		{"echo-limited", true, echoTitle, limited, []tool{direct, bare, sshFixed, sshSOCKS, wireGuard, mine, mineSSH}, echo, measureEcho},
-		{"memory", true, "Resident memory: fresh, and for each idle flow", alone, []tool{sshFixed, mine}, memory, measureMemory},
+		{"memory", true, "Resident memory: fresh, all processes and the largest; for each idle flow", alone, []tool{sshFixed, mine}, memory, measureMemory},
 	}
 }

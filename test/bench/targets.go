@@ -61,8 +61,8 @@ func allTargets() []target {
 	atLeast(1.25, "new connections, 50 at once", "burst-0", sshFixed, "", "a second")
 	atMost(1, "echo beside bulk, 0 RTT", "echo-0", "ms", 2, "down p50", "up p50")
 	atMost(10, "echo beside bulk, 0 RTT", "echo-0", "ms", 2, "down p99", "up p99")
-	atMost(12, "memory, fresh", "memory", "MiB", 1, "cloud MiB", "laptop MiB")
-	atMost(26, "memory, idle", "memory", "KiB", 1, "cloud KiB/flow", "laptop KiB/flow")
+	atMost(12, "memory of a fresh helper", "memory", "MiB", 1, "largest", "its largest")
+	atMost(26, "memory of an idle flow", "memory", "KiB", 1, "cloud KiB/flow", "laptop KiB/flow")
 	return ts
 }
 

@@ -116,7 +116,7 @@ var direct = tool{"kernel, direct", func(ctx context.Context, w *world, c condit
 // bare is the link alone: a process at each end that moves the bytes.
 var bare = tool{"bare link", func(ctx context.Context, w *world, c condition) (*way, error) {
 	far := net.JoinHostPort(laptopCloud, strconv.Itoa(w.port()))
-	p1, err := w.start("carry", w.lab.Laptop.Command(ctx, w.self, "carry", far, net.JoinHostPort(serverAddr, strconv.Itoa(serverPort))))
+	p1, err := w.start("carry", w.lab.Laptop.Command(ctx, w.carry, "carry", far, net.JoinHostPort(serverAddr, strconv.Itoa(serverPort))))
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ var bare = tool{"bare link", func(ctx context.Context, w *world, c condition) (*
 		return nil, err
 	}
 	near := at("127.0.0.1", w.port())
-	p2, err := w.start("carry", w.lab.Cloud.Command(ctx, w.self, "carry", near.Addr, carrier))
+	p2, err := w.start("carry", w.lab.Cloud.Command(ctx, w.carry, "carry", near.Addr, carrier))
 	return &way{Target: near, processes: []*process{p1, p2}}, err
 }}
 
@@ -168,14 +168,15 @@ func sshTool(name string, forward func(port int) string, target func(port int) *
 	}}
 }
 
+// Both look the name up at the laptop, as Causeway does.
 var sshFixed = sshTool("OpenSSH -R, fixed port",
-	func(port int) string { return fmt.Sprintf("127.0.0.1:%d:%s:%d", port, serverAddr, serverPort) },
+	func(port int) string { return fmt.Sprintf("127.0.0.1:%d:%s:%d", port, serverName, serverPort) },
 	func(port int) *way { return &way{Target: at("127.0.0.1", port)} })
 
 var sshSOCKS = sshTool("OpenSSH -R, SOCKS",
 	func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) },
 	func(port int) *way {
-		t := at(serverAddr, serverPort)
+		t := at(serverName, serverPort)
 		t.Via, t.Proxy = "socks5", at("127.0.0.1", port).Addr
 		return &way{socks: &t}
 	})

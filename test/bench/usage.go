@@ -56,9 +56,8 @@ func (w *world) cpu() time.Duration {
 }
 
 // resident is the memory of a tool on one host in bytes, without the sshd that
-// is always there.
-func (w *world) resident(h *lab.Host) int64 {
-	var sum int64
+// is always there: all its processes together, and the largest of them.
+func (w *world) resident(h *lab.Host) (sum, largest int64) {
 	for _, dir := range w.programs(h) {
 		if line, _ := os.ReadFile(dir + "/cmdline"); bytes.Contains(line, []byte("/sshd\x00-D")) || bytes.Contains(line, []byte("sshd: /")) {
 			continue
@@ -70,9 +69,9 @@ func (w *world) resident(h *lab.Host) int64 {
 		for line := range strings.Lines(string(rollup)) {
 			if f := strings.Fields(line); len(f) > 1 && f[0] == "Rss:" {
 				n, _ := strconv.ParseInt(f[1], 10, 64)
-				sum += n << 10
+				sum, largest = sum+(n<<10), max(largest, n<<10)
 			}
 		}
 	}
-	return sum
+	return sum, largest
 }

@@ -150,8 +150,8 @@ func certificate(ctx context.Context, file string) (string, error) {
 		}
 	}
 	out, err := exec.CommandContext(ctx, "openssl", "x509", "-in", file+".crt", "-noout", "-fingerprint", "-sha256").Output()
-	_, print, _ := strings.Cut(strings.TrimSpace(string(out)), "=")
-	return print, err
+	_, fingerprint, _ := strings.Cut(strings.TrimSpace(string(out)), "=")
+	return fingerprint, err
 }
 
 // sshuttle takes connections on cloud and hands them to a Python program on

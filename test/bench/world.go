@@ -31,9 +31,12 @@ const (
 type world struct {
 	lab    *lab.Lab
 	self   string // this program, where every user can run it
+	carry  string // the same by another name: what runs under it counts as a tool
 	helper string // the helper, built as it is shipped
 	dir    string
 	log    io.Writer
+
+	profiler *profiler // nil unless profiles are wanted
 
 	ports int // given out so far, on laptop
 }
@@ -62,7 +65,16 @@ func (w *world) prepare(ctx context.Context, o options) error {
 	if err := os.WriteFile(w.self, exe, 0o755); err != nil {
 		return err
 	}
-	if err := o.build(ctx, w.helper); err != nil {
+	w.carry = filepath.Join(w.dir, "carry")
+	if err := os.Link(w.self, w.carry); err != nil {
+		return err
+	}
+	if o.profiles != "" {
+		if w.profiler, err = newProfiler(w, o.profiles); err != nil {
+			return err
+		}
+	}
+	if err := o.build(ctx, w.helper, w.profiler); err != nil {
 		return err
 	}
 	// What goes beside Causeway needs laptop to be a router. What does not, gets no route.

@@ -1,0 +1,79 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && roles[os.Args[1]] != nil {
+		if err := roles[os.Args[1]](context.Background(), os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestEveryRow measures what --quick does, and a rival where it comes first. What the figures are is no question of a test, except for
+// those that the relay decides.
+func TestEveryRow(t *testing.T) {
+	o := options{root: "../..", quick: true, rounds: 1, progress: io.Discard}
+	rows := o.selected()
+	for i := range rows {
+		rows[i].tools = []tool{mine}
+		if i == 0 {
+			rows[i].tools = []tool{sshFixed, mine}
+		}
+	}
+	w, err := raise(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := w.measure(t.Context(), o, rows)
+	if err != nil {
+		t.Error(err)
+	}
+	bytes := size(w.helper)
+	if err := w.lab.Close(); err != nil {
+		t.Error(err)
+	}
+	for of, why := range s.errs {
+		t.Errorf("%s, %s: %s", of[0], of[1], why)
+	}
+	if got := s.median(of("setup-100", "plain p50")); got < 100 || got > 150 {
+		t.Errorf("connecting at 100 ms took %.1f ms", got)
+	}
+	var out strings.Builder
+	report(&out, rows, s, time.Second)
+	judge(&out, s, bytes)
+	t.Log(out.String())
+	if !(s.ratio(of("bulk-0", "down"), *against(sshFixed, of("bulk-0", "down"))) > 0) {
+		t.Error("there is no ratio to the rival")
+	}
+}
+
+func TestRatioIsOfTheSameRound(t *testing.T) {
+	s := newSamples(3)
+	a, b := figure{"r", "a", "x"}, figure{"r", "b", "x"}
+	for i, v := range []float64{10, 40, 90} {
+		s.add(a, i, v)
+	}
+	s.add(b, 0, 5)
+	s.add(b, 2, 10)
+	if got := s.ratio(a, b); got != 5.5 { // of 2 and 9
+		t.Errorf("ratio %v, want 5.5", got)
+	}
+	if got := s.median(figure{"r", "c", "x"}); !math.IsNaN(got) {
+		t.Errorf("median of nothing is %v", got)
+	}
+}
