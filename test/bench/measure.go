@@ -47,7 +47,7 @@ func (v *way) usual() load.Target {
 func measureBulk(ctx context.Context, m *measurement) error {
 	j := job{Warm: 300 * time.Millisecond, Span: 1500 * time.Millisecond}
 	if m.far {
-		j = job{Warm: 1500 * time.Millisecond, Span: 3 * time.Second} // windows grow first
+		j = job{Warm: 1500 * time.Millisecond, Span: 2 * time.Second} // windows grow first
 	}
 	if m.quick {
 		j.Span = time.Second

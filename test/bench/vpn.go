@@ -60,12 +60,15 @@ var wireGuard = tool{"wireguard-go", func(ctx context.Context, w *world, c condi
 	v := &way{Target: at(addr, serverPort)}
 	side := func(h *lab.Host, i int, inner string, peer ...string) error {
 		dev := fmt.Sprintf("wg%d.%d", i, port) // the sockets that control them share a directory
-		p, err := w.start("wireguard", h.Command(ctx, "wireguard-go", "-f", dev))
+		c := h.Command(ctx, "wireguard-go", "-f", dev)
+		c.Env = append(os.Environ(), "LOG_LEVEL=verbose")
+		p, err := w.start("wireguard", c)
 		if err != nil {
 			return err
 		}
 		v.processes = append(v.processes, p)
-		if err := w.exists(ctx, p, "/var/run/wireguard/"+dev+".sock"); err != nil {
+		// Its socket is there earlier, and wg removes one that refuses.
+		if err := w.says(ctx, p, "UAPI listener started"); err != nil {
 			return err
 		}
 		set := append([]string{"wg", "set", dev, "private-key", keys[i]}, peer...)

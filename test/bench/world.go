@@ -150,14 +150,6 @@ func (w *world) says(ctx context.Context, p *process, text string) error {
 	})
 }
 
-// exists waits until p has made a file.
-func (w *world) exists(ctx context.Context, p *process, file string) error {
-	return p.wait(ctx, func() bool {
-		_, err := os.Stat(file)
-		return err == nil
-	})
-}
-
 // wait waits until ready says so. There is no event for what it looks at.
 func (p *process) wait(ctx context.Context, ready func() bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errors.New("not ready within 20 s"))
