@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 )
 
 // Versions of the frame format that this package speaks: the current one and
@@ -26,10 +28,12 @@ const (
 	framePing  frameType = 5
 	framePong  frameType = 6
 	frameClose frameType = 7
+
+	frameDataPush frameType = 8 // data, to be acknowledged at once
 )
 
 // Overhead is what a data frame adds to its payload, in bytes.
-const Overhead = 1 + 3*8
+const Overhead = 1 + 4*8
 
 const maxReason = 512
 
@@ -45,16 +49,18 @@ type hello struct {
 	role     Role
 	session  SessionID
 	nonce    [32]byte
-	received uint64 // the offset of the next byte wanted
-	limit    uint64 // the offset up to which the peer may send
+	instance [8]byte // of the sender's state: another one knows nothing of this session's bytes
+	received uint64  // the offset of the next byte wanted
+	limit    uint64  // the offset up to which the peer may send
 }
 
-const helloSize = 1 + 3 + 16 + 32 + 8 + 8
+const helloSize = 1 + 3 + 16 + 32 + 8 + 8 + 8
 
 func (h hello) append(b []byte) []byte {
 	b = append(b, byte(frameHello), h.min, h.max, byte(h.role))
 	b = append(b, h.session[:]...)
 	b = append(b, h.nonce[:]...)
+	b = append(b, h.instance[:]...)
 	b = binary.BigEndian.AppendUint64(b, h.received)
 	return binary.BigEndian.AppendUint64(b, h.limit)
 }
@@ -67,8 +73,9 @@ func parseHello(b []byte) (hello, error) {
 	h := hello{min: b[1], max: b[2], role: Role(b[3])}
 	copy(h.session[:], b[4:20])
 	copy(h.nonce[:], b[20:52])
-	h.received = binary.BigEndian.Uint64(b[52:])
-	h.limit = binary.BigEndian.Uint64(b[60:])
+	copy(h.instance[:], b[52:60])
+	h.received = binary.BigEndian.Uint64(b[60:])
+	h.limit = binary.BigEndian.Uint64(b[68:])
 	return h, nil
 }
 
@@ -84,33 +91,40 @@ func proof(secret Secret, sender Role, gateway, capture []byte) []byte {
 }
 
 // ackState is what every data and acknowledgement frame tells of the receiver.
-type ackState struct{ received, limit uint64 }
+type ackState struct {
+	received uint64 // the offset of the next byte wanted
+	limit    uint64 // the offset up to which the peer may send
+	arrived  uint64 // payload bytes that came over this link
+}
 
-func appendData(b []byte, seq uint64, a ackState) []byte {
-	b = append(b, byte(frameData))
-	b = binary.BigEndian.AppendUint64(b, seq)
+func (a ackState) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, a.received)
-	return binary.BigEndian.AppendUint64(b, a.limit)
+	b = binary.BigEndian.AppendUint64(b, a.limit)
+	return binary.BigEndian.AppendUint64(b, a.arrived)
+}
+
+func parseAckState(b []byte) ackState {
+	return ackState{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:])}
+}
+
+func appendData(b []byte, t frameType, seq uint64, a ackState) []byte {
+	return a.append(binary.BigEndian.AppendUint64(append(b, byte(t)), seq))
 }
 
 func parseData(b []byte) (seq uint64, a ackState, payload []byte, err error) {
 	if len(b) < Overhead {
 		return 0, ackState{}, nil, fmt.Errorf("data frame of %d bytes is too short", len(b))
 	}
-	return binary.BigEndian.Uint64(b[1:]), ackState{binary.BigEndian.Uint64(b[9:]), binary.BigEndian.Uint64(b[17:])}, b[Overhead:], nil
+	return binary.BigEndian.Uint64(b[1:]), parseAckState(b[9:]), b[Overhead:], nil
 }
 
-func appendAck(b []byte, a ackState) []byte {
-	b = append(b, byte(frameAck))
-	b = binary.BigEndian.AppendUint64(b, a.received)
-	return binary.BigEndian.AppendUint64(b, a.limit)
-}
+func appendAck(b []byte, a ackState) []byte { return a.append(append(b, byte(frameAck))) }
 
 func parseAck(b []byte) (ackState, error) {
-	if len(b) != 17 {
+	if len(b) != 25 {
 		return ackState{}, fmt.Errorf("acknowledgement of %d bytes has the wrong length", len(b))
 	}
-	return ackState{binary.BigEndian.Uint64(b[1:]), binary.BigEndian.Uint64(b[9:])}, nil
+	return parseAckState(b[1:]), nil
 }
 
 func appendPing(b []byte, t frameType, token uint64) []byte {
@@ -129,4 +143,14 @@ func appendClose(b []byte, reason string) []byte {
 		reason = reason[:maxReason]
 	}
 	return append(append(b, byte(frameClose)), reason...)
+}
+
+// clean makes a reason from the other side fit for a log.
+func clean(b []byte) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, string(b[:min(len(b), maxReason)]))
 }

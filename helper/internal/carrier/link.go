@@ -23,14 +23,24 @@ type Link interface {
 	// Close breaks the link. It is idempotent.
 	Close() error
 
-	// Kind names the kind of link: "exec", "command", "direct".
+	// Kind is one of the kinds below.
 	Kind() string
 
-	// MaxFrame is the size of the largest frame that the link carries well, in bytes.
-	MaxFrame() int
+	Shape() Shape
+}
 
-	// Window is how many bytes are worth having in flight on the link.
-	Window() int
+// Kinds of link.
+const (
+	KindCommand = "command" // frames passed between the editor's extension hosts
+	KindExec    = "exec"    // stdio of a child
+	KindDirect  = "direct"  // TCP through a port that the editor forwards
+)
+
+// Shape is what a link carries well.
+type Shape struct {
+	MaxFrame int           // bytes
+	Window   int           // most bytes in flight
+	Slack    time.Duration // by which it may delay a frame without being slow
 }
 
 // handshakeTimeout bounds the greeting; a stock container on a busy machine
@@ -51,12 +61,12 @@ func (c *Conn) greet(ctx context.Context, l Link) (peer hello, err error) {
 			_ = l.Close()
 		}
 	}()
-	ours := hello{min: versionOldest, max: versionCurrent, role: c.o.Role, session: c.o.Session}
+	ours := hello{min: versionOldest, max: versionCurrent, role: c.o.Role, session: c.o.Session, instance: c.e.instance}
 	if _, err := rand.Read(ours.nonce[:]); err != nil {
 		return hello{}, err
 	}
 	c.mu.Lock()
-	ours.received, ours.limit = c.received, c.limit()
+	ours.received, ours.limit = c.e.received, c.e.limit()
 	c.mu.Unlock()
 	sent := ours.append(nil)
 	if err := l.WriteFrame(sent); err != nil {

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"reflect"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
@@ -26,6 +26,7 @@ const startTime = 3 * time.Minute
 func connectCommand(e *env) *cobra.Command {
 	var file, events string
 	var strict bool
+	var resume time.Duration
 	cmd := &cobra.Command{
 		Use:   "connect --resources FILE -- COMMAND [ARG…]",
 		Short: "Connect a remote without an editor: this process is the gateway, COMMAND the link",
@@ -34,7 +35,8 @@ run "causeway capture --stdio" on the remote. FILE holds an array of resources,
 as causeway.resources does in the editor's settings, with comments if you like;
 naming it is the approval.
 
-It prints one line that begins with "connected" when the remote is usable.
+It prints one line that begins with "connected" when the remote is usable. If
+the link is lost, COMMAND is run again, and connections go on where they were.
 Ctrl-C disconnects and cleans up. A wrong file ends it with exit code 2 and
 every mistake.`,
 		Example: `  causeway connect --resources resources.json -- ssh host causeway capture --stdio
@@ -54,13 +56,17 @@ every mistake.`,
 			if err != nil {
 				return err
 			}
-			c := connection{e: e, log: e.logs.logger("gateway"), json: events == "json", strict: strict}
-			return c.run(cmd.Context(), approved, args)
+			if resume <= 0 || resume > maxResume {
+				return usageError(fmt.Errorf("--resume takes a time of at most %v", maxResume))
+			}
+			c := connection{e: e, log: e.logs.logger("gateway"), json: events == "json", strict: strict, resume: resume, command: args}
+			return c.run(cmd.Context(), approved)
 		},
 	}
 	cmd.Flags().StringVar(&file, "resources", "", "file with the array of resources that the remote may reach")
 	cmd.Flags().StringVar(&events, "events", "", `"json": print a line of JSON per event on stdout`)
 	cmd.Flags().BoolVar(&strict, "strict-proxy", false, "the remote's proxy refuses what is no resource")
+	cmd.Flags().DurationVar(&resume, "resume", carrier.DefaultResumeLimit, "how long to try to get a lost link back, at most 3h; connections wait meanwhile")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
 	return cmd
 }
@@ -94,17 +100,20 @@ func readResources(e *env, file string) ([]gateway.Approved, error) {
 
 // connection is one run of connect.
 type connection struct {
-	e      *env
-	log    zerolog.Logger
-	json   bool
-	strict bool
+	e       *env
+	log     zerolog.Logger
+	json    bool
+	strict  bool
+	resume  time.Duration // how long to try to get a lost link back
+	command []string      // the link's
 
 	last *event // told so far about the remote; nil before it is usable
+	lost bool   // told last that there is no link
 }
 
 // event is a line of --events=json.
 type event struct {
-	Event     string          `json:"event"` // "connected", "changed", "disconnected"
+	Event     string          `json:"event"` // "connected", "changed", "reconnecting", "reconnected", "disconnected"
 	Reason    string          `json:"reason,omitempty"`
 	Proxy     string          `json:"proxy,omitempty"`
 	Resources []eventResource `json:"resources,omitempty"`
@@ -118,100 +127,146 @@ type eventResource struct {
 	Trouble string   `json:"trouble,omitempty"`
 }
 
-func (c *connection) run(ctx context.Context, approved []gateway.Approved, args []string) error {
-	link := exec.Command(args[0], args[1:]...)
-	link.Stderr = c.e.stderr
-	in, err := link.StdinPipe()
-	if err != nil {
-		return err
-	}
-	out, err := link.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := link.Start(); err != nil {
-		return fmt.Errorf("start the link: %w", err)
-	}
-	c.log.Info().Str("link", args[0]).Msg("starting")
-	reason := c.bridge(ctx, rpc.NewStdio(out, in), approved)
-	// The pipe is closed: the remote cleans up, and the command ends by itself.
-	ended := make(chan error, 1)
-	go func() { ended <- link.Wait() }()
-	var status error
-	select {
-	case status = <-ended:
-	case <-time.After(cleanUpTime):
-		_ = link.Process.Kill()
-		<-ended
-	}
-	if ctx.Err() != nil {
-		c.tell(event{Event: "disconnected", Reason: "asked to"})
-		return nil
-	}
-	if exit := new(exec.ExitError); errors.As(status, &exit) {
-		reason = fmt.Errorf("%w (%s ended with %w)", reason, args[0], exit)
-	}
-	c.tell(event{Event: "disconnected", Reason: reason.Error()})
-	return fmt.Errorf("disconnected: %w", reason)
-}
-
-// bridge is the whole session over p. It returns why it ended, and has closed p.
-func (c *connection) bridge(ctx context.Context, p rpc.Pipe, approved []gateway.Approved) error {
-	starting, cancel := context.WithTimeoutCause(ctx, startTime, errors.New("the remote's helper did not answer"))
-	defer cancel()
-	conn, info, err := rpc.DialCapture(starting, p, rpc.ClientInfo{Name: "causeway-connect", Version: version}, rpc.CaptureEvents{})
-	if err != nil {
-		return fmt.Errorf("start the remote's helper: %w", err)
-	}
-	defer conn.Wait()
-	defer func() { _ = conn.Close() }()
-	c.log.Info().Str("version", info.Version).Str("os", info.OS).Str("arch", info.Arch).Msg("remote helper")
-
-	s, err := newSession(c.log)
-	if err != nil {
-		return err
-	}
-	if err := conn.Call(starting, rpc.MethodSessionOpen, rpc.CaptureOpenParams{Session: s.id(), Secret: s.secret()}, nil); err != nil {
-		return fmt.Errorf("open the session: %w", err)
-	}
-	link, err := conn.OpenLink(starting, "exec")
-	if err != nil {
-		return fmt.Errorf("open the link: %w", err)
-	}
+func (c *connection) run(ctx context.Context, approved []gateway.Approved) error {
 	changed := make(chan struct{}, 1)
-	gw := gateway.New(gatewayOptions(c.log, gateway.Options{StrictProxy: c.strict, OnChange: func() {
+	touch := func() {
 		select {
 		case changed <- struct{}{}:
 		default:
 		}
-	}}))
-	gw.SetApproved(approved)
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer close(done)
-	wg.Go(func() {
-		for {
-			select {
-			case <-changed:
-				c.report(gw.Status())
-			case <-done:
-				return
-			}
-		}
-	})
-	err = s.serve(ctx, link, gw)
-	if ctx.Err() != nil {
-		// The remote tells when it is clean, or is cut off.
-		closing, cancel := context.WithTimeout(context.Background(), cleanUpTime)
-		defer cancel()
-		_ = conn.Call(closing, rpc.MethodSessionClose, nil, nil)
 	}
-	return err
+	s, err := newSession(c.log, c.resume, touch)
+	if err != nil {
+		return err
+	}
+	gw := gateway.New(gatewayOptions(c.log, gateway.Options{StrictProxy: c.strict, OnChange: touch}))
+	gw.SetApproved(approved)
+	serving, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	served := make(chan error, 1)
+	go func() { served <- s.serve(serving, gw) }()
+
+	l, err := c.open(ctx, s, false)
+	if err == nil {
+		err = c.keep(ctx, s, l, func() { c.report(gw.Status(), s.carrier.Link()) }, changed)
+	}
+	if ctx.Err() != nil {
+		err = nil
+		stop(errUserDisconnected)
+	}
+	stop(err)
+	if reason := <-served; ctx.Err() == nil {
+		switch {
+		case err == nil:
+			err = reason
+		case s.carrier.Err() != nil && reason != nil && !errors.Is(reason, err):
+			err = fmt.Errorf("%w (%w)", reason, err)
+		}
+	}
+	if err == nil {
+		c.tell(event{Event: "disconnected", Reason: "asked to"})
+		return nil
+	}
+	c.tell(event{Event: "disconnected", Reason: err.Error()})
+	return fmt.Errorf("disconnected: %w", err)
 }
 
-// report tells of the remote once it has said what it offers.
-func (c *connection) report(s gateway.Status) {
+// keep sees to it that the session has a link until it ends, or ctx: then it
+// returns nil, with the last link closed.
+func (c *connection) keep(ctx context.Context, s *session, l *execLink, report func(), changed <-chan struct{}) error {
+	opened := make(chan *execLink)
+	failed := make(chan error)
+	trying := false
+	var retry <-chan time.Time
+	wait := firstRetry
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	trial, giveUp := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer giveUp()
+	try := func() {
+		trying, retry = true, nil
+		wg.Go(func() {
+			next, err := c.open(trial, s, true)
+			if err != nil {
+				select {
+				case failed <- err:
+				case <-trial.Done():
+				}
+				return
+			}
+			select {
+			case opened <- next:
+			case <-trial.Done():
+				next.close(true)
+			}
+		})
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			if l != nil {
+				l.close(true)
+			}
+			return nil
+		case <-s.carrier.Done():
+			if l != nil {
+				return l.close(false)
+			}
+			return nil
+		case <-changed:
+			report()
+		case <-look.C:
+		case next := <-opened:
+			trying, wait = false, firstRetry
+			if l != nil {
+				l.abandon()
+			}
+			l = next
+			report()
+		case err := <-failed:
+			trying = false
+			if remote := (*rpc.Error)(nil); errors.As(err, &remote) && remote.Code == rpc.CodeNoSession {
+				return err
+			}
+			c.log.Warn().Err(err).Dur("retry", wait).Msg("no link yet")
+			retry = time.After(wait)
+			wait = min(2*wait, lastRetry)
+		case <-retry:
+			try()
+		}
+		state := s.carrier.Link()
+		if l != nil && state.Kind == "" {
+			status := l.abandon()
+			l = nil
+			if status != nil {
+				c.log.Info().Err(status).Msg("the link's command has ended")
+			}
+		}
+		// A link that says nothing may come back, or never: another one is
+		// tried beside it, and takes its place if it comes up.
+		if (l == nil || state.Stalled) && !trying && retry == nil {
+			report()
+			try()
+		}
+	}
+}
+
+// report tells of the remote once it has said what it offers, and of the loss of
+// its link.
+func (c *connection) report(s gateway.Status, link carrier.LinkState) {
+	lost := link.Kind == "" && link.Reason != nil
+	if c.last != nil && lost != c.lost {
+		c.lost = lost
+		if lost {
+			c.log.Warn().Err(link.Reason).Msg("reconnecting")
+			c.tell(event{Event: "reconnecting", Reason: link.Reason.Error()})
+		} else {
+			c.log.Info().Msg("reconnected")
+			c.tell(event{Event: "reconnected"})
+		}
+	}
 	if !s.Reported {
 		return
 	}

@@ -22,8 +22,12 @@ func (s *gatewaySession) status() rpc.GatewayStatus {
 	if s.state == rpc.StateWaiting && g.Reported && link.Kind != "" {
 		out.State = rpc.StateConnected
 	}
+	if s.state == rpc.StateWaiting && link.Kind == "" && link.Reason != nil {
+		lost := link.Lost.UTC().Truncate(time.Millisecond)
+		out.State, out.Reason, out.Since = rpc.StateReconnecting, link.Reason.Error(), &lost
+	}
 	if link.Kind != "" {
-		out.Link = &rpc.LinkStatus{Kind: link.Kind, Millis: float64(link.RTT.Microseconds()) / 1000}
+		out.Link = &rpc.LinkStatus{Kind: link.Kind, Links: link.Links, Millis: float64(link.RTT.Microseconds()) / 1000}
 		if link.Stalled {
 			out.Notes = append(out.Notes, "The remote has said nothing for a while; the editor may be reconnecting.")
 		}

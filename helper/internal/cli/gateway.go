@@ -64,11 +64,21 @@ approved and --origin who may connect.`,
 }
 
 func runGatewayStdio(ctx context.Context, e *env) error {
-	h := newGatewayHelper(e.logs.logger("gateway"))
-	return serveStdio(ctx, e, h.log, func(p rpc.Pipe, id rpc.Identity) *rpc.Conn {
-		id.Helper.Role = "gateway"
-		return h.start(rpc.ServeGateway(p, id, h))
-	}, h.close)
+	log := e.logs.logger("gateway")
+	all := &gatewaySessions{log: log}
+	defer all.endAll(errEnding)
+	return serveStdio(ctx, e, log, func(ctx context.Context, p rpc.Pipe) error { return serveGateway(ctx, p, log, all) })
+}
+
+// serveGateway serves one shim until its conversation ends, or ctx.
+func serveGateway(ctx context.Context, p rpc.Pipe, log zerolog.Logger, all *gatewaySessions) error {
+	h := newGatewayHelper(log, all)
+	id := identity()
+	id.Helper.Role = "gateway"
+	conn := h.start(rpc.ServeGateway(p, id, h))
+	err := untilDone(ctx, conn)
+	h.leave(conn.Exited())
+	return err
 }
 
 func runGatewayListen(ctx context.Context, e *env, addr string, origins []string, preapproved []gateway.Approved) error {
@@ -85,8 +95,10 @@ func runGatewayListen(ctx context.Context, e *env, addr string, origins []string
 		log: log, pairing: pair, terminal: openTerminal(e), origins: origins,
 		port: ln.Addr().(*net.TCPAddr).Port,
 	}
+	all := &gatewaySessions{log: log}
+	defer all.endAll(errEnding)
 	l.serve = func(ctx context.Context, p rpc.Pipe, origin string) {
-		servePage(ctx, e, l, p, origin, preapproved)
+		servePage(ctx, e, l, p, origin, preapproved, all)
 	}
 	_, _ = fmt.Fprintf(e.stdout, "listening on ws://%s\npairing token: %s\n", ln.Addr(), pair.token())
 	if l.terminal == nil && len(preapproved) == 0 {
@@ -96,8 +108,8 @@ func runGatewayListen(ctx context.Context, e *env, addr string, origins []string
 }
 
 // servePage serves one page until it or ctx ends.
-func servePage(ctx context.Context, e *env, l *listener, p rpc.Pipe, origin string, preapproved []gateway.Approved) {
-	h := newGatewayHelper(zerolog.Nop())
+func servePage(ctx context.Context, e *env, l *listener, p rpc.Pipe, origin string, preapproved []gateway.Approved, all *gatewaySessions) {
+	h := newGatewayHelper(zerolog.Nop(), all)
 	h.log = e.logs.loggerTo("gateway", func(m rpc.LogMessage) {
 		if c := h.conn.Load(); c != nil {
 			_ = c.Notify(rpc.NotifyLog, m)
@@ -116,11 +128,7 @@ func servePage(ctx context.Context, e *env, l *listener, p rpc.Pipe, origin stri
 		_ = conn.Close()
 	case <-conn.Done():
 	}
-	select {
-	case <-conn.Done():
-	case <-ctx.Done():
-	}
-	_ = conn.Close()
-	h.close()
+	_ = untilDone(ctx, conn)
+	h.leave(conn.Exited())
 	conn.Wait()
 }

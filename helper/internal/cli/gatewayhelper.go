@@ -21,6 +21,7 @@ const statusPeriod = 250 * time.Millisecond
 // gatewayHelper serves the gateway's methods to one shim.
 type gatewayHelper struct {
 	log         zerolog.Logger
+	sessions    *gatewaySessions
 	preapproved []gateway.Approved
 	ownPorts    []uint16
 	terminal    *terminal                   // where approvals are asked for; nil: the shim asks
@@ -28,36 +29,12 @@ type gatewayHelper struct {
 	admit       func(context.Context) error // asks whether the page may be served at all; nil: yes
 	conn        atomic.Pointer[rpc.Conn]
 
-	ctx  context.Context // alive until close
-	stop context.CancelFunc
-	wg   sync.WaitGroup
-
 	mu      sync.Mutex
-	session *gatewaySession // the open one
+	session *gatewaySession // the one it drives
 }
 
-// gatewaySession is what a session has besides its link.
-type gatewaySession struct {
-	*session
-	gw        *gateway.Gateway
-	approvals *gateway.Approvals
-	changed   chan struct{}
-	stop      context.CancelCauseFunc
-	ctx       context.Context // alive until the session is to end
-	running   sync.WaitGroup
-	asking    sync.Mutex // held while the terminal is asked
-
-	mu       sync.Mutex
-	review   gateway.Review
-	problems []resource.Problem // of parsing
-	state    string
-	reason   string
-}
-
-func newGatewayHelper(log zerolog.Logger) *gatewayHelper {
-	h := &gatewayHelper{log: log}
-	h.ctx, h.stop = context.WithCancel(context.Background())
-	return h
+func newGatewayHelper(log zerolog.Logger, sessions *gatewaySessions) *gatewayHelper {
+	return &gatewayHelper{log: log, sessions: sessions}
 }
 
 func (h *gatewayHelper) start(c *rpc.Conn) *rpc.Conn {
@@ -84,37 +61,18 @@ func (h *gatewayHelper) OpenSession(ctx context.Context, p rpc.GatewayOpenParams
 			return rpc.GatewayOpenResult{}, &rpc.Error{Code: rpc.CodeUnauthorized, Message: err.Error()}
 		}
 	}
-	path, err := gateway.ApprovalsPath()
-	if err != nil {
-		return rpc.GatewayOpenResult{}, err
-	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.session != nil {
+	busy := h.session != nil
+	h.mu.Unlock()
+	if busy {
 		return rpc.GatewayOpenResult{}, &rpc.Error{Code: rpc.CodeBusy, Message: "a session is open already"}
 	}
-	plain, err := newSession(h.log)
+	s, resumed, err := h.sessions.open(h, p)
 	if err != nil {
 		return rpc.GatewayOpenResult{}, err
 	}
-	s := &gatewaySession{session: plain, state: rpc.StateWaiting, changed: make(chan struct{}, 1),
-		// A page can claim any authority: what it is approved is its origin's alone.
-		approvals: gateway.NewApprovals(path, strings.TrimSpace(h.origin+" "+p.Authority), p.Workspace)}
-	s.ctx, s.stop = context.WithCancelCause(h.ctx)
-	s.gw = gateway.New(gatewayOptions(h.log, gateway.Options{
-		StrictProxy: p.StrictProxy, OwnPorts: h.ownPorts, OnChange: s.touch,
-	}))
-	h.session = s
-	s.running.Go(func() { h.tellStatus(s) })
 	result := h.set(s, rpc.ResourcesParams{Resources: p.Resources, WorkspaceResources: p.WorkspaceResources})
-	return rpc.GatewayOpenResult{Session: s.id(), Secret: s.secret(), ResourcesResult: result}, nil
-}
-
-func (s *gatewaySession) touch() {
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
+	return rpc.GatewayOpenResult{Session: s.id(), Secret: s.secret(), Resumed: resumed, ResourcesResult: result}, nil
 }
 
 // open returns the open session.
@@ -288,88 +246,55 @@ func (h *gatewayHelper) Status(context.Context) (rpc.GatewayStatus, error) {
 	return s.status(), nil
 }
 
-// tellStatus notifies the shim of changes, not more often than statusPeriod.
-func (h *gatewayHelper) tellStatus(s *gatewaySession) {
-	for {
-		// Byte counts change without a word: flows are looked at once a second.
-		select {
-		case <-s.changed:
-		case <-time.After(time.Second):
-			if s.gw.Status().Flows == 0 {
-				continue
-			}
-		case <-s.ctx.Done():
-			return
-		}
-		h.notify(rpc.NotifyStatus, s.status())
-		select {
-		case <-time.After(statusPeriod):
-		case <-s.ctx.Done():
-			return
-		}
-	}
-}
-
-// AttachLink carries the session over l until it ends.
+// AttachLink takes l into use for the session.
 func (h *gatewayHelper) AttachLink(l *rpc.Link) {
-	h.mu.Lock()
-	s := h.session
-	if s != nil {
-		s.running.Add(1)
+	s, err := h.open()
+	if err == nil {
+		err = s.carrier.Attach(s.ctx, pipeLink{l})
 	}
-	h.mu.Unlock()
-	if s == nil {
+	if err != nil {
 		_ = l.Close()
-		h.notify(rpc.NotifyLinkClosed, rpc.LinkClosed{Reason: "no session is open"})
+		h.log.Warn().Err(err).Msg("link not taken")
+		h.notify(rpc.NotifyLinkClosed, rpc.LinkClosed{Reason: err.Error()})
 		return
 	}
-	h.wg.Go(func() {
-		err := s.serve(s.ctx, l, s.gw)
-		s.running.Done()
-		h.ended(s, err)
-	})
+	h.log.Info().Str("link", l.Kind()).Msg("link taken")
 }
 
-// ended tells the shim that s is over.
-func (h *gatewayHelper) ended(s *gatewaySession, err error) {
-	reason := "closed"
-	if err != nil {
-		reason = err.Error()
+func (h *gatewayHelper) CloseSession(context.Context) error {
+	h.mu.Lock()
+	s := h.session
+	h.session = nil
+	h.mu.Unlock()
+	if s != nil {
+		s.end(errUserDisconnected)
 	}
-	h.log.Info().Str("reason", reason).Msg("disconnected")
+	return nil
+}
+
+// leave ends what this shim has to do with its session, which waits for another
+// one unless the shim has said that it is over.
+func (h *gatewayHelper) leave(exited bool) {
+	h.mu.Lock()
+	s := h.session
+	h.session = nil
+	h.mu.Unlock()
+	switch {
+	case s == nil:
+	case exited:
+		s.end(errUserDisconnected)
+	default:
+		s.leftBy(h)
+	}
+}
+
+// taken tells this shim that it drives s no more.
+func (h *gatewayHelper) taken(s *gatewaySession, reason string) {
 	h.mu.Lock()
 	if h.session == s {
 		h.session = nil
 	}
 	h.mu.Unlock()
-	s.mu.Lock()
-	s.state, s.reason = rpc.StateClosed, reason
-	s.mu.Unlock()
-	s.stop(errors.New(reason))
-	h.notify(rpc.NotifyStatus, s.status())
+	h.notify(rpc.NotifyStatus, rpc.GatewayStatus{State: rpc.StateClosed, Reason: reason, Resources: []rpc.ResourceStatus{}})
 	h.notify(rpc.NotifyLinkClosed, rpc.LinkClosed{Reason: reason})
-}
-
-func (h *gatewayHelper) CloseSession(context.Context) error {
-	h.endSession(errors.New("the user disconnected"))
-	return nil
-}
-
-func (h *gatewayHelper) endSession(reason error) {
-	h.mu.Lock()
-	s := h.session
-	h.session = nil
-	h.mu.Unlock()
-	if s == nil {
-		return
-	}
-	s.stop(reason)
-	waitAtMost(cleanUpTime, s.running.Wait)
-	_ = s.carrier.CloseWithReason(reason.Error())
-}
-
-func (h *gatewayHelper) close() {
-	h.endSession(errors.New("the local helper is ending"))
-	h.stop()
-	waitAtMost(cleanUpTime, h.wg.Wait)
 }

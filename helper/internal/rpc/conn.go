@@ -41,6 +41,7 @@ type Conn struct {
 	done    chan struct{}
 	once    sync.Once
 	err     error // why the conversation ended; set before done is closed
+	exited  atomic.Bool
 
 	mu      sync.Mutex
 	pending map[string]context.CancelFunc // calls being served, by id
@@ -78,6 +79,10 @@ func (c *Conn) Close() error {
 	c.mu.Unlock()
 	return nil
 }
+
+// Exited reports whether the other side has said that the end of the
+// conversation is the end of its session.
+func (c *Conn) Exited() bool { return c.exited.Load() }
 
 // Wait blocks until every call that was being served has returned.
 func (c *Conn) Wait() { c.wg.Wait() }
@@ -126,6 +131,10 @@ func (c *Conn) readLoop() {
 		if err := json.Unmarshal(b, &peek); err != nil {
 			c.end(fmt.Errorf("message is no JSON-RPC: %w", err))
 			return
+		}
+		if peek.Method == NotifyExit {
+			c.exited.Store(true) // here, since the end may follow at once
+			continue
 		}
 		if peek.Method == MethodLinkOpen {
 			var p LinkParams

@@ -6,8 +6,7 @@ import (
 	"sync"
 )
 
-// Link carries a session's frames over the pipe of a Conn. It is what the
-// carrier calls a link.
+// Link carries a session's frames over the pipe of a Conn.
 type Link struct {
 	pipe   Pipe
 	kind   string
@@ -18,13 +17,7 @@ type Link struct {
 	closed chan struct{}
 }
 
-// Shape of links over a pipe: frames of 256 KiB carry best over the editor's
-// command channel, which is slow by the call, and no worse over stdio.
-const (
-	linkFrame  = 256 << 10
-	linkWindow = 2 << 20
-	linkQueue  = 4
-)
+const linkQueue = 4 // frames
 
 func newLink(p Pipe, kind string) *Link {
 	return &Link{pipe: p, kind: kind, closed: make(chan struct{}),
@@ -88,9 +81,3 @@ func (l *Link) Done() <-chan struct{} { return l.closed }
 
 // Kind names the kind of link that the shim offered.
 func (l *Link) Kind() string { return l.kind }
-
-// MaxFrame is the size of the largest frame that carries well.
-func (l *Link) MaxFrame() int { return linkFrame }
-
-// Window is how much is worth having in flight.
-func (l *Link) Window() int { return linkWindow }

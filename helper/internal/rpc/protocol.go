@@ -32,6 +32,11 @@ const (
 	MethodApprovalsSet  = "approvals/answer" // gateway: ApprovalAnswers -> ResourcesResult; refused over a WebSocket
 	MethodResourceTest  = "resource/test"    // gateway: TestParams -> TestResult
 	MethodSessionStatus = "session/status"   // null -> GatewayStatus or CaptureStatus
+
+	// NotifyExit comes from a shim as its last message: the end of the
+	// conversation is meant as the end of the session. Without it the session
+	// waits for its shim to come back.
+	NotifyExit = "exit"
 )
 
 // Notifications that a helper sends.
@@ -47,7 +52,7 @@ const (
 	CodeVersion        = -32001 // no common protocol version; the message says which side to update
 	CodeNotInitialized = -32002
 	CodeUnauthorized   = -32003 // wrong or missing pairing token
-	CodeNoSession      = -32004
+	CodeNoSession      = -32004 // there is none, or none that could be resumed
 	CodeBusy           = -32005 // too many calls at once, or a session is open already
 	CodeNotAllowed     = -32006 // not over this transport
 	CodeCancelled      = -32800
@@ -115,12 +120,21 @@ type GatewayOpenParams struct {
 	Resources          json.RawMessage `json:"resources,omitempty"`
 	WorkspaceResources json.RawMessage `json:"workspaceResources,omitempty"`
 	StrictProxy        bool            `json:"strictProxy,omitempty"` // the remote's proxy refuses what is no resource
+
+	// A session of the same authority and workspace is resumed, and taken from
+	// the shim that had it.
+	Fresh      bool `json:"fresh,omitempty"`      // rather ends that session and opens another
+	ResumeOnly bool `json:"resumeOnly,omitempty"` // fails with CodeNoSession if there is none
+	// ResumeSeconds is how long the session waits without a link or without a
+	// shim; 0 means ten minutes, and three hours is the most.
+	ResumeSeconds int `json:"resumeSeconds,omitempty"`
 }
 
 // GatewayOpenResult carries what the capture needs to join the session.
 type GatewayOpenResult struct {
 	Session string `json:"session"` // public identifier, hex
 	Secret  string `json:"secret"`  // shared with the capture only, hex of 32 bytes
+	Resumed bool   `json:"resumed,omitempty"`
 	ResourcesResult
 }
 
@@ -179,9 +193,10 @@ type ApprovalAnswer struct {
 
 // States of a session, in the order they are gone through.
 const (
-	StateWaiting   = "waiting" // for a link and the capture
-	StateConnected = "connected"
-	StateClosed    = "closed" // Reason says why
+	StateWaiting      = "waiting" // for a link and the capture
+	StateConnected    = "connected"
+	StateReconnecting = "reconnecting" // the link is lost, flows wait; Reason and Since say why and since when
+	StateClosed       = "closed"       // Reason says why
 )
 
 // GatewayStatus is the whole state of a session, as the gateway knows it.
@@ -189,6 +204,7 @@ const (
 type GatewayStatus struct {
 	State     string           `json:"state"`
 	Reason    string           `json:"reason,omitempty"`
+	Since     *time.Time       `json:"since,omitempty"` // when the link was lost
 	Link      *LinkStatus      `json:"link,omitempty"`
 	Flows     int              `json:"flows"`
 	BytesUp   uint64           `json:"bytesUp"`   // from the remote to the private network
@@ -201,6 +217,7 @@ type GatewayStatus struct {
 // LinkStatus describes the link in use.
 type LinkStatus struct {
 	Kind   string  `json:"kind"`
+	Links  int     `json:"links,omitempty"` // side by side; 0 means 1
 	Millis float64 `json:"rttMillis"`
 }
 
@@ -262,8 +279,11 @@ type TestStep struct {
 type CaptureOpenParams struct {
 	Session string `json:"session"`
 	Secret  string `json:"secret"`
-	Names   *bool  `json:"names,omitempty"` // serve names by loopback addresses and the hosts file; default true
-	Proxy   *bool  `json:"proxy,omitempty"` // serve the proxy; default true
+	// Resumed asks for a session that is here already; CodeNoSession if it is not.
+	Resumed       bool  `json:"resumed,omitempty"`
+	ResumeSeconds int   `json:"resumeSeconds,omitempty"` // as in GatewayOpenParams
+	Names         *bool `json:"names,omitempty"`         // serve names by loopback addresses and the hosts file; default true
+	Proxy         *bool `json:"proxy,omitempty"`         // serve the proxy; default true
 }
 
 // CaptureStatus is the state of a session, as the capture knows it.

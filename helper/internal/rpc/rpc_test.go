@@ -191,7 +191,7 @@ func TestFramesBelongToTheNewestLink(t *testing.T) {
 			if err := first.WriteFrame(nil); err == nil {
 				t.Error("the older link still writes")
 			}
-			big := bytes.Repeat([]byte{7}, linkFrame)
+			big := bytes.Repeat([]byte{7}, 256<<10)
 			for range 50 {
 				go func() { _ = c.Call(context.Background(), MethodSessionStatus, nil, nil) }()
 			}

@@ -21,7 +21,7 @@ const EarlyMax = initialWindow
 const (
 	defaultBudget   = 24 << 20
 	defaultMaxFlows = 4096
-	requestTimeout  = 10 * time.Second
+	requestTimeout  = 4 * time.Hour // the link may be cut between a stream's opening and its request
 )
 
 // Options tunes a Session. The zero value is ready for use.
@@ -69,7 +69,7 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 	c.EnableKeepAlive = false
 	c.ConnectionWriteTimeout = 4 * time.Hour
 	c.StreamOpenTimeout = 0
-	c.StreamCloseTimeout = time.Minute // both ends have said their last message by then
+	c.StreamCloseTimeout = 4 * time.Hour // as long as a session may wait for a link: what is under way must not be cut off
 	c.AcceptBacklog = 4096
 	// Flow control is the credit above yamux: its readers never wait.
 	c.MaxStreamWindowSize = 2 * maxWindow

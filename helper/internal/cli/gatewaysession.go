@@ -1,0 +1,241 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/gateway"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/rpc"
+	"github.com/rs/zerolog"
+)
+
+// maxSessions bounds the sessions of a helper: one a window.
+const maxSessions = 32
+
+// gatewaySessions are the sessions of this process. They outlive the shims that
+// drive them, which come and go with windows and extension hosts.
+type gatewaySessions struct {
+	log zerolog.Logger
+
+	mu   sync.Mutex
+	list []*gatewaySession
+}
+
+// gatewaySession is a session with its gateway.
+type gatewaySession struct {
+	*session
+	all       *gatewaySessions
+	key       string // who may resume it: the page's origin, the remote and the workspace; "" if nobody
+	authority string
+	workspace string
+	since     time.Time
+	gw        *gateway.Gateway
+	approvals *gateway.Approvals
+	changed   chan struct{}
+	stop      context.CancelCauseFunc
+	ctx       context.Context // alive until the session is to end
+	running   sync.WaitGroup
+	asking    sync.Mutex // held while the terminal is asked
+	abandoned *time.Timer
+
+	mu       sync.Mutex
+	shim     *gatewayHelper // nil while none is there
+	review   gateway.Review
+	problems []resource.Problem // of parsing
+	state    string
+	reason   string
+}
+
+// open gives h the session that it asks for: the one that is there, or another.
+func (all *gatewaySessions) open(h *gatewayHelper, p rpc.GatewayOpenParams) (s *gatewaySession, resumed bool, err error) {
+	path, err := gateway.ApprovalsPath()
+	if err != nil {
+		return nil, false, err
+	}
+	// A page can claim any authority: what it is approved, and the session it
+	// may resume, are its origin's alone.
+	authority := strings.TrimSpace(h.origin + " " + p.Authority)
+	key := ""
+	if p.Workspace != "" {
+		key = authority + "\x00" + p.Workspace
+	}
+	s = all.find(key)
+	if s != nil && p.Fresh {
+		s.end(errors.New("its window started anew"))
+	} else if s != nil && s.drivenBy(h) {
+		return s, true, nil
+	}
+	if p.ResumeOnly {
+		return nil, false, &rpc.Error{Code: rpc.CodeNoSession, Message: "no session is waiting for this workspace"}
+	}
+	s, err = all.start(h, p, key, gateway.NewApprovals(path, authority, p.Workspace))
+	return s, false, err
+}
+
+func (all *gatewaySessions) find(key string) *gatewaySession {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for _, s := range all.list {
+		if key != "" && s.key == key {
+			return s
+		}
+	}
+	return nil
+}
+
+func (all *gatewaySessions) start(h *gatewayHelper, p rpc.GatewayOpenParams, key string, approvals *gateway.Approvals) (*gatewaySession, error) {
+	s := &gatewaySession{all: all, key: key, authority: p.Authority, workspace: p.Workspace, since: time.Now(),
+		approvals: approvals, state: rpc.StateWaiting, changed: make(chan struct{}, 1), shim: h}
+	plain, err := newSession(all.log, resumeLimit(p.ResumeSeconds), s.touch)
+	if err != nil {
+		return nil, err
+	}
+	s.session = plain
+	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	s.gw = gateway.New(gatewayOptions(all.log, gateway.Options{
+		StrictProxy: p.StrictProxy, OwnPorts: h.ownPorts, OnChange: s.touch,
+	}))
+	s.abandoned = time.AfterFunc(time.Hour, func() { s.end(errors.New("its window did not come back")) })
+	s.abandoned.Stop()
+	all.mu.Lock()
+	full := len(all.list) >= maxSessions
+	if !full {
+		all.list = append(all.list, s)
+	}
+	all.mu.Unlock()
+	if full {
+		_ = s.carrier.Close()
+		return nil, &rpc.Error{Code: rpc.CodeBusy, Message: "too many sessions"}
+	}
+	h.mu.Lock()
+	h.session = s
+	h.mu.Unlock()
+	s.running.Go(s.tellStatus)
+	s.running.Go(func() { s.ended(s.serve(s.ctx, s.gw)) })
+	return s, nil
+}
+
+// drivenBy makes h the shim of s, in place of the one it had. It reports whether
+// s is still there to be driven.
+func (s *gatewaySession) drivenBy(h *gatewayHelper) bool {
+	s.mu.Lock()
+	before := s.shim
+	if s.state == rpc.StateClosed {
+		s.mu.Unlock()
+		return false
+	}
+	s.shim = h
+	s.abandoned.Stop()
+	s.mu.Unlock()
+	h.mu.Lock()
+	h.session = s
+	h.mu.Unlock()
+	if before != nil && before != h {
+		before.taken(s, "another window took the session over")
+	}
+	s.touch()
+	return true
+}
+
+// leftBy notes that the shim h is gone.
+func (s *gatewaySession) leftBy(h *gatewayHelper) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shim == h {
+		s.shim = nil
+		s.abandoned.Reset(s.options.ResumeLimit)
+	}
+}
+
+func (s *gatewaySession) touch() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (s *gatewaySession) notify(method string, params any) {
+	s.mu.Lock()
+	h := s.shim
+	s.mu.Unlock()
+	if h != nil {
+		h.notify(method, params)
+	}
+}
+
+// tellStatus notifies the shim of changes, not more often than statusPeriod.
+func (s *gatewaySession) tellStatus() {
+	for {
+		// Byte counts change without a word: flows are looked at once a second.
+		select {
+		case <-s.changed:
+		case <-time.After(time.Second):
+			if s.gw.Status().Flows == 0 {
+				continue
+			}
+		case <-s.ctx.Done():
+			return
+		}
+		s.notify(rpc.NotifyStatus, s.status())
+		select {
+		case <-time.After(statusPeriod):
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// ended notes that the session is over, and tells the shim.
+func (s *gatewaySession) ended(err error) {
+	reason := "closed"
+	if err != nil {
+		reason = err.Error()
+	}
+	s.log.Info().Str("reason", reason).Msg("disconnected")
+	s.all.mu.Lock()
+	for i, other := range s.all.list {
+		if other == s {
+			s.all.list = append(s.all.list[:i:i], s.all.list[i+1:]...)
+			break
+		}
+	}
+	s.all.mu.Unlock()
+	s.mu.Lock()
+	s.state, s.reason = rpc.StateClosed, reason
+	s.abandoned.Stop()
+	h := s.shim
+	s.mu.Unlock()
+	s.stop(errors.New(reason))
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	if h.session == s {
+		h.session = nil
+	}
+	h.mu.Unlock()
+	h.notify(rpc.NotifyStatus, s.status())
+	h.notify(rpc.NotifyLinkClosed, rpc.LinkClosed{Reason: reason})
+}
+
+// end ends the session in order and returns when it is cleaned up.
+func (s *gatewaySession) end(reason error) {
+	s.stop(reason)
+	waitAtMost(cleanUpTime, s.running.Wait)
+}
+
+// endAll ends every session.
+func (all *gatewaySessions) endAll(reason error) {
+	all.mu.Lock()
+	list := append([]*gatewaySession(nil), all.list...)
+	all.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, s := range list {
+		wg.Go(func() { s.end(reason) })
+	}
+	wg.Wait()
+}
