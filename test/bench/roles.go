@@ -136,18 +136,17 @@ func pipeRole(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	f, err := c.(*net.TCPConn).File()
+	f, err := link(c)
 	if err != nil {
 		return err
 	}
-	c.Close()
-	fd := int(f.Fd()) // blocking from here on
+	fd := int(f.Fd())
 	if err := unix.SetNonblock(fd, false); err != nil {
 		return err
 	}
 	for _, pipe := range []uintptr{0, 1} {
 		// Best effort: it spares wake-ups.
-		_, _ = unix.FcntlInt(pipe, unix.F_SETPIPE_SZ, 1<<20)
+		_, _ = unix.FcntlInt(pipe, unix.F_SETPIPE_SZ, 256<<10)
 	}
 	ended := make(chan error, 2)
 	go func() {
@@ -164,6 +163,17 @@ func pipeRole(ctx context.Context, addr string) error {
 		return err
 	}
 	return <-ended
+}
+
+// link takes c's socket for a link of Causeway, and sets it as the helper sets
+// one of its own: what waits should wait where it can still be overtaken.
+func link(c net.Conn) (*os.File, error) {
+	f, err := c.(*net.TCPConn).File()
+	if err != nil {
+		return nil, err
+	}
+	c.Close()
+	return f, unix.SetsockoptInt(int(f.Fd()), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 128<<10)
 }
 
 // splice never waits inside of the call, where it would hold the lock of the
@@ -203,11 +213,10 @@ func answerRole(addr string, argv []string) error {
 		if err != nil {
 			return err
 		}
-		f, err := c.(*net.TCPConn).File()
+		f, err := link(c)
 		if err != nil {
 			return err
 		}
-		c.Close()
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, os.Stderr
 		if err := cmd.Start(); err != nil {
