@@ -142,17 +142,6 @@ func (e *engine) usable(p *path) bool {
 	return true
 }
 
-// best is the usable link with the least in flight, nil without one.
-func (e *engine) best() *path {
-	var b *path
-	for _, p := range e.paths {
-		if e.usable(p) && (b == nil || p.inFlight() < b.inFlight()) {
-			b = p
-		}
-	}
-	return b
-}
-
 // room is how many bytes may be written now: enough to keep the links busy
 // until the writer has been woken, no more, since what waits here delays all
 // that is written after it.

@@ -221,7 +221,7 @@ func (c *connection) keep(ctx context.Context, s *session, l *execLink, report f
 		case next := <-opened:
 			trying, wait = false, firstRetry
 			if l != nil {
-				l.abandon()
+				_ = l.abandon()
 			}
 			l = next
 			report()

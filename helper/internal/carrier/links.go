@@ -1,0 +1,269 @@
+package carrier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+)
+
+// attached is a link in use.
+type attached struct {
+	Link
+	path
+	wake    chan struct{}
+	written chan struct{} // closed when nobody writes to the link any more
+	gone    bool          // out of use: what still comes over it is ignored
+}
+
+func (a *attached) kick() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Attach greets the peer over l, whose owner c becomes, and takes it into use.
+// It returns once l is in use, or why it cannot be. A link of a kind other than
+// direct takes the place of the one of its kind that was there. The loss of a
+// link is no end: the carrier waits for another until Options.ResumeLimit.
+func (c *Conn) Attach(ctx context.Context, l Link) error {
+	h, err := c.greet(ctx, l)
+	if err != nil {
+		return fmt.Errorf("attach %s link: %w", l.Kind(), err)
+	}
+	a := &attached{Link: l, path: path{kind: l.Kind(), shape: l.Shape()}, wake: make(chan struct{}, 1), written: make(chan struct{})}
+	c.mu.Lock()
+	err = c.admit(a, h)
+	c.mu.Unlock()
+	if err != nil {
+		_ = l.WriteFrame(appendClose(nil, err.Error()))
+		_ = l.Close()
+		return fmt.Errorf("attach %s link: %w", l.Kind(), err)
+	}
+	c.o.Changed()
+	return nil
+}
+
+func (c *Conn) admit(a *attached, h hello) error {
+	if c.err != nil {
+		return c.err
+	}
+	same := 0
+	for _, old := range slices.Backward(c.links) {
+		if old.kind != a.kind {
+			continue
+		}
+		if same++; a.kind != KindDirect {
+			c.remove(old)
+		} else if same == MaxDirect {
+			return fmt.Errorf("there are %d direct links already", MaxDirect)
+		}
+	}
+	if err := c.e.attach(&a.path, h, c.now()); err != nil {
+		if errors.Is(err, errRestarted) {
+			c.finish(err)
+		}
+		return err
+	}
+	c.links = append(c.links, a)
+	c.lostAt, c.lostWhy = time.Time{}, nil
+	c.expiry.Stop()
+	c.wg.Go(func() { c.lost(a, c.readLoop(a)) })
+	c.wg.Go(func() {
+		err := c.writeLoop(a)
+		close(a.written)
+		c.lost(a, err)
+	})
+	c.writable.Broadcast()
+	c.kickAll()
+	return nil
+}
+
+// remove takes a link out of use and closes it.
+func (c *Conn) remove(a *attached) bool {
+	for i, l := range c.links {
+		if l == a {
+			c.links = append(c.links[:i], c.links[i+1:]...)
+			c.e.detach(&a.path, c.now())
+			a.gone = true
+			a.kick()
+			_ = a.Link.Close()
+			c.kickAll()
+			return true
+		}
+	}
+	return false
+}
+
+// lost notes that a link has broken, or that the peer has ended the session.
+func (c *Conn) lost(a *attached, err error) {
+	c.mu.Lock()
+	if c.err != nil || !c.remove(a) {
+		c.mu.Unlock()
+		return
+	}
+	if _, closed := errors.AsType[*ClosedError](err); closed {
+		c.finish(err)
+	} else {
+		c.o.Log.Info().Err(err).Str("link", a.kind).Int("left", len(c.links)).Msg("link lost")
+		if len(c.links) == 0 {
+			c.lostAt, c.lostWhy = time.Now(), fmt.Errorf("%s link lost: %w", a.kind, err)
+			c.expiry.Reset(c.o.ResumeLimit)
+		}
+	}
+	c.mu.Unlock()
+	c.o.Changed()
+}
+
+// expire ends a session that was without a link for too long.
+func (c *Conn) expire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lostAt.IsZero() {
+		return
+	}
+	err := fmt.Errorf("there was no link for %v", c.o.ResumeLimit)
+	if c.lostWhy != nil {
+		err = fmt.Errorf("%w: %w", err, c.lostWhy)
+	}
+	c.finish(err)
+}
+
+// look finds links that stall while others might carry what they have.
+func (c *Conn) look() {
+	c.mu.Lock()
+	next, changed := c.e.watch(c.now())
+	c.watching = next != never && c.err == nil
+	if c.watching {
+		c.watch.Reset(next.sub(c.now()))
+	}
+	if changed {
+		c.kickAll()
+	}
+	c.mu.Unlock()
+	if changed {
+		c.o.Changed()
+	}
+}
+
+func (c *Conn) kickAll() {
+	for _, l := range c.links {
+		l.kick()
+	}
+}
+
+func (c *Conn) readLoop(a *attached) error {
+	for {
+		b, err := a.ReadFrame()
+		if err != nil {
+			return err
+		}
+		if len(b) == 0 {
+			return errors.New("empty frame")
+		}
+		c.mu.Lock()
+		if a.gone {
+			c.mu.Unlock()
+			return net.ErrClosed
+		}
+		readable := c.e.readable()
+		err = c.e.receive(&a.path, b, c.now())
+		if readable == 0 && c.e.readable() > 0 {
+			c.readable.Signal()
+		}
+		c.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		a.kick()
+	}
+}
+
+// writeLoop sends what there is to send until the carrier ends or the link breaks.
+func (c *Conn) writeLoop(a *attached) error {
+	frame := make([]byte, 0, a.shape.MaxFrame)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		c.mu.Lock()
+		if c.err != nil || a.gone {
+			c.mu.Unlock()
+			return net.ErrClosed
+		}
+		now := c.now()
+		b, due := c.e.next(&a.path, frame[:0], now)
+		if len(b) > 0 {
+			c.sent(a)
+		}
+		c.mu.Unlock()
+		if len(b) > 0 {
+			if err := a.WriteFrame(b); err != nil {
+				return err
+			}
+			continue
+		}
+		timer.Reset(due.sub(now))
+		select {
+		case <-a.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// sent follows up on a frame that goes out over a.
+func (c *Conn) sent(a *attached) {
+	if !c.watching && a.inFlight() > 0 {
+		c.watching = true
+		c.watch.Reset(time.Second)
+	}
+	if c.e.room() > 0 {
+		c.writable.Signal()
+	}
+	if len(c.links) > 1 && (c.e.fresh < c.e.written || len(c.e.again) > 0) {
+		for _, l := range c.links {
+			if l != a && c.e.usable(&l.path) {
+				l.kick()
+			}
+		}
+	}
+}
+
+// LinkState is what is known of the links of a session.
+type LinkState struct {
+	Kind    string        // of those that carry data; "" without a link
+	Links   int           // how many of them there are
+	RTT     time.Duration // 0 until measured
+	Rate    float64       // measured, of all that carry data, in bytes a second
+	Stalled bool          // the peer has said nothing for StallAfter
+
+	Lost   time.Time // when the last link went, or the session began; zero with a link
+	Reason error     // why it went
+}
+
+// Link tells of the links in use.
+func (c *Conn) Link() LinkState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return LinkState{}
+	}
+	s := LinkState{Lost: c.lostAt, Reason: c.lostWhy, Stalled: true}
+	now := c.now()
+	for _, l := range c.links {
+		if !c.e.usable(&l.path) {
+			continue
+		}
+		s.Kind = l.kind
+		s.Links++
+		s.Rate += l.rate.bandwidth()
+		s.Stalled = s.Stalled && now.sub(l.heard) > StallAfter
+		if s.RTT == 0 || l.rtt > 0 && l.rtt < s.RTT {
+			s.RTT = l.rtt
+		}
+	}
+	s.Stalled = s.Stalled && s.Links > 0
+	return s
+}
