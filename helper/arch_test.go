@@ -31,6 +31,7 @@ var forbidden = []struct {
 	{"capture/hostnet", []string{internal + "tunnel", internal + "peer", "github.com", "net/http"}},
 	{"rpc", []string{internal + "gateway", internal + "capture", internal + "tunnel", internal + "carrier",
 		"github.com/hashicorp", "github.com/spf13"}},
+	{"daemon", []string{"github.com/causeway-dev", "net/http"}},
 	{"tunnel", []string{internal + "carrier", internal + "rpc", internal + "peer", "net/http", "os/exec"}},
 	{"carrier", []string{internal + "tunnel", internal + "rpc", internal + "peer", "github.com/hashicorp",
 		"net/http", "os/exec"}},
@@ -41,7 +42,7 @@ var forbidden = []struct {
 
 // importers lists who alone may import a package directly.
 var importers = map[string][]string{
-	"os/exec":                         {"capture/hostnet", "cli"},
+	"os/exec":                         {"capture/hostnet", "cli", "daemon"},
 	"net/http":                        {"capture", "cli", "rpc", "gateway"},
 	"github.com/hashicorp/yamux":      {"tunnel"},
 	"github.com/sourcegraph/jsonrpc2": {"rpc"},

@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
-	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 )
@@ -19,58 +16,31 @@ const cleanUpTime = 4 * time.Second
 
 func captureCommand(e *env) *cobra.Command {
 	var stdio bool
+	var background *bool
 	cmd := &cobra.Command{
 		Use:   "capture --stdio",
 		Short: "Run the remote's role, driven over stdio by an extension or by connect",
 		Long: `Capture turns the connections of ordinary programs on this machine into flows.
 It is started by the editor's extension, or by "causeway connect" over ssh or
-docker exec, which drives it over stdin and stdout. It ends, and cleans up, when
-its stdin ends.`,
+docker exec, which drives it over stdin and stdout. What serves them stays in the
+background while a session waits for its link, at most for the resume limit, and
+cleans up when the session ends. See "causeway sessions".`,
 		Example: "  causeway connect --resources resources.json -- ssh host causeway capture --stdio",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !stdio {
-				return usageError(errors.New("capture is driven over stdio: give --stdio"))
+			start := func(log zerolog.Logger) role { return newCaptureSessions(log) }
+			switch {
+			case *background:
+				return runBackground(cmd.Context(), "capture", start)
+			case stdio:
+				return runStdio(cmd, e, "capture", start)
 			}
-			return runCapture(cmd.Context(), e)
+			return usageError(errors.New("capture is driven over stdio: give --stdio"))
 		},
 	}
+	background = addBackground(cmd)
 	cmd.Flags().BoolVar(&stdio, "stdio", false, "speak the protocol on stdin and stdout")
 	return cmd
-}
-
-func runCapture(ctx context.Context, e *env) error {
-	log := e.logs.logger("capture")
-	all := newCaptureSessions(log)
-	defer all.endAll(errEnding)
-	return serveStdio(ctx, e, log, func(ctx context.Context, p rpc.Pipe) error { return serveCapture(ctx, p, log, all) })
-}
-
-// errEnding ends the sessions of a helper that ends.
-var errEnding = errors.New("the helper is ending")
-
-// serveStdio serves a role on stdin and stdout until either ends, or ctx.
-func serveStdio(ctx context.Context, e *env, log zerolog.Logger, serve func(context.Context, rpc.Pipe) error) error {
-	in, ok1 := e.stdin.(*os.File)
-	out, ok2 := e.stdout.(*os.File)
-	if !ok1 || !ok2 {
-		return errors.New("stdin and stdout are no files")
-	}
-	log.Debug().Str("version", version).Msg("ready")
-	if err := serve(ctx, rpc.NewStdio(in, out)); err != nil {
-		return fmt.Errorf("protocol on stdio: %w", err)
-	}
-	return nil
-}
-
-// untilDone waits for the end of a conversation, or of ctx, which ends it.
-func untilDone(ctx context.Context, conn *rpc.Conn) error {
-	select {
-	case <-conn.Done():
-	case <-ctx.Done():
-	}
-	_ = conn.Close()
-	return conn.Err()
 }
 
 // waitAtMost waits for f to return, but not for ever: the process ends anyway.

@@ -3,8 +3,11 @@ package cli
 import (
 	"context"
 	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +16,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/names"
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
+	"github.com/causeway-dev/causeway/helper/internal/daemon"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
@@ -53,9 +57,9 @@ func newCaptureSessions(log zerolog.Logger) *captureSessions {
 	return &captureSessions{log: log}
 }
 
-// serveCapture serves one shim until its conversation ends, or ctx.
-func serveCapture(ctx context.Context, p rpc.Pipe, log zerolog.Logger, all *captureSessions) error {
-	h := &captureHelper{log: log, sessions: all}
+// serve serves one shim until its conversation ends, or ctx.
+func (all *captureSessions) serve(ctx context.Context, p rpc.Pipe) error {
+	h := &captureHelper{log: all.log, sessions: all}
 	id := identity()
 	id.Helper.Role = "capture"
 	conn := rpc.ServeCapture(p, id, h)
@@ -311,10 +315,41 @@ func (s *captureSession) end(reason error) {
 	waitAtMost(cleanUpTime, s.running.Wait)
 }
 
+// sessions lists the sessions, the oldest first.
+func (all *captureSessions) sessions() []daemon.Session {
+	all.mu.Lock()
+	list := slices.Clone(all.list)
+	all.mu.Unlock()
+	told := make([]daemon.Session, len(list))
+	for i, s := range list {
+		st := s.state()
+		s.mu.Lock()
+		driven := s.shim != nil
+		s.mu.Unlock()
+		told[i] = daemon.Session{ID: hex.EncodeToString(s.id[:]), State: st.State, Link: s.carrier.Link().Kind,
+			Since: s.since, Driven: driven}
+		told[i].Status, _ = json.Marshal(st)
+	}
+	return told
+}
+
+func (all *captureSessions) endSession(id string) error {
+	all.mu.Lock()
+	i := slices.IndexFunc(all.list, func(s *captureSession) bool { return hex.EncodeToString(s.id[:]) == id })
+	if i < 0 {
+		all.mu.Unlock()
+		return errNoSuchSession
+	}
+	s := all.list[i]
+	all.mu.Unlock()
+	s.end(errEndedByCommand)
+	return nil
+}
+
 // endAll ends every session.
 func (all *captureSessions) endAll(reason error) {
 	all.mu.Lock()
-	list := append([]*captureSession(nil), all.list...)
+	list := slices.Clone(all.list)
 	all.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, s := range list {

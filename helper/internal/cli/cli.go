@@ -105,7 +105,7 @@ file; 3 refused by the gateway (nc), or a check that failed (doctor).`,
 	e.logs.addFlags(root)
 	root.AddCommand(
 		gatewayCommand(e), captureCommand(e), connectCommand(e),
-		ncCommand(e), doctorCommand(e), versionCommand(e), privilegedCommand(e),
+		sessionsCommand(e), statusCommand(e), ncCommand(e), doctorCommand(e), versionCommand(e), privilegedCommand(e),
 	)
 	return root
 }

@@ -20,6 +20,7 @@ func gatewayCommand(e *env) *cobra.Command {
 		file    string
 		origins []string
 	}
+	var background *bool
 	cmd := &cobra.Command{
 		Use:   "gateway (--stdio | --listen 127.0.0.1:PORT)",
 		Short: "Run the local role: judge what the remote asks for, and connect to it",
@@ -32,6 +33,10 @@ approved and --origin who may connect.`,
   causeway gateway --listen 127.0.0.1:7741 --origin https://name.github.dev --resources resources.json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			start := func(log zerolog.Logger) role { return &gatewaySessions{log: log} }
+			if *background {
+				return runBackground(cmd.Context(), "gateway", start)
+			}
 			if o.stdio == (o.listen != "") {
 				return usageError(errors.New("give either --stdio or --listen 127.0.0.1:PORT"))
 			}
@@ -39,7 +44,7 @@ approved and --origin who may connect.`,
 				if o.file != "" || len(o.origins) > 0 {
 					return usageError(errors.New("--resources and --origin go with --listen"))
 				}
-				return runGatewayStdio(cmd.Context(), e)
+				return runStdio(cmd, e, "gateway", start)
 			}
 			origins, err := parseOrigins(o.origins)
 			if err != nil {
@@ -54,6 +59,7 @@ approved and --origin who may connect.`,
 			return runGatewayListen(cmd.Context(), e, o.listen, origins, preapproved)
 		},
 	}
+	background = addBackground(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.stdio, "stdio", false, "speak the protocol on stdin and stdout")
 	f.StringVar(&o.listen, "listen", "", "wait for an editor in a browser at this loopback address and port")
@@ -63,16 +69,9 @@ approved and --origin who may connect.`,
 	return cmd
 }
 
-func runGatewayStdio(ctx context.Context, e *env) error {
-	log := e.logs.logger("gateway")
-	all := &gatewaySessions{log: log}
-	defer all.endAll(errEnding)
-	return serveStdio(ctx, e, log, func(ctx context.Context, p rpc.Pipe) error { return serveGateway(ctx, p, log, all) })
-}
-
-// serveGateway serves one shim until its conversation ends, or ctx.
-func serveGateway(ctx context.Context, p rpc.Pipe, log zerolog.Logger, all *gatewaySessions) error {
-	h := newGatewayHelper(log, all)
+// serve serves one shim until its conversation ends, or ctx.
+func (all *gatewaySessions) serve(ctx context.Context, p rpc.Pipe) error {
+	h := newGatewayHelper(all.log, all)
 	id := identity()
 	id.Helper.Role = "gateway"
 	conn := h.start(rpc.ServeGateway(p, id, h))

@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/daemon"
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
@@ -228,10 +231,41 @@ func (s *gatewaySession) end(reason error) {
 	waitAtMost(cleanUpTime, s.running.Wait)
 }
 
+// sessions lists the sessions, the oldest first.
+func (all *gatewaySessions) sessions() []daemon.Session {
+	all.mu.Lock()
+	list := slices.Clone(all.list)
+	all.mu.Unlock()
+	told := make([]daemon.Session, len(list))
+	for i, s := range list {
+		st := s.status()
+		s.mu.Lock()
+		driven := s.shim != nil
+		s.mu.Unlock()
+		told[i] = daemon.Session{ID: s.id(), State: st.State, Link: s.carrier.Link().Kind, Authority: s.authority,
+			Workspace: s.workspace, Since: s.since, Driven: driven}
+		told[i].Status, _ = json.Marshal(st)
+	}
+	return told
+}
+
+func (all *gatewaySessions) endSession(id string) error {
+	all.mu.Lock()
+	i := slices.IndexFunc(all.list, func(s *gatewaySession) bool { return s.id() == id })
+	if i < 0 {
+		all.mu.Unlock()
+		return errNoSuchSession
+	}
+	s := all.list[i]
+	all.mu.Unlock()
+	s.end(errEndedByCommand)
+	return nil
+}
+
 // endAll ends every session.
 func (all *gatewaySessions) endAll(reason error) {
 	all.mu.Lock()
-	list := append([]*gatewaySession(nil), all.list...)
+	list := slices.Clone(all.list)
 	all.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, s := range list {

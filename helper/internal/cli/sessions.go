@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/daemon"
+	"github.com/causeway-dev/causeway/helper/internal/rpc"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+)
+
+func sessionsCommand(e *env) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "sessions",
+		Short: "List the sessions of your helpers in the background, or end some",
+		Long: `Sessions lists what your helpers in the background serve on this machine: on your
+own machine as the gateway, on a remote as the capture. A session goes on while
+its window is reloaded or its link is lost, and ends by itself after the resume
+limit. Helpers without a session end by themselves at once.`,
+		Example: "  causeway sessions\n  causeway sessions end 3f2a",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			running, err := listRunning(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				for _, r := range running {
+					for i := range r.Sessions {
+						r.Sessions[i].Status = nil
+					}
+				}
+				return e.printJSON(running)
+			}
+			return e.printSessions(running)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.AddCommand(&cobra.Command{
+		Use:   "end (ID | --all)",
+		Short: "End the sessions whose identifier begins with ID, and clean up",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all, _ := cmd.Flags().GetBool("all")
+			if all == (len(args) == 1) || len(args) > 1 {
+				return usageError(errors.New("name a session as \"causeway sessions\" shows it, or give --all"))
+			}
+			return endSessions(cmd.Context(), e, strings.Join(args, ""))
+		},
+	})
+	cmd.Commands()[0].Flags().Bool("all", false, "end every session")
+	return cmd
+}
+
+func statusCommand(e *env) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the whole state of every session: links, resources, flows",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			running, err := listRunning(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return e.printJSON(running)
+			}
+			return e.printStatus(running)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// listRunning asks both helpers of this user.
+func listRunning(ctx context.Context) ([]*daemon.Running, error) {
+	running := []*daemon.Running{}
+	for _, name := range []string{"gateway", "capture"} {
+		r, err := daemon.List(ctx, daemonOptions(name, zerolog.Nop()))
+		if err != nil {
+			return nil, err
+		}
+		if r != nil {
+			running = append(running, r)
+		}
+	}
+	return running, nil
+}
+
+func endSessions(ctx context.Context, e *env, prefix string) error {
+	running, err := listRunning(ctx)
+	if err != nil {
+		return err
+	}
+	ended := 0
+	for _, r := range running {
+		for _, s := range r.Sessions {
+			if !strings.HasPrefix(s.ID, prefix) {
+				continue
+			}
+			if err := daemon.End(ctx, daemonOptions(r.Role, zerolog.Nop()), s.ID); err != nil {
+				return fmt.Errorf("end session %s: %w", s.ID, err)
+			}
+			ended++
+			_, _ = fmt.Fprintf(e.stdout, "ended %s %s\n", r.Role, s.ID)
+		}
+	}
+	if ended == 0 && prefix != "" {
+		return fmt.Errorf("%w: %s", errNoSuchSession, printable(prefix))
+	}
+	return nil
+}
+
+func (e *env) printJSON(v any) error {
+	enc := json.NewEncoder(e.stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func (e *env) printSessions(running []*daemon.Running) error {
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	n := 0
+	for _, r := range running {
+		for _, s := range r.Sessions {
+			if n++; n == 1 {
+				_, _ = fmt.Fprintln(w, "ID\tROLE\tSTATE\tLINK\tSINCE\tDRIVEN\tREMOTE")
+			}
+			driven := "no"
+			if s.Driven {
+				driven = "yes"
+			}
+			_, _ = fmt.Fprintf(w, "%.12s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, r.Role, s.State, cmp.Or(s.Link, "-"),
+				time.Since(s.Since).Round(time.Second), driven, cmp.Or(printable(s.Authority), "-"))
+		}
+	}
+	if n == 0 {
+		_, _ = fmt.Fprintln(e.stdout, "no sessions")
+	}
+	return w.Flush()
+}
+
+func (e *env) printStatus(running []*daemon.Running) error {
+	if len(running) == 0 {
+		_, err := fmt.Fprintln(e.stdout, "no helper is running in the background")
+		return err
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	for _, r := range running {
+		_, _ = fmt.Fprintf(w, "%s helper, pid %d, version %s, up %v\n", r.Role, r.PID, r.Version, time.Since(r.Started).Round(time.Second))
+		for _, s := range r.Sessions {
+			_, _ = fmt.Fprintf(w, "  session %.12s: %s\n", s.ID, s.State)
+			var st rpc.GatewayStatus // what a capture says is a part of it
+			if json.Unmarshal(s.Status, &st) != nil {
+				continue
+			}
+			row := func(name string, format string, args ...any) {
+				_, _ = fmt.Fprintf(w, "    %s\t%s\n", name, fmt.Sprintf(format, args...))
+			}
+			if s.Authority != "" {
+				row("remote", "%s", printable(s.Authority))
+			}
+			if st.Reason != "" {
+				row("reason", "%s", printable(st.Reason))
+			}
+			if st.Link != nil {
+				row("link", "%s, round trip %.1f ms", st.Link.Kind, st.Link.Millis)
+			}
+			if st.Proxy != "" {
+				row("proxy", "%s", printable(st.Proxy))
+			}
+			if r.Role == "gateway" {
+				row("flows", "%d open, %d bytes up, %d bytes down", st.Flows, st.BytesUp, st.BytesDown)
+			}
+			for _, res := range st.Resources {
+				row(printable(res.Name), "%s %s", res.State, printable(cmp.Or(res.Note, strings.Join(res.Served, ", "))))
+			}
+			for _, n := range st.Notes {
+				row("note", "%s", printable(n))
+			}
+		}
+	}
+	return w.Flush()
+}

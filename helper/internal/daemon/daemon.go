@@ -1,0 +1,346 @@
+// Package daemon keeps one helper of each role running for a user behind
+// processes that come and go: what an editor or ssh starts is a front, which
+// attaches to the helper in the background over a Unix socket, or starts it,
+// and passes bytes on.
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/rs/zerolog"
+)
+
+const (
+	maxConns    = 64
+	maxGreeting = 4 << 10
+	maxAnswer   = 4 << 20 // 32 sessions of some thousand resources
+	greetTime   = 5 * time.Second
+	idleTime    = 5 * time.Second
+	endTime     = 6 * time.Second // that the handler has to end what it serves
+)
+
+// ErrRunning says that another process is this user's helper of the role already.
+var ErrRunning = errors.New("a helper is running already")
+
+// Options names a helper. Role is required.
+type Options struct {
+	Role    string // "gateway" or "capture"
+	Dir     string // private to the user; "" means DefaultDir
+	Version string // of the program; fronts of another one replace a helper without sessions
+	Log     zerolog.Logger
+	Idle    time.Duration // how long a helper without fronts and sessions stays; 0 means 5 s
+}
+
+func (o Options) path(suffix string) string { return filepath.Join(o.Dir, o.Role+suffix) }
+
+// Handler is the helper in the background.
+type Handler interface {
+	// Start comes first, once this process is the helper.
+	Start()
+	// Serve serves one front until its bytes end, or ctx. It may close c.
+	Serve(ctx context.Context, c net.Conn)
+	// Sessions lists what the helper serves; it stays while there are any.
+	Sessions() []Session
+	// End ends a session and returns when it is cleaned up.
+	End(id string) error
+	// SetLevel sets the level of the log.
+	SetLevel(level string) error
+}
+
+// Session tells of a session. It holds no secret.
+type Session struct {
+	ID        string          `json:"id"`
+	State     string          `json:"state"`               // as in the protocol: "connected", "reconnecting", …
+	Link      string          `json:"link,omitempty"`      // kind of the link
+	Authority string          `json:"authority,omitempty"` // the gateway's: what the editor calls the remote
+	Workspace string          `json:"workspace,omitempty"`
+	Since     time.Time       `json:"since"`
+	Driven    bool            `json:"driven"`           // whether an editor or connect is there
+	Status    json.RawMessage `json:"status,omitempty"` // the whole state, as in the protocol
+}
+
+// What a front asks for.
+const (
+	modeServe  = "serve"
+	modeLog    = "log"
+	modeList   = "list"
+	modeEnd    = "end"
+	modeRetire = "retire"
+)
+
+// greeting is the first line on a connection.
+type greeting struct {
+	Mode    string `json:"mode"`
+	Version string `json:"version"`
+	Level   string `json:"level,omitempty"` // of the log
+	ID      string `json:"id,omitempty"`    // of the session to end
+}
+
+// answer is the line that comes back.
+type answer struct {
+	Error    string    `json:"error,omitempty"`
+	Version  string    `json:"version"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	Sessions []Session `json:"sessions"`
+}
+
+type server struct {
+	o       Options
+	h       Handler
+	hub     *Hub
+	started time.Time
+	slots   chan struct{}
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
+
+	mu      sync.Mutex
+	serving int  // fronts
+	ending  bool // takes no more fronts
+	refused int
+}
+
+// Serve is the life of the helper in the background: it answers fronts until
+// nobody has needed it for a while, or ctx ends. It returns ErrRunning if
+// another process is that helper.
+func Serve(ctx context.Context, o Options, h Handler, hub *Hub) error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	unlock, err := o.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// The lock is ours: a socket that is there is left from a helper that was killed.
+	_ = os.Remove(o.path(".sock"))
+	ln, err := net.Listen("unix", o.path(".sock"))
+	if err != nil {
+		return fmt.Errorf("listen for fronts: %w", err)
+	}
+	_ = os.Chmod(o.path(".sock"), 0o600)
+	h.Start()
+	s := &server{o: o, h: h, hub: hub, started: time.Now(), slots: make(chan struct{}, maxConns)}
+	ctx, s.stop = context.WithCancel(ctx)
+	defer s.wg.Wait()
+	defer s.stop()
+	s.wg.Go(func() { s.watch(ctx) })
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() }) // removes the socket too
+	defer stop()
+	for {
+		c, err := ln.Accept()
+		if ctx.Err() != nil {
+			if err == nil {
+				_ = c.Close()
+			}
+			return nil
+		}
+		if err != nil {
+			o.Log.Warn().Err(err).Msg("accept a front")
+			time.Sleep(50 * time.Millisecond) // out of descriptors: some may be given back
+			continue
+		}
+		select {
+		case s.slots <- struct{}{}:
+			s.wg.Go(func() {
+				defer func() { <-s.slots }()
+				s.serve(ctx, c.(*net.UnixConn))
+			})
+		default:
+			o.Log.Warn().Msg("front refused: too many at once")
+			_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			_ = writeLine(c, answer{Error: fmt.Sprintf("it serves %d connections already", maxConns)})
+			_ = c.Close()
+		}
+	}
+}
+
+// lock makes this process the helper. What it returns gives that up, and takes
+// the files away.
+func (o Options) lock() (unlock func(), err error) {
+	for {
+		lock := flock.New(o.path(".lock"), flock.SetPermissions(0o600))
+		switch ok, err := lock.TryLock(); {
+		case errors.Is(err, fs.ErrNotExist):
+			// The one before us took the directory away just now.
+			if err := o.complete(); err != nil {
+				return nil, err
+			}
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("lock %s: %w", lock.Path(), err)
+		case !ok:
+			_ = lock.Close()
+			return nil, ErrRunning
+		}
+		// The one before us may have removed the file between our opening and our locking it.
+		held, err1 := lock.Stat()
+		there, err2 := os.Stat(lock.Path())
+		if err1 == nil && err2 == nil && os.SameFile(held, there) {
+			return func() {
+				_ = os.Remove(o.path(".stderr"))
+				_ = os.Remove(lock.Path())
+				_ = lock.Close()
+				_ = os.Remove(o.Dir) // if the other role has nothing in it
+			}, nil
+		}
+		_ = lock.Close()
+	}
+}
+
+// enter takes a front in, unless the helper is about to end.
+func (s *server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return false
+	}
+	s.serving++
+	return true
+}
+
+func (s *server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serving--
+}
+
+// retire ends the helper if nobody needs it, and says whether it does.
+func (s *server) retire() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.serving == 0 && len(s.h.Sessions()) == 0 {
+		s.ending = true
+		s.stop()
+	}
+	return s.ending
+}
+
+// watch ends a helper that nobody has needed for a while.
+func (s *server) watch(ctx context.Context) {
+	since := time.Now()
+	tick := time.NewTicker(min(s.o.Idle/4, time.Second))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		needed := s.serving > 0
+		s.mu.Unlock()
+		if needed || len(s.h.Sessions()) > 0 {
+			since = time.Now()
+		} else if time.Since(since) > s.o.Idle && s.retire() {
+			return
+		}
+	}
+}
+
+func (s *server) serve(ctx context.Context, c *net.UnixConn) {
+	defer func() { _ = c.Close() }()
+	if err := checkPeer(c); err != nil {
+		s.mu.Lock()
+		s.refused++
+		n := s.refused
+		s.mu.Unlock()
+		s.o.Log.Warn().Err(err).Int("refused", n).Msg("front refused")
+		return
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	_ = c.SetDeadline(time.Now().Add(greetTime))
+	var g greeting
+	if err := readLine(c, &g, maxGreeting); err != nil {
+		s.o.Log.Warn().Err(err).Msg("front refused")
+		return
+	}
+	if g.Mode == modeServe {
+		if !s.enter() {
+			return
+		}
+		defer s.leave()
+	}
+	a := s.answer(c, g)
+	if a.Error == "" && g.Mode == modeRetire && !s.retire() {
+		a.Error = "it is needed"
+	}
+	if writeLine(c, a) != nil || a.Error != "" {
+		return
+	}
+	_ = c.SetDeadline(time.Time{})
+	stop()
+	switch g.Mode {
+	case modeServe:
+		s.h.Serve(ctx, c)
+	case modeLog:
+		s.hub.serve(ctx, c)
+	}
+}
+
+// answer does what g asks for, and says what this helper is.
+func (s *server) answer(c net.Conn, g greeting) answer {
+	a := answer{Version: s.o.Version, PID: os.Getpid(), Started: s.started}
+	var err error
+	switch g.Mode {
+	case modeServe, modeLog:
+		if g.Level != "" {
+			err = s.h.SetLevel(g.Level)
+		}
+	case modeEnd:
+		_ = c.SetDeadline(time.Now().Add(endTime))
+		err = s.h.End(g.ID)
+	case modeList, modeRetire:
+	default:
+		err = fmt.Errorf("unknown mode %.20q", g.Mode)
+	}
+	if err != nil {
+		a.Error = err.Error()
+	}
+	a.Sessions = s.h.Sessions()
+	if g.Mode != modeList {
+		for i := range a.Sessions {
+			a.Sessions[i].Status = nil
+		}
+	}
+	return a
+}
+
+// readLine reads a line of JSON, byte by byte: what follows belongs to others.
+func readLine(c net.Conn, v any, most int) error {
+	line := make([]byte, 0, 256)
+	var b [1]byte
+	for len(line) < most {
+		if _, err := c.Read(b[:]); err != nil {
+			return fmt.Errorf("read greeting: %w", err)
+		}
+		if b[0] == '\n' {
+			if err := json.Unmarshal(line, v); err != nil {
+				return fmt.Errorf("read greeting: %w", err)
+			}
+			return nil
+		}
+		line = append(line, b[0])
+	}
+	return errors.New("read greeting: too long")
+}
+
+func writeLine(c net.Conn, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = c.Write(append(b, '\n'))
+	return err
+}

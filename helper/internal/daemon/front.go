@@ -1,0 +1,227 @@
+package daemon
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+)
+
+const (
+	attachTime = 10 * time.Second
+	startEvery = time.Second // while nobody listens
+)
+
+// Front is a connection to the helper in the background. Relay closes it.
+type Front struct {
+	c    *net.UnixConn
+	logs *net.UnixConn
+	// Version and PID are the helper's.
+	Version string
+	PID     int
+}
+
+// Attach connects to the helper. If there is none, command is started as that,
+// detached from this process. A helper of another version is replaced if nobody
+// needs it. Level is the log's.
+func Attach(ctx context.Context, o Options, level string, command func() *exec.Cmd) (*Front, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, attachTime, errors.New("it does not answer"))
+	defer cancel()
+	var started time.Time
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
+		f, err := o.attach(ctx, level)
+		if f != nil || errors.Is(err, errRefused) {
+			return f, err
+		}
+		if absent(err) && time.Since(started) > startEvery {
+			started = time.Now()
+			if err := o.start(command()); absent(err) && o.complete() == nil {
+				continue // one that ended took the directory with it
+			} else if err != nil {
+				return nil, fmt.Errorf("start the helper in the background: %w", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("reach the helper in the background: %w (%w)", context.Cause(ctx), err)
+		case <-time.After(wait):
+		}
+	}
+}
+
+var (
+	errRefused = errors.New("the helper in the background refused")
+	errOther   = errors.New("a helper of another version is ending")
+)
+
+// absent tells whether a failure to reach the helper means that there is none.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNobody) }
+
+// start runs cmd in a session of its own, with no stdio but for what the
+// runtime says when it dies, which goes to a file beside the socket.
+func (o Options) start(cmd *exec.Cmd) error {
+	last, err := os.OpenFile(o.path(".stderr"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = last.Close() }()
+	if info, err := last.Stat(); err == nil && info.Size() > 1<<20 {
+		_ = last.Truncate(0)
+	}
+	cmd.Dir, cmd.Stderr = os.TempDir(), last
+	detach(cmd)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() { _ = cmd.Wait() }()
+	return nil
+}
+
+func (o Options) attach(ctx context.Context, level string) (*Front, error) {
+	logs, a, err := o.dial(ctx, greeting{Mode: modeLog, Level: level})
+	if err != nil {
+		return nil, err
+	}
+	if a.Version != o.Version && len(a.Sessions) == 0 {
+		if retiring, _, err := o.dial(ctx, greeting{Mode: modeRetire}); err == nil {
+			_ = logs.Close()
+			_ = retiring.Close()
+			return nil, errOther
+		}
+	}
+	c, a, err := o.dial(ctx, greeting{Mode: modeServe})
+	if err != nil {
+		_ = logs.Close()
+		return nil, err
+	}
+	return &Front{c: c, logs: logs, Version: a.Version, PID: a.PID}, nil
+}
+
+// dial greets the helper; its connection is the caller's unless err.
+func (o Options) dial(ctx context.Context, g greeting) (*net.UnixConn, answer, error) {
+	var d net.Dialer
+	dialled, err := d.DialContext(ctx, "unix", o.path(".sock"))
+	if err != nil {
+		return nil, answer{}, err
+	}
+	c := dialled.(*net.UnixConn)
+	fail := func(err error) (*net.UnixConn, answer, error) {
+		_ = c.Close()
+		return nil, answer{}, err
+	}
+	// In a directory that is ours alone nobody else can listen; it costs nothing to ask.
+	if err := checkPeer(c); err != nil {
+		return fail(fmt.Errorf("%w: %w", errRefused, err))
+	}
+	g.Version = o.Version
+	_ = c.SetDeadline(time.Now().Add(endTime + greetTime))
+	var a answer
+	if err := writeLine(c, g); err != nil {
+		return fail(err)
+	}
+	if err := readLine(c, &a, maxAnswer); err != nil {
+		return fail(err)
+	}
+	if a.Error != "" {
+		return fail(fmt.Errorf("%w: %s", errRefused, a.Error))
+	}
+	_ = c.SetDeadline(time.Time{})
+	return c, a, nil
+}
+
+// exitMessage is what the protocol has for an end that is meant: see rpc.NotifyExit.
+const exitMessage = "Content-Length: 33\r\n\r\n" + `{"jsonrpc":"2.0","method":"exit"}`
+
+// relayBuffer is as large as the frames of a link.
+const relayBuffer = 256 << 10
+
+// Relay passes bytes between the front's stdio and the helper until either
+// ends, and the helper's log to logs, a line at a time. An end of stdin is told
+// to the helper as meant if somebody still reads stdout: who has died reads no
+// more. It returns an error if it was the helper that ended.
+func (f *Front) Relay(ctx context.Context, stdin, stdout *os.File, logs io.Writer) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer func() { _ = f.c.Close(); _ = f.logs.Close() }()
+	wg.Go(func() {
+		for lines := bufio.NewScanner(f.logs); lines.Scan(); {
+			_, _ = logs.Write(append(lines.Bytes(), '\n'))
+		}
+	})
+	stop := context.AfterFunc(ctx, func() { _ = f.c.Close() })
+	defer stop()
+	left := make(chan struct{})
+	// Not waited for: nothing unblocks a read of stdin on every system, and the process ends.
+	go func() {
+		defer close(left)
+		_, err := io.CopyBuffer(onlyWriter{f.c}, onlyReader{stdin}, make([]byte, relayBuffer))
+		if err == nil && stillRead(stdout) {
+			_, _ = io.WriteString(f.c, exitMessage)
+			_ = f.c.CloseWrite()
+		} else {
+			_ = f.c.Close()
+		}
+	}()
+	_, err := io.CopyBuffer(onlyWriter{stdout}, onlyReader{f.c}, make([]byte, relayBuffer))
+	if ctx.Err() != nil || err != nil && !errors.Is(err, net.ErrClosed) {
+		return nil // we were told to end, or nobody reads our stdout any more
+	}
+	select {
+	case <-left:
+		return nil
+	case <-time.After(100 * time.Millisecond): // stdin and the helper may end at once
+		return errors.New("the helper in the background has ended")
+	}
+}
+
+// The wrappers keep io.Copy to the buffer that it is given.
+type onlyWriter struct{ io.Writer }
+type onlyReader struct{ io.Reader }
+
+// Running is a helper in the background.
+type Running struct {
+	Role     string    `json:"role"`
+	PID      int       `json:"pid"`
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started"`
+	Sessions []Session `json:"sessions"`
+}
+
+// List asks the helper of a role what it serves; nil if there is none.
+func List(ctx context.Context, o Options) (*Running, error) {
+	a, err := o.ask(ctx, greeting{Mode: modeList})
+	switch {
+	case absent(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("ask the %s helper: %w", o.Role, err)
+	}
+	return &Running{Role: o.Role, PID: a.PID, Version: a.Version, Started: a.Started, Sessions: a.Sessions}, nil
+}
+
+// End ends a session of the helper of a role and returns when it is cleaned up.
+func End(ctx context.Context, o Options, id string) error {
+	_, err := o.ask(ctx, greeting{Mode: modeEnd, ID: id})
+	return err
+}
+
+func (o Options) ask(ctx context.Context, g greeting) (answer, error) {
+	if err := o.defaults(); err != nil {
+		return answer{}, err
+	}
+	c, a, err := o.dial(ctx, g)
+	if err != nil {
+		return answer{}, err
+	}
+	return a, c.Close()
+}

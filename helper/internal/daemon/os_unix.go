@@ -1,0 +1,75 @@
+//go:build unix
+
+package daemon
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// errNobody is what a socket says that nobody listens at.
+const errNobody = syscall.ECONNREFUSED
+
+// bases are directories that may serve, the best first. That of the log-in is
+// not among them: it goes with the last connection, and the helper stays.
+func bases() (dirs []string) {
+	if cache, err := os.UserCacheDir(); err == nil && unix.Access(existing(cache), unix.W_OK) == nil {
+		dirs = append(dirs, filepath.Join(cache, "causeway"))
+	}
+	return append(dirs, filepath.Join(os.TempDir(), "causeway-"+strconv.Itoa(os.Getuid())))
+}
+
+// existing is the part of a path that exists.
+func existing(dir string) string {
+	for {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+func checkOwner(dir string, info fs.FileInfo) error {
+	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != uint32(os.Getuid()) {
+		return fmt.Errorf("%s belongs to user %d, not to you: another user may have put it there; remove it or set %s", dir, uid, DirVariable)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("%s has mode %o: others may enter it; chmod it to 700 or set %s", dir, mode, DirVariable)
+	}
+	return nil
+}
+
+// stillRead tells whether somebody holds the other end of the pipe f. Who has
+// closed one end of a pair is given a moment to close the other.
+func stillRead(f *os.File) bool {
+	time.Sleep(50 * time.Millisecond)
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	read := false
+	_ = raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		_, err := unix.Poll(fds, 0)
+		read = err == nil && fds[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) == 0
+	})
+	return read
+}
+
+func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
+
+// admit lets this user in, and root, who may do as they please anyway.
+func admit(peer uint32, own int) error {
+	if peer != uint32(own) && peer != 0 {
+		return fmt.Errorf("it belongs to user %d", peer)
+	}
+	return nil
+}
