@@ -42,7 +42,7 @@ func usageOf(pid int) (u usage) {
 // helpers are the gateway and the capture of the one session that runs.
 func helpers(t *testing.T) (gateway, capture int) {
 	t.Helper()
-	g, c := running("connect"), running("capture")
+	g, c := running("connect"), running("capture", "--background")
 	if len(g) != 1 || len(c) != 1 {
 		t.Fatalf("gateways %v, captures %v; want one of each", g, c)
 	}

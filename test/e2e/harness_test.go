@@ -235,8 +235,8 @@ func mustWrite(t *testing.T, file, content string) {
 }
 
 // running returns the processes of the helper that these tests built and whose
-// first argument is command.
-func running(command string) (pids []int) {
+// arguments begin with args.
+func running(args ...string) (pids []int) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
@@ -246,8 +246,8 @@ func running(command string) (pids []int) {
 		if exe, err := os.Readlink("/proc/" + e.Name() + "/exe"); err != nil || exe != helper {
 			continue
 		}
-		args, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
-		if a := strings.Split(string(args), "\x00"); len(a) > 1 && a[1] == command {
+		line, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+		if _, given, _ := strings.Cut(string(line), "\x00"); strings.HasPrefix(given, strings.Join(args, "\x00")+"\x00") {
 			pids = append(pids, pid)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"time"
 
@@ -22,6 +23,7 @@ type execLink struct {
 	name  string
 	conn  *rpc.Conn
 	cmd   *exec.Cmd
+	guard func() // to be called when the command has ended
 	ended chan struct{}
 	state error // of the command; set before ended is closed
 }
@@ -44,6 +46,10 @@ func (c *connection) open(ctx context.Context, s *session, resumed bool) (*execL
 	}
 	c.log.Info().Str("link", c.command[0]).Msg("starting")
 	l := &execLink{name: c.command[0], cmd: cmd, ended: make(chan struct{})}
+	l.guard = func() {}
+	if f, ok := out.(*os.File); ok {
+		l.guard = guard(f)
+	}
 	pipe := rpc.NewStdio(out, in)
 	if err = l.join(ctx, c, s, pipe, resumed); err == nil {
 		go l.wait()
@@ -62,7 +68,9 @@ func (l *execLink) wait() {
 		<-l.conn.Done()
 		l.conn.Wait()
 	}
-	if err := l.cmd.Wait(); err != nil {
+	err := l.cmd.Wait()
+	l.guard()
+	if err != nil {
 		l.state = fmt.Errorf("%s ended with %w", l.name, err)
 	}
 	close(l.ended)

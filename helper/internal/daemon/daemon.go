@@ -25,7 +25,7 @@ const (
 	maxGreeting = 4 << 10
 	maxAnswer   = 4 << 20 // 32 sessions of some thousand resources
 	greetTime   = 5 * time.Second
-	idleTime    = 5 * time.Second
+	idleTime    = time.Second
 	endTime     = 6 * time.Second // that the handler has to end what it serves
 )
 
@@ -38,7 +38,7 @@ type Options struct {
 	Dir     string // private to the user; "" means DefaultDir
 	Version string // of the program; fronts of another one replace a helper without sessions
 	Log     zerolog.Logger
-	Idle    time.Duration // how long a helper without fronts and sessions stays; 0 means 5 s
+	Idle    time.Duration // how long a helper without fronts and sessions stays; 0 means 1 s
 }
 
 func (o Options) path(suffix string) string { return filepath.Join(o.Dir, o.Role+suffix) }
