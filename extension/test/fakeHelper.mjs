@@ -3,7 +3,8 @@
 // role, and is connected once a frame has come over the link. Its first argument
 // is the role; FAKE_HELPER makes it misbehave: "deaf" reads nothing, "stay"
 // survives the end of its stdin, "crash" dies at session/open, "garbage" breaks
-// the framing, "old" speaks no version that we do.
+// the framing, "old" speaks no version that we do, "gone" has no session to resume.
+// Otherwise it acts as if it had every session that is to be resumed.
 const role = process.argv[2] ?? 'gateway';
 const fault = process.env.FAKE_HELPER ?? '';
 
@@ -52,11 +53,13 @@ const methods = {
   'log/setLevel': () => null,
   'session/open': (params) => {
     if (fault === 'crash') process.kill(process.pid, 'SIGKILL');
+    if (fault === 'gone' && (params.resumed || params.resumeOnly)) throw { code: -32004, message: 'no such session' };
     if (role === 'capture') return null;
     approvals = (params.workspaceResources ?? []).length > 0 ? [approval] : [];
     problems = Array.isArray(params.resources ?? []) ? [] : [{ path: 'resources', message: 'is no list' }];
-    return { session: '0123456789abcdef', secret: 'ab'.repeat(32), problems, approvals };
+    return { session: '0123456789abcdef', secret: 'ab'.repeat(32), resumed: params.resumeOnly, problems, approvals };
   },
+  'session/close': () => null,
   'link/open': () => {
     linked = true;
     return null;

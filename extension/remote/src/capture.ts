@@ -5,6 +5,7 @@ import {
   CaptureOpen,
   type CaptureStatus,
   CaptureStatusChanged,
+  Code,
   GetCaptureStatus,
   LinkClosedByHelper,
   LinkOpen,
@@ -26,88 +27,145 @@ export interface CaptureOptions {
   sendFrames(link: string, frames: Uint8Array[]): PromiseLike<unknown>;
 }
 
-/** One capture helper and its end of one link. */
-export class Capture {
-  private helper: Helper | undefined;
-  private commandLink: CommandLink | undefined;
-  private over = false;
+/** Something that ends once, with a reason. */
+class Ending {
+  over = false;
   private tell!: (reason: string) => void;
-  /** Resolves with the reason when it is over. */
-  readonly ended = new Promise<string>((resolve) => {
+  readonly promise = new Promise<string>((resolve) => {
     this.tell = resolve;
   });
 
+  end(reason: string): void {
+    this.over = true;
+    this.tell(reason);
+  }
+}
+
+/** The helper does not have the session that was to be resumed. */
+export class SessionGone extends Error {}
+
+/** One session at a capture helper, over one link after the other. */
+export class Capture {
+  private helper: Helper | undefined;
+  private started: Promise<string> | undefined;
+  private link: { id: string; frames: CommandLink; ending: Ending } | undefined;
+  private readonly ending = new Ending();
+
   constructor(
-    private readonly link: OpenLink,
+    private readonly first: OpenLink,
     private readonly options: CaptureOptions,
   ) {}
 
-  get id(): string {
-    return this.link.link;
+  get session(): string {
+    return this.first.session;
   }
 
-  /** Resolves with the helper's version when it takes frames. */
-  async open(): Promise<string> {
-    const { version, start, sendFrames } = this.options;
-    const { link: id, session, secret, logLevel } = this.link;
-    const wire = await start();
-    const commandLink = new CommandLink({
-      id,
-      wire,
-      send: (frames) => sendFrames(id, frames),
-      lost: (reason) => this.end(reason),
+  /** Resolves with the reason when the session is over here, or the helper gone. */
+  get ended(): Promise<string> {
+    return this.ending.promise;
+  }
+
+  get over(): boolean {
+    return this.ending.over;
+  }
+
+  /** Resolves with the helper's version when it takes frames of the link, which takes the place of an earlier one. */
+  async open(link: OpenLink): Promise<string> {
+    if (link.secret !== this.first.secret) throw new Error('the secret is not that of the session');
+    this.closeLink('another link took its place');
+    this.started ??= within(this.start(), HANDSHAKE_MS, 'the capture helper');
+    const version = await this.started;
+    const { helper } = this;
+    if (helper === undefined || this.over) throw new Error(await this.ended);
+    this.closeLink('another link took its place');
+    const ending = new Ending();
+    const frames = new CommandLink({
+      id: link.link,
+      wire: helper.wire,
+      send: (batch) => this.options.sendFrames(link.link, batch),
+      lost: (reason) => ending.end(reason),
     });
-    const helper = new Helper(wire, {
-      frame: (bytes) => commandLink.push(bytes),
-      ended: (reason) => this.end(`the capture helper is gone: ${reason}`),
-    });
-    this.helper = helper;
-    this.commandLink = commandLink;
-    if (this.over) {
-      await helper.close();
-      throw new Error('it was given up');
-    }
-    const handshake = async () => {
-      const result = await helper.initialize({ name: 'causeway-remote', version });
-      await helper.call(SetLogLevel, { level: logLevel });
-      helper.on(CaptureStatusChanged, (status) => this.status(status));
-      helper.on(LinkClosedByHelper, ({ reason }) => this.end(plain(reason)));
-      await helper.call(CaptureOpen, { session, secret });
-      await helper.call(LinkOpen, { kind: 'command' });
-      return result.helper.version;
-    };
-    const helperVersion = await within(handshake(), HANDSHAKE_MS, 'the capture helper');
-    commandLink.start();
+    this.link = { id: link.link, frames, ending };
+    await within(helper.call(LinkOpen, { kind: 'command' }), HANDSHAKE_MS, 'the capture helper');
+    frames.start();
     helper.call(GetCaptureStatus).then(
       (status) => this.status(status),
       () => {},
     );
-    return helperVersion;
+    return version;
   }
 
-  receive(frames: unknown[]): void {
-    this.commandLink?.receive(frames);
+  /** Resolves with the reason when the link is over; undefined if it is not the one in use. */
+  watch(link: unknown): Promise<string> | undefined {
+    return this.link?.id === link ? this.link?.ending.promise : undefined;
   }
 
-  /** Closes the helper's stdin first, which takes back what it did to this host. Idempotent. */
+  receive(link: unknown, frames: unknown[]): void {
+    if (this.link?.id === link) this.link?.frames.receive(frames);
+  }
+
+  /** The link is over, the session waits. */
+  lose(link: unknown): void {
+    if (this.link?.id === link) this.closeLink('it was closed');
+  }
+
+  /** Ends the session, which takes back what was done to this host. Idempotent. */
   async close(reason: string): Promise<void> {
     this.end(reason);
     await this.helper?.close();
+  }
+
+  /** Lets go of the helper, where the session waits for the next of us. */
+  async leave(reason: string): Promise<void> {
+    this.end(reason);
+    await this.helper?.leave();
+  }
+
+  private async start(): Promise<string> {
+    const { version, start } = this.options;
+    const { session, secret, logLevel, resumed, resumeSeconds, window } = this.first;
+    const wire = await start();
+    const helper = new Helper(wire, {
+      frame: (bytes) => this.link?.frames.push(bytes),
+      ended: (reason) => this.end(`the capture helper is gone: ${reason}`),
+    });
+    if (this.over) {
+      await helper.close();
+      throw new Error('it was given up');
+    }
+    this.helper = helper;
+    helper.on(CaptureStatusChanged, (status) => this.status(status));
+    helper.on(LinkClosedByHelper, ({ reason }) => this.closeLink(plain(reason)));
+    const result = await helper.initialize({ name: 'causeway-remote', version });
+    await helper.call(SetLogLevel, { level: logLevel });
+    try {
+      await helper.call(CaptureOpen, { session, secret, resumed, resumeSeconds, window });
+    } catch (error) {
+      const { code, message } = error as { code?: number; message: string };
+      throw code === Code.noSession ? new SessionGone(message) : error;
+    }
+    return result.helper.version;
   }
 
   private status({ state, reason, proxy, noProxy }: CaptureStatus): void {
     if (this.over) return;
     if (state === 'closed') {
       this.end(plain(reason ?? 'the capture ended the session'));
-    } else if (state === 'connected' && proxy && this.link.setProxyEnvironment) {
+    } else if (state === 'connected' && proxy && this.first.setProxyEnvironment) {
       this.options.environment.set(proxy, noProxy ?? []);
     }
   }
 
+  private closeLink(reason: string): void {
+    const { link } = this;
+    this.link = undefined;
+    link?.frames.close();
+    link?.ending.end(reason);
+  }
+
   private end(reason: string): void {
     if (this.over) return;
-    this.over = true;
-    this.commandLink?.close();
-    this.tell(reason);
+    this.ending.end(reason);
+    this.closeLink(reason);
   }
 }

@@ -1,12 +1,12 @@
 import { BRIDGE, commonVersion, type HelloReply, isHello, isOpenLink, type OpenReply } from '../../shared/src/bridge';
 import { errorText, plain } from '../../shared/src/text';
-import { Capture, type CaptureOptions } from './capture';
+import { Capture, type CaptureOptions, SessionGone } from './capture';
 
 export interface EndpointOptions extends CaptureOptions {
   log(message: string): void;
 }
 
-/** The remote's end: at most one capture helper, for the link that was asked for last. */
+/** The remote's end: at most one session, the one that was asked for last. */
 export class Endpoint {
   private current: Capture | undefined;
 
@@ -23,51 +23,54 @@ export class Endpoint {
     };
   }
 
-  /** Starts a capture helper for the link; the one of an earlier link ends first. */
+  /** Opens a link of a session; another session ends first. */
   async open(link: unknown): Promise<OpenReply> {
     if (!isOpenLink(link)) return { failed: 'the companion was asked for something that is no link' };
     const before = this.current;
-    const capture = new Capture(link, this.options);
-    this.current = capture;
-    void capture.ended.then((reason) => {
-      this.options.log(`the link has ended: ${reason}`);
-      return this.end(capture);
-    });
+    const known = before !== undefined && !before.over && before.session === link.session;
+    const capture = known ? before : this.begin(new Capture(link, this.options));
     try {
-      await before?.close('another link took its place');
-      return { helper: await capture.open() };
+      if (!known) await before?.close('another session took its place');
+      return { helper: await capture.open(link) };
     } catch (error) {
-      await capture.close(errorText(error));
-      return { failed: await capture.ended };
+      const failed = capture.over ? await capture.ended : errorText(error);
+      if (!known) await capture.close(failed);
+      return { failed, ...(error instanceof SessionGone ? { gone: true } : {}) };
     }
   }
 
   /** Resolves with the reason when the link is over. */
   watch(link: unknown): Promise<string> {
-    return this.find(link)?.ended ?? Promise.resolve('the companion knows no such link');
+    return this.current?.watch(link) ?? Promise.resolve('the companion knows no such link');
   }
 
   receive(link: unknown, frames: unknown[]): void {
-    this.find(link)?.receive(frames);
+    this.current?.receive(link, frames);
   }
 
-  async close(link: unknown): Promise<void> {
-    await this.find(link)?.close('it was closed');
+  /** The link is over; its session waits for another. */
+  close(link: unknown): void {
+    this.current?.lose(link);
   }
 
+  /** Resolves when the session is over and cleaned up. */
+  async end(session: unknown): Promise<void> {
+    if (this.current?.session === session) await this.current?.close('the session was closed');
+  }
+
+  /** Leaves the session to the next of us, which a reload of the window brings. */
   async dispose(): Promise<void> {
-    await this.current?.close('the companion was shut down');
+    await this.current?.leave('the companion was shut down');
   }
 
-  private find(link: unknown): Capture | undefined {
-    return this.current?.id === link ? this.current : undefined;
-  }
-
-  private async end(capture: Capture): Promise<void> {
-    if (this.current === capture) {
+  private begin(capture: Capture): Capture {
+    this.current = capture;
+    void capture.ended.then((reason) => {
+      this.options.log(`the session has ended here: ${reason}`);
+      if (this.current !== capture) return;
       this.current = undefined;
       this.options.environment.clear();
-    }
-    await capture.close('');
+    });
+    return capture;
   }
 }

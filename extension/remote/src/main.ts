@@ -38,6 +38,7 @@ export function activate(context: vscode.ExtensionContext): void {
     vscode.commands.registerCommand(REMOTE.frames, (link: unknown, ...frames: unknown[]) => made.receive(link, frames)),
     vscode.commands.registerCommand(REMOTE.watch, (link: unknown) => made.watch(link)),
     vscode.commands.registerCommand(REMOTE.close, (link: unknown) => made.close(link)),
+    vscode.commands.registerCommand(REMOTE.end, (session: unknown) => made.end(session)),
   );
 }
 

@@ -14,7 +14,10 @@ export const REMOTE = {
   frames: '_causeway.remote.frames',
   /** Returns when the link is over, with the reason: it is how the UI extension learns that at once. */
   watch: '_causeway.remote.watch',
+  /** The link is over; the session waits for another. */
   close: '_causeway.remote.close',
+  /** The session is over. */
+  end: '_causeway.remote.end',
 } as const;
 
 /** The command of the UI extension, executed by the companion. */
@@ -32,12 +35,21 @@ export interface OpenLink {
   link: string;
   session: string;
   secret: string;
+  /** The gateway has the session already: it is of no use if the capture has not. */
+  resumed: boolean;
+  /** Which window this is, as far as that can be told: what it left behind ends. */
+  window: string;
+  /** How long the session waits without a link. */
+  resumeSeconds: number;
   logLevel: LogLevel;
   setProxyEnvironment: boolean;
 }
 
 /** Errors of a command lose all but their text on the way, so a failure is a reply. */
-export type OpenReply = { helper: string } | { failed: string };
+export type OpenReply =
+  | { helper: string }
+  /** gone: the capture does not have the session any more. */
+  | { failed: string; gone?: boolean };
 
 /** The version both speak, the highest; undefined if there is none. */
 export function commonVersion(mine: Range, theirs: Range): number | undefined {
@@ -71,7 +83,11 @@ export function isOpenLink(value: unknown): value is OpenLink {
     isRecord(value) &&
     [value.link, value.session, value.secret].every((id) => typeof id === 'string' && /^[0-9a-f]{8,128}$/.test(id)) &&
     (LOG_LEVELS as readonly unknown[]).includes(value.logLevel) &&
-    typeof value.setProxyEnvironment === 'boolean'
+    typeof value.setProxyEnvironment === 'boolean' &&
+    typeof value.resumed === 'boolean' &&
+    typeof value.window === 'string' &&
+    value.window.length <= 4096 &&
+    Number.isInteger(value.resumeSeconds)
   );
 }
 

@@ -121,6 +121,13 @@ export class Helper {
     return this.wire.exited;
   }
 
+  /** As close, but the session stays at the helper for whoever comes next. */
+  leave(): Promise<void> {
+    this.finish('it was let go');
+    this.wire.leave();
+    return this.wire.exited;
+  }
+
   private finish(reason: string): boolean {
     if (this.over !== undefined) return false;
     this.over = reason;

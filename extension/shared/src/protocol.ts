@@ -71,11 +71,18 @@ export interface GatewayOpenParams extends ResourcesParams {
   /** The URI of the workspace or its first folder; may be empty. */
   workspace: string;
   strictProxy?: boolean;
+  /** Rather opens another session than resume the one that waits. */
+  fresh?: boolean;
+  /** Fails with noSession if none waits. */
+  resumeOnly?: boolean;
+  /** How long the session waits without a link or without us. */
+  resumeSeconds?: number;
 }
 
 export interface GatewayOpenResult extends ResourcesResult {
   session: string;
   secret: string;
+  resumed?: boolean;
 }
 
 export interface ResourcesResult {
@@ -118,9 +125,11 @@ export interface ApprovalAnswers {
 }
 
 export interface GatewayStatus {
-  state: 'waiting' | 'connected' | 'closed';
+  state: 'waiting' | 'connected' | 'reconnecting' | 'closed';
   reason?: string;
-  link?: { kind: string; rttMillis: number };
+  /** When the link was lost. */
+  since?: string;
+  link?: { kind: string; links?: number; rttMillis: number };
   flows: number;
   bytesUp: number;
   bytesDown: number;
@@ -166,12 +175,17 @@ export interface TestStep {
 export interface CaptureOpenParams {
   session: string;
   secret: string;
+  /** Fails with noSession if the helper does not have the session. */
+  resumed?: boolean;
+  resumeSeconds?: number;
+  /** What of this window waits for its shim ends when another session begins. */
+  window?: string;
   names?: boolean;
   proxy?: boolean;
 }
 
 export interface CaptureStatus {
-  state: 'waiting' | 'connected' | 'closed';
+  state: 'waiting' | 'connected' | 'reconnecting' | 'closed';
   reason?: string;
   proxy?: string;
   noProxy?: string[];

@@ -10,7 +10,15 @@ export type SessionState =
   | { kind: 'disconnected'; reason?: string }
   | { kind: 'connecting'; step: Step; approvals: number; attempt: number }
   | { kind: 'connected'; status: GatewayStatus; approvals: number }
-  | { kind: 'reconnecting'; reason: string; attempt: number; delayMs: number }
+  /** since, until: when the session was lost and until when it waits, as Date.now has it; none without a session. */
+  | {
+      kind: 'reconnecting';
+      reason: string;
+      attempt: number;
+      delayMs: number;
+      approvals: number;
+      waits?: { since: number; until: number };
+    }
   | { kind: 'disconnecting' }
   | { kind: 'error'; message: string };
 
@@ -23,8 +31,8 @@ export type SessionEvent =
   | { type: 'status'; status: GatewayStatus }
   /** Connecting failed; retryMs is set if it will be tried again by itself. */
   | { type: 'failed'; message: string; retryMs?: number }
-  /** An established session ended. */
-  | { type: 'lost'; reason: string; retryMs?: number }
+  /** An established session ended, or waits to be resumed. */
+  | { type: 'lost'; reason: string; retryMs?: number; waits?: { since: number; until: number } }
   | { type: 'disconnect' }
   | { type: 'closed' };
 
@@ -34,39 +42,42 @@ export const INITIAL: SessionState = { kind: 'disconnected' };
 export function reduce(state: SessionState, event: SessionEvent): SessionState {
   switch (event.type) {
     case 'connect':
-      if (isActive(state) && state.kind !== 'reconnecting') return state;
-      return {
-        kind: 'connecting',
-        step: 'gateway',
-        approvals: 0,
-        attempt: state.kind === 'reconnecting' ? state.attempt : 0,
-      };
+      if (state.kind === 'reconnecting') return { ...state, delayMs: 0 };
+      if (isActive(state)) return state;
+      return { kind: 'connecting', step: 'gateway', approvals: 0, attempt: 0 };
     case 'step':
       return state.kind === 'connecting' ? { ...state, step: event.step } : state;
     case 'approvals':
-      return state.kind === 'connecting' || state.kind === 'connected' ? { ...state, approvals: event.count } : state;
+      return 'approvals' in state ? { ...state, approvals: event.count } : state;
     case 'status':
       if (event.status.state !== 'connected') return state;
-      if (state.kind !== 'connecting' && state.kind !== 'connected') return state;
+      if (!('approvals' in state)) return state;
       return { kind: 'connected', status: event.status, approvals: state.approvals };
     case 'failed':
-      if (state.kind !== 'connecting') return state;
+      if (state.kind !== 'connecting' && state.kind !== 'reconnecting') return state;
       if (event.retryMs === undefined) return { kind: 'error', message: event.message };
       return {
         kind: 'reconnecting',
         reason: event.message,
         attempt: state.attempt + 1,
         delayMs: event.retryMs,
+        approvals: 0,
+        ...(state.kind === 'reconnecting' && state.waits ? { waits: state.waits } : {}),
       };
     case 'lost':
       if (state.kind !== 'connected') return state;
       if (event.retryMs === undefined) return { kind: 'error', message: event.reason };
-      return { kind: 'reconnecting', reason: event.reason, attempt: 1, delayMs: event.retryMs };
+      return {
+        kind: 'reconnecting',
+        reason: event.reason,
+        attempt: 1,
+        delayMs: event.retryMs,
+        approvals: 0,
+        ...(event.waits ? { waits: event.waits } : {}),
+      };
     case 'disconnect':
       if (state.kind === 'disconnected') return state;
-      return state.kind === 'error' || state.kind === 'reconnecting'
-        ? { kind: 'disconnected' }
-        : { kind: 'disconnecting' };
+      return state.kind === 'error' ? { kind: 'disconnected' } : { kind: 'disconnecting' };
     case 'closed':
       return state.kind === 'disconnecting' ? { kind: 'disconnected' } : state;
   }

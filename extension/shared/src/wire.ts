@@ -22,6 +22,8 @@ export interface Wire {
   resume(): void;
   /** Tells the helper that nothing more comes, whereupon it ends what it does for us. */
   close(): void;
+  /** Lets go of the helper, where the session waits for whoever comes next. */
+  leave(): void;
   /** Resolves when the helper is gone, or the socket to it. */
   readonly exited: Promise<void>;
 }

@@ -8,7 +8,7 @@ import { HelperProcess } from '../../shared/src/node/helperProcess';
 import type { ResourcesResult } from '../../shared/src/protocol';
 import type { SessionState } from '../../shared/src/session';
 import { Companion } from '../../ui/src/companion';
-import { Connection } from '../../ui/src/connection';
+import { Connection, type ConnectionEvents, type ConnectionOptions } from '../../ui/src/connection';
 import { Controller } from '../../ui/src/controller';
 import { DEFAULTS } from '../../ui/src/settings';
 
@@ -28,30 +28,44 @@ class Window {
   readonly calls: string[] = [];
   persistent = false;
   resources: Record<string, unknown> = {};
-  readonly controller: Controller;
+  controller: Controller;
+  remembered: string | undefined;
   endpoint: Endpoint;
   private fail!: (error: Error) => void;
   private hostGone = new Promise<never>((_, reject) => {
     this.fail = reject;
   });
 
-  constructor(private readonly faults: Faults = {}) {
+  constructor(readonly faults: Faults = {}) {
     this.hostGone.catch(() => {});
     this.endpoint = this.companion();
-    this.controller = new Controller({
-      open: (events, signal) =>
-        Connection.open({
-          platform: { approvals: 'dialog', gateway: async () => ({ wire: await this.spawn('gateway') }) },
-          companion: new Companion((command, ...args) => this.execute(command, args), '0.1.0'),
-          identity: { authority: 'ssh-remote+h', workspace: 'w', remoteLabel: 'h', workspaceLabel: 'w', lasting: true },
-          settings: { ...DEFAULTS, setProxyEnvironment: true },
-          resources: this.resources,
-          version: '0.1.0',
-          events,
-          log: () => {},
-          signal,
-        }),
+    this.controller = this.life();
+  }
+
+  /** The extension as it is from one activation to the next. */
+  life(): Controller {
+    const options = (events: ConnectionEvents, resume: string | undefined, signal: AbortSignal): ConnectionOptions => ({
+      platform: { approvals: 'dialog', gateway: async () => ({ wire: await this.spawn('gateway') }) },
+      companion: new Companion((command, ...args) => this.execute(command, args), '0.1.0'),
+      identity: { authority: 'ssh-remote+h', workspace: 'w', remoteLabel: 'h', workspaceLabel: 'w', lasting: true },
+      settings: { ...DEFAULTS, setProxyEnvironment: true },
+      resources: this.resources,
+      resume,
+      version: '0.1.0',
+      events,
+      log: () => {},
+      signal,
+    });
+    const quiet = () => {};
+    const events = { opened: quiet, step: quiet, status: quiet, resources: quiet, ended: quiet, lost: quiet };
+    return new Controller({
+      open: (events, resume, signal) => Connection.open(options(events, resume, signal)),
+      end: (session) => Connection.end(options(events, session, AbortSignal.timeout(5000))),
       persistent: () => this.persistent,
+      resumeMs: () => 60_000,
+      remember: (session) => {
+        this.remembered = session;
+      },
       changed: (state) => this.states.push(state),
       resources: (result) => this.results.push(result),
       trouble: (error) => this.troubles.push((error as Error).message),
@@ -85,6 +99,8 @@ class Window {
         return Promise.race([this.endpoint.watch(link), this.hostGone]);
       case REMOTE.close:
         return this.endpoint.close(link);
+      case REMOTE.end:
+        return this.endpoint.end(link);
       case UI_FRAMES:
         return this.controller.receive(link, rest);
     }
@@ -162,32 +178,100 @@ describe('a session', () => {
     });
   });
 
-  it.each([0, 1])('ends, with the reason, when helper %i is killed, and connects again at once', async (which) => {
+  it.each([0, 1])('is resumed when the front of helper %i is killed', async (which) => {
     window = new Window();
     await window.controller.connect();
     process.kill(window.children[which]?.pid as number, 'SIGKILL');
-    await window.reach('error');
-    expect(window.troubles[0]).toContain('SIGKILL');
-    await Promise.all(window.children.map((child) => child.exited));
-    await window.controller.connect();
-    expect(window.controller.state.kind).toBe('connected');
-    expect(window.children.length).toBe(4);
+    await window.reach('reconnecting');
+    expect(window.controller.state).toMatchObject({ reason: expect.stringContaining('SIGKILL') });
+    await window.reach('connected');
+    expect(window.troubles).toEqual([]);
+    expect(window.calls).not.toContain(REMOTE.end);
   });
 
-  it('ends at once when the host of the companion is gone, and connects again when it is back', async () => {
+  it.each([
+    [0, 'gateway'],
+    [1, 'capture'],
+  ] as const)('ends at both ends when helper %i has lost it, and connects again at once', async (which, role) => {
+    window = new Window();
+    await window.controller.connect();
+    window.faults[role] = 'gone';
+    process.kill(window.children[which]?.pid as number, 'SIGKILL');
+    await window.reach('error');
+    expect(window.troubles[0]).toMatch(/SIGKILL.*could not be resumed/);
+    expect(window.calls).toContain(REMOTE.end);
+    expect(window.remembered).toBeUndefined();
+    await Promise.all(window.children.map((child) => child.exited));
+    expect(window.environment.clear).toHaveBeenCalled();
+    await window.controller.connect();
+    expect(window.controller.state.kind).toBe('connected');
+  });
+
+  it('is resumed when the host of the companion is back', async () => {
     window = new Window();
     await window.controller.connect();
     window.killHost();
-    await window.reach('error');
-    expect(window.troubles[0]).toContain('extension host');
+    await window.reach('reconnecting');
+    await window.reach('connected');
+    expect(window.troubles).toEqual([]);
+  });
+
+  it('is resumed by the next life of the window', async () => {
+    window = new Window();
+    await window.controller.connect();
+    expect(window.remembered).toBe('0123456789abcdef');
+    await window.controller.leave();
+    await window.endpoint.dispose();
+    await Promise.all(window.children.map((child) => child.exited));
+    window.endpoint = window.companion();
+    window.controller = window.life();
+    await window.controller.resume(window.remembered as string);
+    expect(window.controller.state.kind).toBe('connected');
+    expect(window.calls).not.toContain(REMOTE.end);
+    expect(window.children.length).toBe(4);
+  });
+
+  it('is not missed by the next life of the window when it is gone', async () => {
+    window = new Window({ gateway: 'gone' });
+    await window.controller.resume('0123456789abcdef');
+    expect(window.controller.state.kind).toBe('disconnected');
+    expect(window.troubles).toEqual([]);
+    await Promise.all(window.children.map((child) => child.exited));
+  });
+
+  it('is ended while it waits to be resumed', async () => {
+    window = new Window();
+    await window.controller.connect();
+    process.kill(window.children[1]?.pid as number, 'SIGKILL');
+    await window.reach('reconnecting');
+    await window.controller.disconnect();
+    expect(window.controller.state.kind).toBe('disconnected');
+    expect(window.calls).toContain(REMOTE.end);
+    expect(window.remembered).toBeUndefined();
+    await Promise.all(window.children.map((child) => child.exited));
+  });
+
+  it('begins anew where only the gateway has one', async () => {
+    window = new Window({ capture: 'gone' });
     await window.controller.connect();
     expect(window.controller.state.kind).toBe('connected');
+  });
+
+  it('refuses a link with a wrong secret, and stays unharmed', async () => {
+    window = new Window();
+    await window.controller.connect();
+    const link = { session: '0123456789abcdef', secret: 'cd'.repeat(32), link: 'ab'.repeat(16), logLevel: 'info' };
+    const forged = { ...link, setProxyEnvironment: false, resumed: true, window: 'w', resumeSeconds: 600 };
+    expect(await window.execute(REMOTE.open, [forged])).toEqual({ failed: expect.stringContaining('secret') });
+    expect(window.controller.state.kind).toBe('connected');
+    expect(window.environment.clear).not.toHaveBeenCalled();
   });
 
   it('reconnects by itself when it is to persist', async () => {
     window = new Window();
     window.persistent = true;
     await window.controller.connect();
+    window.faults.capture = 'gone';
     process.kill(window.children[1]?.pid as number, 'SIGKILL');
     await window.reach('reconnecting');
     await window.reach('connected');

@@ -7,7 +7,7 @@ import { errorText } from '../../shared/src/text';
 import { Approvals } from './approvals';
 import { registerCommands } from './commands';
 import { Companion } from './companion';
-import { Connection, type ConnectionEvents } from './connection';
+import { Connection, type ConnectionEvents, type ConnectionOptions } from './connection';
 import { Controller } from './controller';
 import { handlers } from './handlers';
 import { type Identity, identify } from './identity';
@@ -20,6 +20,10 @@ import { SettingsWatcher } from './settingsWatcher';
 import { StatusBar } from './statusBar';
 import { TestReports } from './testReport';
 import { Trouble } from './trouble';
+
+/** Where the workspace's state has the session to resume. */
+const SESSION = 'session';
+const END_MS = 10_000;
 
 const configuration = () => vscode.workspace.getConfiguration('causeway');
 const settings = () => readSettings(configuration());
@@ -55,8 +59,11 @@ export class App {
       (error) => this.report(error),
     );
     this.controller = new Controller({
-      open: (events, signal) => this.open(events, signal),
+      open: (events, resume, signal) => this.open(events, resume, signal),
+      end: (session) => this.end(session),
       persistent: () => settings().autoConnect,
+      resumeMs: () => settings().resumeMinutes * 60_000,
+      remember: (session) => void context.workspaceState.update(SESSION, session),
       changed: (state) => this.draw(state),
       resources: (result, connection) => this.review(result, connection),
       trouble: showTrouble,
@@ -88,15 +95,30 @@ export class App {
     setContext('browser', browser);
     this.tree.trusted(vscode.workspace.isTrusted);
     this.draw(controller.state);
-    if (settings().autoConnect && vscode.env.remoteName !== undefined) void controller.connect();
+    if (vscode.env.remoteName === undefined) return;
+    const session = context.workspaceState.get(SESSION);
+    if (settings().autoConnect) void controller.connect();
+    else if (typeof session === 'string') void controller.resume(session);
   }
 
-  /** Ends the session, and waits for its helper. */
-  close(): Promise<void> {
-    return this.controller.disconnect();
+  /** Lets go of the session, which the next life of this window resumes. */
+  leave(): Promise<void> {
+    return this.controller.leave();
   }
 
-  private async open(events: ConnectionEvents, signal: AbortSignal): Promise<Connection> {
+  private async open(events: ConnectionEvents, resume: string | undefined, signal: AbortSignal): Promise<Connection> {
+    const options = this.connection(events, resume, signal);
+    this.log.info(`connecting ${options.identity.authority}`);
+    return Connection.open(options);
+  }
+
+  private async end(session: string): Promise<void> {
+    const quiet = () => {};
+    const events = { opened: quiet, step: quiet, status: quiet, resources: quiet, ended: quiet, lost: quiet };
+    await Connection.end(this.connection(events, session, AbortSignal.timeout(END_MS)));
+  }
+
+  private connection(events: ConnectionEvents, resume: string | undefined, signal: AbortSignal): ConnectionOptions {
     const { platform, companion, version } = this;
     const { workspaceFile, workspaceFolders, name } = vscode.workspace;
     const identity = identify(vscode.env.remoteName, workspaceFile, workspaceFolders?.[0]?.uri, name);
@@ -104,18 +126,18 @@ export class App {
       throw new Trouble('This window has no remote environment that resources could be brought to.');
     }
     this.identity = identity;
-    this.log.info(`connecting ${identity.authority}`);
-    return Connection.open({
+    return {
       platform,
       companion,
       identity,
       settings: settings(),
       resources: resources(),
+      resume,
       version,
       events,
       log: (message) => writeLog(this.gatewayLog, message),
       signal,
-    });
+    };
   }
 
   private draw(state: SessionState): void {

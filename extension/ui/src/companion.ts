@@ -11,6 +11,7 @@ import {
 import { backoff } from '../../shared/src/session';
 import { errorText, plain } from '../../shared/src/text';
 import { sleep, within } from '../../shared/src/wait';
+import { SessionOver } from './sessionOver';
 import { Trouble } from './trouble';
 
 export const COMPANION_ID = 'causeway-dev.causeway-remote';
@@ -18,6 +19,7 @@ export const COMPANION_ID = 'causeway-dev.causeway-remote';
 /** The companion may be activating, or its host starting again. */
 const PATIENCE_MS = 20_000;
 const OPEN_MS = 30_000;
+const END_MS = 5_000;
 
 export type Execute = (command: string, ...args: unknown[]) => PromiseLike<unknown>;
 
@@ -54,11 +56,13 @@ export class Companion {
     }
   }
 
-  /** Has the companion start a capture helper and open its end of the link. */
+  /** Has the companion open its end of the link. Rejects with a SessionOver if the session to resume is not there. */
   async open(link: OpenLink, signal: AbortSignal): Promise<void> {
     const reply = await within(this.execute(REMOTE.open, link), OPEN_MS, 'starting the capture', signal);
     if (!isOpenReply(reply)) throw new Error('the companion sent a reply that is none');
-    if ('failed' in reply) throw new Error(`the capture did not start: ${plain(reply.failed)}`);
+    if (!('failed' in reply)) return;
+    if (reply.gone) throw new SessionOver("the remote's helper was started anew");
+    throw new Error(`the capture did not start: ${plain(reply.failed)}`);
   }
 
   frames(link: string, frames: Uint8Array[]): PromiseLike<unknown> {
@@ -77,6 +81,11 @@ export class Companion {
   /** Tells the companion that the link is over. It finds out by itself when it cannot be told. */
   close(link: string): void {
     this.execute(REMOTE.close, link).then(undefined, () => {});
+  }
+
+  /** Has the companion end the session; resolves when that is done, or cannot be. */
+  async end(session: string): Promise<void> {
+    await within(this.execute(REMOTE.end, session), END_MS, 'the end of the session').then(undefined, () => {});
   }
 
   private judge(reply: unknown): void {

@@ -1,3 +1,4 @@
+import type { RequestType } from 'vscode-jsonrpc';
 import { CommandLink } from '../../shared/src/commandLink';
 import { Helper } from '../../shared/src/helper';
 import {
@@ -6,6 +7,7 @@ import {
   ApprovalsChanged,
   Code,
   GatewayOpen,
+  type GatewayOpenResult,
   type GatewayStatus,
   GatewayStatusChanged,
   GetGatewayStatus,
@@ -16,22 +18,25 @@ import {
   type LogMessage,
   type ResourcesParams,
   type ResourcesResult,
+  SessionClose,
   SetLogLevel,
   SetResources,
   TestResource,
   type TestResult,
 } from '../../shared/src/protocol';
 import type { Step } from '../../shared/src/session';
-import { plain } from '../../shared/src/text';
+import { errorText, plain } from '../../shared/src/text';
 import { within } from '../../shared/src/wait';
 import type { Companion } from './companion';
 import type { Identity } from './identity';
 import type { Platform } from './platform';
+import { SessionOver } from './sessionOver';
 import type { Settings } from './settings';
 import { Trouble } from './trouble';
 
 const HANDSHAKE_MS = 15_000;
 const LINK_MS = 30_000;
+const CLOSE_MS = 5_000;
 /** A person may have to find the helper's terminal first. */
 const TERMINAL_MS = 10 * 60_000;
 const RESET_PAIRING = { title: 'Pair Again', command: 'causeway.pairLocalHelper' };
@@ -43,8 +48,10 @@ export interface ConnectionEvents {
   status(status: GatewayStatus): void;
   /** Mistakes in the settings, and what waits for the user. */
   resources(result: ResourcesResult): void;
-  /** The session is over; comes once, and not after close. */
+  /** The session is over; comes once, and neither after lost nor after close. */
   ended(reason: string): void;
+  /** The session goes on, but not by this connection; comes once, and neither after ended nor after close. */
+  lost(reason: string): void;
 }
 
 export interface ConnectionOptions {
@@ -53,16 +60,21 @@ export interface ConnectionOptions {
   identity: Identity;
   settings: Settings;
   resources: ResourcesParams;
+  /** The session to resume, and no other will do; undefined resumes one that waits, or else opens one. */
+  resume?: string | undefined;
   version: string;
   events: ConnectionEvents;
   log(message: LogMessage): void;
   signal: AbortSignal;
 }
 
-/** One session: a gateway helper of ours, and a link to the capture that the companion started. */
+/** A session as this window has it: our gateway helper, and a link to the companion's capture. */
 export class Connection {
-  private helper!: Helper;
+  private helper: Helper | undefined;
   private link: CommandLink | undefined;
+  private session: string | undefined;
+  private closed = false;
+  private renewing = false;
   private over = false;
   private up!: () => void;
   private down!: (error: Error) => void;
@@ -75,7 +87,11 @@ export class Connection {
     this.connected.catch(() => {});
   }
 
-  /** Resolves when the remote is usable; rejects, with nothing left behind, when it cannot be made so. */
+  /**
+   * Resolves when the remote is usable; rejects when it cannot be made so. A new
+   * session is then closed, one that was to be resumed waits on. Rejects with a
+   * SessionOver if there is none to resume.
+   */
   static async open(options: ConnectionOptions): Promise<Connection> {
     const connection = new Connection(options);
     options.events.opened(connection);
@@ -83,9 +99,26 @@ export class Connection {
       await connection.establish();
       return connection;
     } catch (error) {
-      await connection.close();
+      if (options.resume !== undefined && !(error instanceof SessionOver)) await connection.leave();
+      else await connection.close();
       throw error;
     }
+  }
+
+  /** Ends the session that options.resume names, as far as it can be reached. */
+  static async end(options: ConnectionOptions): Promise<void> {
+    const connection = new Connection(options);
+    try {
+      await connection.openSession(await connection.reach(), false);
+    } catch (error) {
+      options.log({ level: 'info', message: `the gateway has no such session: ${errorText(error)}` });
+    }
+    await connection.close();
+  }
+
+  /** The session's public identifier; undefined before it is open. */
+  get id(): string | undefined {
+    return this.session;
   }
 
   /** Whether id is this session's link. */
@@ -94,92 +127,152 @@ export class Connection {
   }
 
   setResources(resources: ResourcesParams): Promise<ResourcesResult> {
-    return this.helper.call(SetResources, resources);
+    return this.call(SetResources, resources);
   }
 
   answer(answers: ApprovalAnswers): Promise<ResourcesResult> {
-    return this.helper.call(AnswerApprovals, answers);
+    return this.call(AnswerApprovals, answers);
   }
 
   test(resource: string, signal: AbortSignal): Promise<TestResult> {
-    return this.helper.call(TestResource, { resource }, signal);
+    return this.call(TestResource, { resource }, signal);
   }
 
   setLogLevel(level: LogLevel): Promise<unknown> {
-    return this.helper.call(SetLogLevel, { level });
+    return this.call(SetLogLevel, { level });
   }
 
-  /** Ends the session at both ends and waits for our helper. Idempotent. */
+  /** Ends the session at both ends and waits for that. Idempotent. */
   async close(): Promise<void> {
-    if (!this.over) {
-      this.over = true;
-      this.down(new Error('closed'));
+    this.stop('closed');
+    const { helper, session = this.options.resume } = this;
+    if (session !== undefined && !this.closed) {
+      this.closed = true;
+      // The gateway first, while the link can carry the reason.
+      if (helper !== undefined) {
+        await within(helper.call(SessionClose), CLOSE_MS, 'the end of the session').catch(() => {});
+      }
+      await this.options.companion.end(session);
     }
+    this.link?.close();
+    await helper?.close();
+  }
+
+  /** Lets go of the session, which waits at both ends for whoever resumes it. Idempotent. */
+  async leave(): Promise<void> {
+    this.stop('left');
     if (this.link !== undefined) {
       this.link.close();
       this.options.companion.close(this.link.id);
     }
-    await this.helper?.close();
+    await this.helper?.leave();
   }
 
   private async establish(): Promise<void> {
-    const { platform, companion, identity, settings, resources, version, events, signal } = this.options;
+    const { companion, resume, events, signal } = this.options;
+    const helper = await this.reach();
+    events.step('companion');
+    await this.guard(companion.hello(signal));
+    events.step('session');
+    const opened = await this.openSession(helper, false);
+    try {
+      await this.join(helper, opened);
+    } catch (error) {
+      if (!(error instanceof SessionOver) || resume !== undefined) throw error;
+      await this.renew(helper);
+    }
+    this.status(await this.guard(helper.call(GetGatewayStatus), HANDSHAKE_MS, 'the gateway helper'));
+    await this.guard(this.connected, LINK_MS, 'the capture');
+  }
+
+  /** Starts or reaches the gateway helper. */
+  private async reach(): Promise<Helper> {
+    const { platform, settings, version, events, signal } = this.options;
     events.step('gateway');
     const gateway = await platform.gateway({ port: settings.localHelperPort, log: this.options.log, signal });
-    this.helper = new Helper(gateway.wire, {
+    const helper = new Helper(gateway.wire, {
       frame: (bytes) => this.link?.push(bytes),
-      ended: (reason) => this.end(`the gateway helper is gone: ${reason}`),
+      ended: (reason) => this.lose(`the gateway helper is gone: ${reason}`),
     });
-    this.listen();
-    const hello = this.helper.initialize({ name: 'causeway-ui', version }, gateway.token);
+    this.helper = helper;
+    this.listen(helper);
+    const hello = helper.initialize({ name: 'causeway-ui', version }, gateway.token);
     await this.guard(understandable(hello), HANDSHAKE_MS, 'the gateway helper');
     // A helper that serves several windows logs as its own command line says.
     if (platform.approvals === 'dialog') await this.setLogLevel(settings.logLevel);
+    return helper;
+  }
 
-    events.step('companion');
-    await this.guard(companion.hello(signal));
-
-    events.step('session');
+  private async openSession(helper: Helper, fresh: boolean): Promise<GatewayOpenResult> {
+    const { platform, identity, settings, resources, resume, events } = this.options;
     const { authority, workspace } = identity;
-    const opening = this.helper.call(GatewayOpen, {
+    const opening = helper.call(GatewayOpen, {
       authority,
       workspace,
       strictProxy: settings.strictProxy,
+      fresh,
+      resumeOnly: resume !== undefined,
+      resumeSeconds: settings.resumeMinutes * 60,
       ...resources,
     });
-    const { session, secret, ...result } = await this.guard(
+    const opened = await this.guard(
       understandable(opening),
       platform.approvals === 'terminal' ? TERMINAL_MS : HANDSHAKE_MS,
       'opening a session at the gateway',
     );
-    events.resources(result);
+    this.session = opened.session;
+    events.resources({ problems: opened.problems, approvals: opened.approvals });
+    return opened;
+  }
+
+  /** Joins both helpers by a link. */
+  private async join(helper: Helper, { session, secret, resumed = false }: GatewayOpenResult): Promise<void> {
+    const { companion, identity, settings, events, signal } = this.options;
     events.step('capture');
     const link = new CommandLink({
       id: randomId(),
-      wire: gateway.wire,
+      wire: helper.wire,
       send: (frames) => companion.frames(link.id, frames),
-      lost: (reason) => this.end(reason),
+      lost: (reason) => this.lose(reason),
     });
     this.link = link;
-    await this.guard(this.helper.call(LinkOpen, { kind: 'command' }), HANDSHAKE_MS, 'opening the link');
-    const { logLevel, setProxyEnvironment } = settings;
-    await this.guard(companion.open({ link: link.id, session, secret, logLevel, setProxyEnvironment }, signal));
+    await this.guard(helper.call(LinkOpen, { kind: 'command' }), HANDSHAKE_MS, 'opening the link');
+    const { logLevel, setProxyEnvironment, resumeMinutes } = settings;
+    const window = `${identity.authority}\n${identity.workspace}`.slice(0, 4096);
+    const resumeSeconds = resumeMinutes * 60;
+    const open = { link: link.id, session, secret, resumed, resumeSeconds, window, logLevel, setProxyEnvironment };
+    await this.guard(companion.open(open, signal));
     events.step('link');
-    void companion.watch(link.id).then((reason) => this.end(reason));
+    void companion.watch(link.id).then((reason) => {
+      if (this.link === link) this.lose(reason);
+    });
     link.start();
-    this.status(await this.guard(this.helper.call(GetGatewayStatus), HANDSHAKE_MS, 'the gateway helper'));
-    await this.guard(this.connected, LINK_MS, 'the capture');
   }
 
-  private listen(): void {
-    this.helper.on(GatewayStatusChanged, (status) => this.status(status));
-    this.helper.on(ApprovalsChanged, (result) => this.options.events.resources(result));
-    this.helper.on(LinkClosedByHelper, ({ reason }) => this.end(plain(reason)));
-    this.helper.on(Log, (message) => this.options.log(message));
+  /** Begins anew where only the gateway has the session. */
+  private async renew(helper: Helper): Promise<void> {
+    this.renewing = true; // what is said of the old session is of no interest
+    this.link?.close();
+    this.link = undefined;
+    await this.guard(helper.call(SessionClose), HANDSHAKE_MS, 'the gateway helper');
+    this.renewing = false;
+    await this.join(helper, await this.openSession(helper, true));
+  }
+
+  private listen(helper: Helper): void {
+    helper.on(GatewayStatusChanged, (status) => this.status(status));
+    helper.on(ApprovalsChanged, (result) => this.options.events.resources(result));
+    helper.on(LinkClosedByHelper, ({ reason }) => this.lose(plain(reason)));
+    helper.on(Log, (message) => this.options.log(message));
+  }
+
+  private call<P, R>(type: RequestType<P, R, void>, params: P, signal?: AbortSignal): Promise<R> {
+    if (this.helper === undefined) return Promise.reject(new Error('the session is not open yet'));
+    return this.helper.call(type, params, signal);
   }
 
   private status(status: GatewayStatus): void {
-    if (this.over) return;
+    if (this.over || this.renewing) return;
     if (status.state === 'closed') {
       this.end(plain(status.reason ?? 'the gateway ended the session'));
       return;
@@ -196,11 +289,20 @@ export class Connection {
   }
 
   private end(reason: string): void {
-    if (this.over) return;
+    if (this.stop(reason)) this.options.events.ended(reason);
+  }
+
+  private lose(reason: string): void {
+    if (!this.renewing && this.stop(reason)) this.options.events.lost(reason);
+  }
+
+  /** Whether it was not over before. */
+  private stop(reason: string): boolean {
+    if (this.over) return false;
     this.over = true;
     this.link?.close();
     this.down(new Error(reason));
-    this.options.events.ended(reason);
+    return true;
   }
 }
 
@@ -213,6 +315,7 @@ async function understandable<T>(promise: Promise<T>): Promise<T> {
     if (code === Code.unauthorized) {
       throw new Trouble(`The local helper refused this page: ${plain(message)}.`, [RESET_PAIRING]);
     }
+    if (code === Code.noSession) throw new SessionOver(plain(message));
     if (code === Code.version) throw new Trouble(plain(message));
     throw error;
   }

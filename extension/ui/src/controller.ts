@@ -2,13 +2,21 @@ import type { ResourcesParams, ResourcesResult } from '../../shared/src/protocol
 import { backoff, INITIAL, isActive, reduce, type SessionEvent, type SessionState } from '../../shared/src/session';
 import { errorText } from '../../shared/src/text';
 import type { Connection, ConnectionEvents } from './connection';
+import { SessionOver } from './sessionOver';
 import { Trouble } from './trouble';
 
 /** What a Controller needs done; none of it may throw. */
 export interface ControllerOptions {
-  open(events: ConnectionEvents, signal: AbortSignal): Promise<Connection>;
-  /** Whether a connection that is lost is to be sought again. */
+  /** With resume, that session or none. */
+  open(events: ConnectionEvents, resume: string | undefined, signal: AbortSignal): Promise<Connection>;
+  /** Ends a session that waits, as far as it can be reached. */
+  end(session: string): Promise<void>;
+  /** Whether a connection that is lost for good is to be made anew. */
   persistent(): boolean;
+  /** How long a session waits to be resumed. */
+  resumeMs(): number;
+  /** The session that another life of this window should resume; undefined if there is none. */
+  remember(session: string | undefined): void;
   changed(state: SessionState): void;
   /** What the gateway says of the lists; undefined when the session is over. */
   resources(result: ResourcesResult | undefined, connection: () => Connection | undefined): void;
@@ -19,14 +27,21 @@ export interface ControllerOptions {
 
 interface Run {
   abort: AbortController;
+  resume: string | undefined;
   connection?: Connection;
   opening?: Promise<void>;
 }
+
+/** How soon a session that was lost is sought at first, and how seldom in the end. */
+const FIRST_MS = 300;
+const LAST_MS = 15_000;
 
 /** Drives the state of the session: at most one run at a time, and nothing an old run says counts. */
 export class Controller {
   private current: SessionState = INITIAL;
   private run: Run | undefined;
+  /** What waits to be resumed. */
+  private waiting: { session: string; until: number } | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private closing: Promise<void> = Promise.resolve();
 
@@ -43,21 +58,38 @@ export class Controller {
 
   /** Resolves when the attempt has ended, well or not; the state says how. */
   async connect(): Promise<void> {
-    if (isActive(this.current) && this.current.kind !== 'reconnecting') return this.run?.opening;
-    clearTimeout(this.timer);
-    const run: Run = { abort: new AbortController() };
-    this.run = run;
+    if (this.run !== undefined || (isActive(this.current) && this.current.kind !== 'reconnecting')) {
+      return this.run?.opening;
+    }
     this.dispatch({ type: 'connect' });
-    run.opening = this.open(run);
-    return run.opening;
+    return this.attempt();
+  }
+
+  /** Goes on with a session of an earlier life of this window, and stays quiet if that cannot be. */
+  async resume(session: string): Promise<void> {
+    if (isActive(this.current)) return;
+    this.waiting = { session, until: Date.now() };
+    this.dispatch({ type: 'connect' });
+    return this.attempt();
   }
 
   /** Resolves when the session and its helper are gone. */
   async disconnect(): Promise<void> {
     clearTimeout(this.timer);
+    const { waiting } = this;
+    this.waiting = undefined;
+    this.options.remember(undefined);
     this.dispatch({ type: 'disconnect' });
-    await this.drop();
+    const open = this.run !== undefined;
+    await this.drop('close');
+    if (waiting !== undefined && !open) await this.options.end(waiting.session);
     this.dispatch({ type: 'closed' });
+  }
+
+  /** Lets go of the session, which waits for the next life of this window. */
+  async leave(): Promise<void> {
+    clearTimeout(this.timer);
+    await this.drop('leave');
   }
 
   /** Replaces both lists of the session, if there is one. */
@@ -72,6 +104,14 @@ export class Controller {
     this.run?.connection?.receive(link, frames);
   }
 
+  private attempt(): Promise<void> {
+    clearTimeout(this.timer);
+    const run: Run = { abort: new AbortController(), resume: this.waiting?.session };
+    this.run = run;
+    run.opening = this.open(run);
+    return run.opening;
+  }
+
   private async open(run: Run): Promise<void> {
     const mine = () => this.run === run;
     const events: ConnectionEvents = {
@@ -82,33 +122,88 @@ export class Controller {
       status: (status) => mine() && this.dispatch({ type: 'status', status }),
       resources: (result) => mine() && this.resources(result),
       ended: (reason) => mine() && this.ended(reason),
+      lost: (reason) => mine() && this.lost(reason),
     };
     try {
       await this.closing;
-      await this.options.open(events, run.abort.signal);
-    } catch (error) {
+      const connection = await this.options.open(events, run.resume, run.abort.signal);
       if (!mine()) return;
-      const { current } = this;
-      if (current.kind !== 'connecting') return;
-      void this.drop();
-      const again = current.attempt > 0 && this.options.persistent() && !(error instanceof Trouble);
-      const retryMs = again ? backoff(current.attempt, 1000, 30_000) : undefined;
-      this.options.log(`connect: ${errorText(error)}`);
-      this.dispatch({ type: 'failed', message: errorText(error), ...(again ? { retryMs: retryMs as number } : {}) });
-      if (again) this.retry(retryMs as number);
-      else this.options.trouble(error);
+      this.waiting = undefined;
+      this.options.remember(connection.id);
+    } catch (error) {
+      if (mine()) this.failed(error);
     }
   }
 
-  /** Only an established session is lost; one that is being opened has failed, which open learns by itself. */
+  private failed(error: unknown): void {
+    const { current, waiting } = this;
+    if (current.kind !== 'connecting' && current.kind !== 'reconnecting') return;
+    // Closed, or left, by whoever opened it.
+    void this.drop('leave');
+    this.options.log(`connect: ${errorText(error)}`);
+    const attempt = current.attempt;
+    const retry = (retryMs: number) => {
+      this.dispatch({ type: 'failed', message: errorText(error), retryMs });
+      this.retry(retryMs);
+    };
+    if (error instanceof SessionOver && waiting !== undefined) {
+      this.waiting = undefined;
+      this.options.remember(undefined);
+      // One of an earlier life may have ended meanwhile; that is nobody's trouble.
+      if (current.kind === 'connecting') this.quiet();
+      else if (this.options.persistent()) retry(FIRST_MS);
+      else this.over(`The connection has ended: ${current.reason}; it could not be resumed: ${errorText(error)}.`);
+    } else if (waiting !== undefined && current.kind === 'connecting') {
+      this.quiet();
+    } else if (waiting !== undefined && Date.now() < waiting.until && !(error instanceof Trouble)) {
+      retry(Math.min(backoff(attempt, FIRST_MS, LAST_MS), Math.max(FIRST_MS, waiting.until - Date.now())));
+    } else if (attempt > 0 && this.options.persistent() && !(error instanceof Trouble)) {
+      this.waiting = undefined;
+      retry(backoff(attempt, 1000, 30_000));
+    } else {
+      this.dispatch({ type: 'failed', message: errorText(error) });
+      this.options.trouble(error);
+    }
+  }
+
+  /** The session is over; one that is being opened has failed, which open learns by itself. */
   private ended(reason: string): void {
     if (this.current.kind !== 'connected') return;
-    void this.drop();
-    const retryMs = this.options.persistent() ? backoff(0, 1000, 30_000) : undefined;
+    void this.drop('close');
+    this.options.remember(undefined);
     this.options.log(`the session ended: ${reason}`);
-    this.dispatch({ type: 'lost', reason, ...(retryMs === undefined ? {} : { retryMs }) });
-    if (retryMs !== undefined) this.retry(retryMs);
-    else this.options.trouble(new Error(`The connection has ended: ${reason}.`));
+    if (!this.options.persistent()) {
+      this.over(`The connection has ended: ${reason}.`);
+      return;
+    }
+    const retryMs = backoff(0, 1000, 30_000);
+    this.dispatch({ type: 'lost', reason, retryMs });
+    this.retry(retryMs);
+  }
+
+  /** The session waits to be resumed. */
+  private lost(reason: string): void {
+    const session = this.run?.connection?.id;
+    if (this.current.kind !== 'connected' || session === undefined) return;
+    void this.drop('leave');
+    const since = Date.now();
+    const until = since + this.options.resumeMs();
+    this.waiting = { session, until };
+    this.options.log(`reconnecting: ${reason}; open connections wait`);
+    this.dispatch({ type: 'lost', reason, retryMs: FIRST_MS, waits: { since, until } });
+    this.retry(FIRST_MS);
+  }
+
+  private over(message: string): void {
+    this.dispatch({ type: 'lost', reason: message });
+    this.dispatch({ type: 'failed', message });
+    this.options.trouble(new Error(message));
+  }
+
+  private quiet(): void {
+    this.waiting = undefined;
+    this.dispatch({ type: 'disconnect' });
+    this.dispatch({ type: 'closed' });
   }
 
   private retry(delayMs: number): void {
@@ -123,13 +218,15 @@ export class Controller {
   }
 
   /** Lets go of the run; the next one begins when its helper is gone. */
-  private drop(): Promise<void> {
+  private drop(how: 'close' | 'leave'): Promise<void> {
     const { run } = this;
     this.run = undefined;
     if (run === undefined) return this.closing;
     this.options.resources(undefined, () => undefined);
     run.abort.abort(new Error('cancelled'));
-    this.closing = Promise.allSettled([run.opening, run.connection?.close()]).then(() => {});
+    const { connection } = run;
+    const done = how === 'close' ? connection?.close() : connection?.leave();
+    this.closing = Promise.allSettled([run.opening, done]).then(() => {});
     return this.closing;
   }
 

@@ -27,5 +27,5 @@ export function activate(context: vscode.ExtensionContext): void {
 }
 
 export function deactivate(): Promise<void> | undefined {
-  return app?.close();
+  return app?.leave();
 }

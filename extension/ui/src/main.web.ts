@@ -29,5 +29,5 @@ export function activate(context: vscode.ExtensionContext): void {
 }
 
 export function deactivate(): Promise<void> | undefined {
-  return app?.close();
+  return app?.leave();
 }

@@ -6,6 +6,8 @@ export interface Settings {
   autoConnect: boolean;
   setProxyEnvironment: boolean;
   strictProxy: boolean;
+  /** How long a session waits for its link, or its window, to come back. */
+  resumeMinutes: number;
   logLevel: LogLevel;
   localHelperPort: number;
 }
@@ -15,6 +17,7 @@ export const DEFAULTS: Settings = {
   autoConnect: false,
   setProxyEnvironment: false,
   strictProxy: false,
+  resumeMinutes: 10,
   logLevel: 'info',
   localHelperPort: 7741,
 };
@@ -32,11 +35,14 @@ export function readSettings(configuration: Configuration): Settings {
     return typeof value === 'boolean' ? value : DEFAULTS[key];
   };
   const level = configuration.get('logLevel');
+  const minutes = configuration.get('resumeMinutes');
   const port = configuration.get('localHelperPort');
   return {
     autoConnect: flag('autoConnect'),
     setProxyEnvironment: flag('setProxyEnvironment'),
     strictProxy: flag('strictProxy'),
+    resumeMinutes:
+      typeof minutes === 'number' && minutes >= 1 && minutes <= 180 ? Math.round(minutes) : DEFAULTS.resumeMinutes,
     logLevel: LOG_LEVELS.find((name) => name === level) ?? DEFAULTS.logLevel,
     localHelperPort: isPort(port) ? port : DEFAULTS.localHelperPort,
   };

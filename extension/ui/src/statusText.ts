@@ -40,12 +40,7 @@ export function statusText(state: SessionState, approvals: 'dialog' | 'terminal'
     }
     case 'reconnecting':
       return {
-        ...plainText(
-          'sync~spin',
-          'reconnecting',
-          [`${markdown(state.reason)}.`, `Trying again in ${Math.ceil(state.delayMs / 1000)} s.`],
-          ['connect', 'disconnect', 'showLog'],
-        ),
+        ...plainText('sync~spin', 'reconnecting', reconnecting(state), ['connect', 'disconnect', 'showLog']),
         color: 'warning',
       };
     case 'disconnecting':
@@ -71,6 +66,15 @@ function connected({ status }: Extract<SessionState, { kind: 'connected' }>): St
   const summary = `connected (${count(ready.length, 'resource')}, ${count(status.flows, 'flow')})`;
   const actions = ['testResource', 'addResource', 'copyProxyAddress', 'disconnect'];
   return { ...plainText('plug', summary, lines, actions), ...(trouble > 0 ? { color: 'warning' as const } : {}) };
+}
+
+function reconnecting({ reason, delayMs, waits }: Extract<SessionState, { kind: 'reconnecting' }>): string[] {
+  const at = (time: number) => new Date(time).toLocaleTimeString();
+  return [
+    `${markdown(reason)}.`,
+    ...(waits ? [`Lost at ${at(waits.since)}; open connections wait until ${at(waits.until)}.`] : []),
+    delayMs > 0 ? `Trying again in ${Math.ceil(delayMs / 1000)} s.` : 'Trying now.',
+  ];
 }
 
 function waiting(n: number, approvals: 'dialog' | 'terminal'): StatusText {

@@ -62,6 +62,11 @@ export class WebSocketWire implements Wire {
     this.socket.close(1000);
   }
 
+  /** What the end of the socket is to the helper. */
+  leave(): void {
+    this.close();
+  }
+
   private get writable(): boolean {
     return this.over === undefined && this.socket.readyState === 1;
   }

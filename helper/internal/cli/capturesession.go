@@ -97,6 +97,7 @@ func (h *captureHelper) OpenSession(_ context.Context, p rpc.CaptureOpenParams) 
 	if h.session != nil {
 		return &rpc.Error{Code: rpc.CodeBusy, Message: "a session is open already"}
 	}
+	h.sessions.endLeft(p.Window, id)
 	s, err := h.sessions.open(h, p, id, secret)
 	if err != nil {
 		return err
@@ -152,6 +153,23 @@ func (h *captureHelper) leave(exited bool) {
 		s.end(errors.New("the session was closed"))
 	default:
 		s.leftBy(h)
+	}
+}
+
+// endLeft ends what another session than id has left waiting for its shim in window.
+func (all *captureSessions) endLeft(window string, id carrier.SessionID) {
+	all.mu.Lock()
+	var left []*captureSession
+	for _, s := range all.list {
+		s.mu.Lock()
+		if window != "" && s.params.Window == window && s.shim == nil && s.id != id {
+			left = append(left, s)
+		}
+		s.mu.Unlock()
+	}
+	all.mu.Unlock()
+	for _, s := range left {
+		s.end(errors.New("its window has another session"))
 	}
 }
 

@@ -287,14 +287,3 @@ func (h *gatewayHelper) leave(exited bool) {
 		s.leftBy(h)
 	}
 }
-
-// taken tells this shim that it drives s no more.
-func (h *gatewayHelper) taken(s *gatewaySession, reason string) {
-	h.mu.Lock()
-	if h.session == s {
-		h.session = nil
-	}
-	h.mu.Unlock()
-	h.notify(rpc.NotifyStatus, rpc.GatewayStatus{State: rpc.StateClosed, Reason: reason, Resources: []rpc.ResourceStatus{}})
-	h.notify(rpc.NotifyLinkClosed, rpc.LinkClosed{Reason: reason})
-}

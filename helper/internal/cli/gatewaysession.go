@@ -66,11 +66,10 @@ func (all *gatewaySessions) open(h *gatewayHelper, p rpc.GatewayOpenParams) (s *
 	if p.Workspace != "" {
 		key = authority + "\x00" + p.Workspace
 	}
-	s = all.find(key)
-	if s != nil && p.Fresh {
-		s.end(errors.New("its window started anew"))
-	} else if s != nil && s.drivenBy(h) {
-		return s, true, nil
+	if !p.Fresh {
+		if s := all.waiting(key); s != nil && s.drivenBy(h) {
+			return s, true, nil
+		}
 	}
 	if p.ResumeOnly {
 		return nil, false, &rpc.Error{Code: rpc.CodeNoSession, Message: "no session is waiting for this workspace"}
@@ -79,15 +78,19 @@ func (all *gatewaySessions) open(h *gatewayHelper, p rpc.GatewayOpenParams) (s *
 	return s, false, err
 }
 
-func (all *gatewaySessions) find(key string) *gatewaySession {
+// waiting is the session of key that was left last. One that has its shim stays
+// with it: another window on the same workspace gets a session of its own.
+func (all *gatewaySessions) waiting(key string) (found *gatewaySession) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for _, s := range all.list {
-		if key != "" && s.key == key {
-			return s
+		s.mu.Lock()
+		if key != "" && s.key == key && s.shim == nil {
+			found = s
 		}
+		s.mu.Unlock()
 	}
-	return nil
+	return found
 }
 
 func (all *gatewaySessions) start(h *gatewayHelper, p rpc.GatewayOpenParams, key string, approvals *gateway.Approvals) (*gatewaySession, error) {
@@ -122,12 +125,10 @@ func (all *gatewaySessions) start(h *gatewayHelper, p rpc.GatewayOpenParams, key
 	return s, nil
 }
 
-// drivenBy makes h the shim of s, in place of the one it had. It reports whether
-// s is still there to be driven.
+// drivenBy makes h the shim of s, and reports whether s waited for one.
 func (s *gatewaySession) drivenBy(h *gatewayHelper) bool {
 	s.mu.Lock()
-	before := s.shim
-	if s.state == rpc.StateClosed {
+	if s.shim != nil || s.state == rpc.StateClosed {
 		s.mu.Unlock()
 		return false
 	}
@@ -137,9 +138,6 @@ func (s *gatewaySession) drivenBy(h *gatewayHelper) bool {
 	h.mu.Lock()
 	h.session = s
 	h.mu.Unlock()
-	if before != nil && before != h {
-		before.taken(s, "another window took the session over")
-	}
 	s.touch()
 	return true
 }

@@ -121,9 +121,8 @@ type GatewayOpenParams struct {
 	WorkspaceResources json.RawMessage `json:"workspaceResources,omitempty"`
 	StrictProxy        bool            `json:"strictProxy,omitempty"` // the remote's proxy refuses what is no resource
 
-	// A session of the same authority and workspace is resumed, and taken from
-	// the shim that had it.
-	Fresh      bool `json:"fresh,omitempty"`      // rather ends that session and opens another
+	// A session of the same authority and workspace that waits for a shim is resumed.
+	Fresh      bool `json:"fresh,omitempty"`      // rather opens another
 	ResumeOnly bool `json:"resumeOnly,omitempty"` // fails with CodeNoSession if there is none
 	// ResumeSeconds is how long the session waits without a link or without a
 	// shim; 0 means ten minutes, and three hours is the most.
@@ -282,6 +281,9 @@ type CaptureOpenParams struct {
 	// Resumed asks for a session that is here already; CodeNoSession if it is not.
 	Resumed       bool  `json:"resumed,omitempty"`
 	ResumeSeconds int   `json:"resumeSeconds,omitempty"` // as in GatewayOpenParams
+	// Window tells windows apart: what of the same one waits for its shim, from a
+	// gateway that is gone, ends when another session begins.
+	Window string `json:"window,omitempty"`
 	Names         *bool `json:"names,omitempty"`         // serve names by loopback addresses and the hosts file; default true
 	Proxy         *bool `json:"proxy,omitempty"`         // serve the proxy; default true
 }

@@ -123,6 +123,12 @@ export class HelperProcess implements Wire {
     this.killer = setTimeout(() => this.child.kill('SIGKILL'), this.options.graceMs ?? GRACE_MS);
   }
 
+  /** A helper whose stdout nobody reads at the end of its stdin has lost us: its session waits. */
+  leave(): void {
+    this.stdout.destroy();
+    this.close();
+  }
+
   private write(header: Uint8Array, body: Uint8Array): void {
     this.stdin.cork();
     this.stdin.write(header);

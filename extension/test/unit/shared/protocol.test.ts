@@ -68,7 +68,8 @@ const resource = shape<p.ResourceStatus>({
 const gatewayStatus = shape<p.GatewayStatus>({
   state: 'string',
   reason: maybe('string'),
-  link: maybe({ kind: 'string', rttMillis: 'number' }),
+  since: maybe('string'),
+  link: maybe({ kind: 'string', links: maybe('number'), rttMillis: 'number' }),
   flows: 'number',
   bytesUp: 'number',
   bytesDown: 'number',
@@ -112,10 +113,14 @@ const SHAPES: Record<string, [Spec, Spec]> = {
       resources: maybe('any'),
       workspaceResources: maybe('any'),
       strictProxy: maybe('boolean'),
+      fresh: maybe('boolean'),
+      resumeOnly: maybe('boolean'),
+      resumeSeconds: maybe('number'),
     }),
     shape<p.GatewayOpenResult>({
       session: 'string',
       secret: 'string',
+      resumed: maybe('boolean'),
       problems: { list: problem },
       approvals: { list: approval },
     }),
@@ -124,6 +129,9 @@ const SHAPES: Record<string, [Spec, Spec]> = {
     shape<p.CaptureOpenParams>({
       session: 'string',
       secret: 'string',
+      resumed: maybe('boolean'),
+      resumeSeconds: maybe('number'),
+      window: maybe('string'),
       names: maybe('boolean'),
       proxy: maybe('boolean'),
     }),
@@ -222,6 +230,7 @@ class FakeWire implements Wire {
   sendFrame(): void {}
   pause(): void {}
   resume(): void {}
+  leave(): void {}
   close(): void {}
 }
 

@@ -32,8 +32,8 @@ describe('reduce', () => {
   it('shows a failure, or tries again', () => {
     expect(run({ type: 'connect' }, { type: 'failed', message: 'm' })).toEqual({ kind: 'error', message: 'm' });
     const again = run({ type: 'connect' }, { type: 'failed', message: 'm', retryMs: 5 });
-    expect(again).toEqual({ kind: 'reconnecting', reason: 'm', attempt: 1, delayMs: 5 });
-    expect(reduce(again, { type: 'connect' })).toMatchObject({ kind: 'connecting', attempt: 1 });
+    expect(again).toEqual({ kind: 'reconnecting', reason: 'm', attempt: 1, delayMs: 5, approvals: 0 });
+    expect(reduce(again, { type: 'connect' })).toMatchObject({ kind: 'reconnecting', attempt: 1, delayMs: 0 });
   });
 
   it('shows why a session ended, and connects again from there', () => {

@@ -11,21 +11,36 @@ function rig(persistent = false) {
   const runs: {
     events: ConnectionEvents;
     signal: AbortSignal;
+    resume: string | undefined;
     close: ReturnType<typeof vi.fn>;
+    leave: ReturnType<typeof vi.fn>;
     done(error?: Error): void;
   }[] = [];
   const troubles: unknown[] = [];
+  const ends: string[] = [];
+  const remembered: (string | undefined)[] = [];
   const controller = new Controller({
-    open: (events, signal) =>
+    open: (events, resume, signal) =>
       new Promise((resolve, reject) => {
         const close = vi.fn(async () => {});
         const setResources = vi.fn(async () => ({ problems: [], approvals: [{}, {}] }));
-        const connection = { close, setResources } as unknown as Connection;
+        const leave = vi.fn(async () => {});
+        const connection = { id: 'abc', close, leave, setResources } as unknown as Connection;
         events.opened(connection);
         signal.addEventListener('abort', () => reject(signal.reason));
-        runs.push({ events, signal, close, done: (error) => (error ? reject(error) : resolve(connection)) });
+        runs.push({
+          events,
+          signal,
+          resume,
+          close,
+          leave,
+          done: (error) => (error ? reject(error) : resolve(connection)),
+        });
       }),
+    end: async (session) => void ends.push(session),
     persistent: () => persistent,
+    resumeMs: () => 60_000,
+    remember: (session) => remembered.push(session),
     changed: () => {},
     resources: () => {},
     trouble: (error) => troubles.push(error),
@@ -38,7 +53,7 @@ function rig(persistent = false) {
     runs.at(-1)?.done();
     await attempt;
   };
-  return { controller, runs, troubles, connect };
+  return { controller, runs, troubles, ends, remembered, connect };
 }
 
 beforeEach(() => {
@@ -111,6 +126,37 @@ describe('Controller', () => {
     const { length } = runs;
     await vi.advanceTimersByTimeAsync(120_000);
     expect(runs.length).toBe(length);
+  });
+
+  it('seeks a lost session until its time is over, and only that one', async () => {
+    const { controller, runs, troubles, remembered, connect } = rig();
+    await connect();
+    expect(remembered).toEqual(['abc']);
+    runs[0]?.events.lost('link gone');
+    expect(runs[0]?.leave).toHaveBeenCalled();
+    expect(runs[0]?.close).not.toHaveBeenCalled();
+    expect(controller.state).toMatchObject({ kind: 'reconnecting', reason: 'link gone', waits: {} });
+    for (let i = 0; i < 100 && controller.state.kind === 'reconnecting'; i++) {
+      await vi.advanceTimersByTimeAsync(controller.state.delayMs);
+      expect(runs.at(-1)?.resume).toBe('abc');
+      runs.at(-1)?.done(new Error('still gone'));
+      await vi.advanceTimersByTimeAsync(0);
+    }
+    expect(controller.state.kind).toBe('error');
+    expect(troubles.length).toBe(1);
+    expect(runs.length).toBeGreaterThan(5);
+    expect(runs.length).toBeLessThan(30);
+  });
+
+  it('ends what waits when it is told to disconnect', async () => {
+    const { controller, runs, ends, remembered, connect } = rig();
+    await connect();
+    runs[0]?.events.lost('link gone');
+    await controller.disconnect();
+    expect(ends).toEqual(['abc']);
+    expect(remembered.at(-1)).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(runs.length).toBe(1);
   });
 
   it('does not try again by itself what the user has to mend, nor a first attempt', async () => {

@@ -66,7 +66,10 @@ describe('statusText', () => {
       '$(plug) Causeway: connected (1 resource, 2 flows)',
     ],
     [{ kind: 'connected', status: status([resource]), approvals: 2 }, '$(shield) Causeway: waiting for approval'],
-    [{ kind: 'reconnecting', reason: 'r', attempt: 1, delayMs: 900 }, '$(sync~spin) Causeway: reconnecting'],
+    [
+      { kind: 'reconnecting', reason: 'r', attempt: 1, delayMs: 900, approvals: 0 },
+      '$(sync~spin) Causeway: reconnecting',
+    ],
     [{ kind: 'disconnecting' }, '$(sync~spin) Causeway: disconnecting'],
     [{ kind: 'error', message: 'm' }, '$(error) Causeway: error'],
   ];
