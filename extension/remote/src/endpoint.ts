@@ -67,9 +67,11 @@ export class Endpoint {
     this.current = capture;
     void capture.ended.then((reason) => {
       this.options.log(`the session has ended here: ${reason}`);
-      if (this.current !== capture) return;
-      this.current = undefined;
-      this.options.environment.clear();
+      if (this.current === capture) {
+        this.current = undefined;
+        this.options.environment.clear();
+      }
+      return capture.close(reason);
     });
     return capture;
   }

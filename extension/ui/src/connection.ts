@@ -170,7 +170,11 @@ export class Connection {
 
   private async establish(): Promise<void> {
     const { companion, resume, events, signal } = this.options;
-    const helper = await this.reach();
+    const helper = await this.reach().catch((error) => {
+      // A gateway that the user has to see to has no session of ours any more.
+      const gone = resume !== undefined && error instanceof Trouble;
+      throw gone ? new SessionOver(error.message, { cause: error }) : error;
+    });
     events.step('companion');
     await this.guard(companion.hello(signal));
     events.step('session');

@@ -3,7 +3,7 @@ import { backoff, INITIAL, isActive, reduce, type SessionEvent, type SessionStat
 import { errorText } from '../../shared/src/text';
 import type { Connection, ConnectionEvents } from './connection';
 import { SessionOver } from './sessionOver';
-import { Trouble } from './trouble';
+import { type Remedy, Trouble } from './trouble';
 
 /** What a Controller needs done; none of it may throw. */
 export interface ControllerOptions {
@@ -152,10 +152,13 @@ export class Controller {
       // One of an earlier life may have ended meanwhile; that is nobody's trouble.
       if (current.kind === 'connecting') this.quiet();
       else if (this.options.persistent()) retry(FIRST_MS);
-      else this.over(`The connection has ended: ${current.reason}; it could not be resumed: ${errorText(error)}.`);
+      else {
+        const message = `The connection has ended: ${current.reason}; it could not be resumed: ${errorText(error)}.`;
+        this.over(message, error.cause instanceof Trouble ? error.cause.remedies : []);
+      }
     } else if (waiting !== undefined && current.kind === 'connecting') {
       this.quiet();
-    } else if (waiting !== undefined && Date.now() < waiting.until && !(error instanceof Trouble)) {
+    } else if (waiting !== undefined && Date.now() < waiting.until) {
       retry(Math.min(backoff(attempt, FIRST_MS, LAST_MS), Math.max(FIRST_MS, waiting.until - Date.now())));
     } else if (attempt > 0 && this.options.persistent() && !(error instanceof Trouble)) {
       this.waiting = undefined;
@@ -194,10 +197,10 @@ export class Controller {
     this.retry(FIRST_MS);
   }
 
-  private over(message: string): void {
+  private over(message: string, remedies: Remedy[] = []): void {
     this.dispatch({ type: 'lost', reason: message });
     this.dispatch({ type: 'failed', message });
-    this.options.trouble(new Error(message));
+    this.options.trouble(new Trouble(message, remedies));
   }
 
   private quiet(): void {

@@ -142,26 +142,6 @@ test('kill -9 of the gateway', { timeout: 90_000 }, async () => {
   await connect();
 });
 
-test('kill -9 of the extension host', { timeout: 120_000 }, async () => {
-  const [capture] = processes('capture');
-  const host = Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${capture}/status`, 'utf8'))[1]);
-  process.kill(host, 'SIGKILL');
-  await clean(world, untouched);
-  await editor.statusIs(/disconnected|error|failed|ended/i);
-  await until('the extension host is back', 60_000, async () => {
-    await editor.run('Causeway: Connect');
-    return editor.statusIs(connected, 15_000).catch(() => false);
-  });
-  assert.equal(world.must(psql()), '42');
-});
-
-test('reload of the window', { timeout: 120_000 }, async () => {
-  await editor.page.reload();
-  await clean(world, untouched).catch(async () => clean(world, untouched));
-  await editor.ready();
-  await connect();
-});
-
 test('a workspace that asks gets nothing until the user says so', { timeout: 60_000 }, async () => {
   const file = path.join(world.info.editor.workspace, '.vscode/settings.json');
   world.must(`mkdir -p ${path.dirname(file)}`);
@@ -182,7 +162,6 @@ test('the settings file on the remote proposes, no more', { timeout: 90_000 }, a
   // The editor reads the file when it starts.
   await editor.page.reload();
   await editor.ready();
-  await editor.run('Causeway: Connect');
   await gateway.says(/name +planted[\s\S]*always\/once\/no/);
   await until('the valid resources are there', 20_000, () => world.cloud(psql()).ok);
   assert.ok(!world.hosts().includes('echo.corp.test'));

@@ -229,6 +229,11 @@ async function openWindow(context, url, close) {
   return editor;
 }
 
+/** Controls the relay between the browser and VS Code: "cut", "stall", "resume". */
+export function relay(world, action) {
+  execFileSync('curl', ['-sS', '-f', '-o', '/dev/null', '-X', 'POST', '--unix-socket', world.info.editor.relaySocket, `http://relay/${action}`]);
+}
+
 /** Nothing of ours is left on cloud. */
 export async function clean(world, before) {
   await until('our hosts block is gone', 2_000, () => world.hosts() === before);
