@@ -175,10 +175,11 @@ export class Connection {
       const gone = resume !== undefined && error instanceof Trouble;
       throw gone ? new SessionOver(error.message, { cause: error }) : error;
     });
+    // The companion may take long to come, and a session that is gone is not worth the wait.
+    const known = resume === undefined ? undefined : await this.openSession(helper, false);
     events.step('companion');
     await this.guard(companion.hello(signal));
-    events.step('session');
-    const opened = await this.openSession(helper, false);
+    const opened = known ?? (await this.openSession(helper, false));
     try {
       await this.join(helper, opened);
     } catch (error) {
@@ -209,6 +210,7 @@ export class Connection {
 
   private async openSession(helper: Helper, fresh: boolean): Promise<GatewayOpenResult> {
     const { platform, identity, settings, resources, resume, events } = this.options;
+    events.step('session');
     const { authority, workspace } = identity;
     const opening = helper.call(GatewayOpen, {
       authority,

@@ -165,6 +165,7 @@ test('a page without the token gets nothing', { timeout: 30_000 }, async () => {
 test('a second window works too, and each serves its own', { timeout: 90_000 }, async () => {
   const second = await editor.another();
   try {
+    await second.statusIs(/disconnected/); // the session that it remembers is the first window's
     await second.run('Causeway: Connect');
     await second.statusIs(/connected/);
     assert.equal(world.must(`curl -sS -o /dev/null -w '%{http_code}' http://web.corp.test/`), '200');

@@ -88,21 +88,32 @@ for (const role of ['capture', 'gateway']) {
   });
 }
 
+/** The helpers in the background, which outlive their hosts. */
+const background = () =>
+  [...processes('capture'), ...processes('gateway')].filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--background'));
+
 test('kill -9 of the extension host', { timeout: 120_000 }, async () => {
-  const [capture] = processes('capture');
-  process.kill(Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${capture}/status`, 'utf8'))[1]), 'SIGKILL');
-  await clean(world, untouched);
-  await until('the gateway has ended', 5_000, () => processes('gateway').length === 0);
-  await until('Connect works again', 60_000, async () => {
-    await editor.run('Causeway: Connect').catch(() => {});
-    return editor.statusIs(connected, 10_000).catch(() => false);
-  });
+  const before = background();
+  assert.equal(before.length, 2);
+  const [front] = processes('capture').filter((pid) => !before.includes(pid));
+  process.kill(Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${front}/status`, 'utf8'))[1]), 'SIGKILL');
+  await until('its helpers are let go', 5_000, () => processes('gateway').length === 1 && processes('capture').length === 1);
+  await editor.statusIs(connected, 60_000);
+  assert.deepEqual(background(), before);
   assert.equal(world.must(psql()), '42');
 });
 
 test('reload of the window', { timeout: 120_000 }, async () => {
+  const before = background();
   await editor.page.reload();
-  await until('the old helpers have ended', 10_000, () => world.hosts() === untouched);
   await editor.ready();
-  await connect();
+  await editor.statusIs(connected);
+  assert.deepEqual(background(), before);
+  assert.equal(world.must(psql()), '42');
+});
+
+test('closing it all leaves nothing behind', { timeout: 60_000 }, async () => {
+  await editor.run('Causeway: Disconnect');
+  await clean(world, untouched);
+  await until('the gateway has ended', 5_000, () => processes('gateway').length === 0);
 });
