@@ -279,13 +279,13 @@ type CaptureOpenParams struct {
 	Session string `json:"session"`
 	Secret  string `json:"secret"`
 	// Resumed asks for a session that is here already; CodeNoSession if it is not.
-	Resumed       bool  `json:"resumed,omitempty"`
-	ResumeSeconds int   `json:"resumeSeconds,omitempty"` // as in GatewayOpenParams
+	Resumed       bool `json:"resumed,omitempty"`
+	ResumeSeconds int  `json:"resumeSeconds,omitempty"` // as in GatewayOpenParams
 	// Window tells windows apart: what of the same one waits for its shim, from a
 	// gateway that is gone, ends when another session begins.
 	Window string `json:"window,omitempty"`
-	Names         *bool `json:"names,omitempty"`         // serve names by loopback addresses and the hosts file; default true
-	Proxy         *bool `json:"proxy,omitempty"`         // serve the proxy; default true
+	Names  *bool  `json:"names,omitempty"` // serve names by loopback addresses and the hosts file; default true
+	Proxy  *bool  `json:"proxy,omitempty"` // serve the proxy; default true
 }
 
 // CaptureStatus is the state of a session, as the capture knows it.
