@@ -64,6 +64,11 @@ const methods = {
     linked = true;
     return null;
   },
+  'link/listen': () => ({ port: 18077 }),
+  'link/dial': ({ port }) => {
+    sendJson({ method: 'log/message', params: { level: 'info', message: `dial ${port}` } });
+    return null;
+  },
   'session/status': status,
   'approvals/answer': () => {
     approvals = [];

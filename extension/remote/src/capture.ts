@@ -8,6 +8,7 @@ import {
   Code,
   GetCaptureStatus,
   LinkClosedByHelper,
+  LinkListen,
   LinkOpen,
   SetLogLevel,
 } from '../../shared/src/protocol';
@@ -69,8 +70,11 @@ export class Capture {
     return this.ending.over;
   }
 
-  /** Resolves with the helper's version when it takes frames of the link, which takes the place of an earlier one. */
-  async open(link: OpenLink): Promise<string> {
+  /**
+   * Resolves when the helper takes frames of the link, which takes the place of
+   * an earlier one: with its version, and with the port for direct links.
+   */
+  async open(link: OpenLink): Promise<{ helper: string; port?: number }> {
     if (link.secret !== this.first.secret) throw new Error('the secret is not that of the session');
     this.closeLink('another link took its place');
     this.started ??= within(this.start(), HANDSHAKE_MS, 'the capture helper');
@@ -92,7 +96,8 @@ export class Capture {
       (status) => this.status(status),
       () => {},
     );
-    return version;
+    const listening = await helper.call(LinkListen).catch(() => undefined);
+    return { helper: version, ...listening };
   }
 
   /** Resolves with the reason when the link is over; undefined if it is not the one in use. */

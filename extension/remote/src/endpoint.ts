@@ -31,7 +31,7 @@ export class Endpoint {
     const capture = known ? before : this.begin(new Capture(link, this.options));
     try {
       if (!known) await before?.close('another session took its place');
-      return { helper: await capture.open(link) };
+      return await capture.open(link);
     } catch (error) {
       const failed = capture.over ? await capture.ended : errorText(error);
       if (!known) await capture.close(failed);

@@ -47,7 +47,8 @@ export interface OpenLink {
 
 /** Errors of a command lose all but their text on the way, so a failure is a reply. */
 export type OpenReply =
-  | { helper: string }
+  /** port: where direct links may come to on the remote, if they may. */
+  | { helper: string; port?: number }
   /** gone: the capture does not have the session any more. */
   | { failed: string; gone?: boolean };
 
@@ -92,7 +93,9 @@ export function isOpenLink(value: unknown): value is OpenLink {
 }
 
 export function isOpenReply(value: unknown): value is OpenReply {
-  return isRecord(value) && (typeof value.helper === 'string' || typeof value.failed === 'string');
+  if (!isRecord(value)) return false;
+  if (value.port !== undefined && !Number.isInteger(value.port)) return false;
+  return typeof value.helper === 'string' || typeof value.failed === 'string';
 }
 
 function isRange(value: unknown): value is Range {

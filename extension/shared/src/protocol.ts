@@ -55,6 +55,11 @@ export interface LinkParams {
   kind: 'command' | 'exec';
 }
 
+/** A port of the loopback of the helper that is told. */
+export interface DirectLink {
+  port: number;
+}
+
 export interface LinkClosed {
   reason: string;
 }
@@ -197,6 +202,10 @@ export const SetLogLevel = new RequestType<{ level: LogLevel }, null, void>('log
 export const SessionClose = new RequestType0<null, void>('session/close');
 export const LinkOpen = new RequestType<LinkParams, null, void>('link/open');
 export const LinkClose = new RequestType<LinkClosed, null, void>('link/close');
+/** The capture's: a port that direct links may come to. */
+export const LinkListen = new RequestType0<DirectLink, void>('link/listen');
+/** The gateway's: keep direct links by this port. */
+export const LinkDial = new RequestType<DirectLink, null, void>('link/dial');
 export const GatewayOpen = new RequestType<GatewayOpenParams, GatewayOpenResult, void>('session/open');
 export const CaptureOpen = new RequestType<CaptureOpenParams, null, void>('session/open');
 export const SetResources = new RequestType<ResourcesParams, ResourcesResult, void>('resources/set');

@@ -10,6 +10,7 @@ import type { SessionState } from '../../shared/src/session';
 import { Companion } from '../../ui/src/companion';
 import { Connection, type ConnectionEvents, type ConnectionOptions } from '../../ui/src/connection';
 import { Controller } from '../../ui/src/controller';
+import type { Platform } from '../../ui/src/platform';
 import { DEFAULTS } from '../../ui/src/settings';
 
 const FAKE = path.resolve(import.meta.dirname, '../fakeHelper.mjs');
@@ -27,6 +28,8 @@ class Window {
   readonly children: HelperProcess[] = [];
   readonly calls: string[] = [];
   persistent = false;
+  forward: Platform['forward'];
+  readonly logged: string[] = [];
   resources: Record<string, unknown> = {};
   controller: Controller;
   remembered: string | undefined;
@@ -45,7 +48,11 @@ class Window {
   /** The extension as it is from one activation to the next. */
   life(): Controller {
     const options = (events: ConnectionEvents, resume: string | undefined, signal: AbortSignal): ConnectionOptions => ({
-      platform: { approvals: 'dialog', gateway: async () => ({ wire: await this.spawn('gateway') }) },
+      platform: {
+        approvals: 'dialog',
+        gateway: async () => ({ wire: await this.spawn('gateway') }),
+        ...(this.forward ? { forward: this.forward } : {}),
+      },
       companion: new Companion((command, ...args) => this.execute(command, args), '0.1.0'),
       identity: { authority: 'ssh-remote+h', workspace: 'w', remoteLabel: 'h', workspaceLabel: 'w', lasting: true },
       settings: { ...DEFAULTS, setProxyEnvironment: true },
@@ -53,7 +60,7 @@ class Window {
       resume,
       version: '0.1.0',
       events,
-      log: () => {},
+      log: ({ message }) => this.logged.push(message),
       signal,
     });
     const quiet = () => {};
@@ -162,6 +169,18 @@ describe('a session', () => {
     await Promise.all(window.children.map((child) => child.exited));
     expect(window.environment.clear).toHaveBeenCalled();
     expect(window.troubles).toEqual([]);
+  });
+
+  it.each([
+    ['goes direct where the editor forwards a port', async (port: number) => ({ port: port + 1 }), /^dial 18078$/],
+    ['says why it does not go direct', async () => ({ why: 'no tunnel here' }), /no direct link: no tunnel here/],
+    ['stays on its link when forwarding fails', () => Promise.reject(new Error('x')), /no direct link: x/],
+  ])('%s', async (_, forward, said) => {
+    window = new Window();
+    window.forward = forward;
+    await window.controller.connect();
+    await vi.waitFor(() => expect(window.logged).toContainEqual(expect.stringMatching(said)));
+    expect(window.controller.state.kind).toBe('connected');
   });
 
   it('tests a resource and answers an approval', async () => {

@@ -56,11 +56,11 @@ export class Companion {
     }
   }
 
-  /** Has the companion open its end of the link. Rejects with a SessionOver if the session to resume is not there. */
-  async open(link: OpenLink, signal: AbortSignal): Promise<void> {
+  /** Has the companion open its end of the link. Resolves with the remote's port for direct links, if there is one; rejects with a SessionOver if the session to resume is not there. */
+  async open(link: OpenLink, signal: AbortSignal): Promise<number | undefined> {
     const reply = await within(this.execute(REMOTE.open, link), OPEN_MS, 'starting the capture', signal);
     if (!isOpenReply(reply)) throw new Error('the companion sent a reply that is none');
-    if (!('failed' in reply)) return;
+    if (!('failed' in reply)) return reply.port;
     if (reply.gone) throw new SessionOver("the remote's helper was started anew");
     throw new Error(`the capture did not start: ${plain(reply.failed)}`);
   }

@@ -12,6 +12,7 @@ import {
   GatewayStatusChanged,
   GetGatewayStatus,
   LinkClosedByHelper,
+  LinkDial,
   LinkOpen,
   Log,
   type LogLevel,
@@ -73,6 +74,8 @@ export class Connection {
   private helper: Helper | undefined;
   private link: CommandLink | undefined;
   private session: string | undefined;
+  /** The remote's for direct links. */
+  private port: number | undefined;
   private closed = false;
   private renewing = false;
   private over = false;
@@ -188,6 +191,21 @@ export class Connection {
     }
     this.status(await this.guard(helper.call(GetGatewayStatus), HANDSHAKE_MS, 'the gateway helper'));
     await this.guard(this.connected, LINK_MS, 'the capture');
+    void this.goDirect(helper);
+  }
+
+  /** Has the gateway keep direct links, where the editor can forward a port. */
+  private async goDirect(helper: Helper): Promise<void> {
+    const { forward } = this.options.platform;
+    if (forward === undefined || this.port === undefined) return;
+    const say = (why: string) => this.options.log({ level: 'info', message: `no direct link: ${why}` });
+    try {
+      const forwarded = await within(forward(this.port), LINK_MS, 'forwarding a port');
+      if ('why' in forwarded) say(forwarded.why);
+      else if (!this.over) await helper.call(LinkDial, forwarded);
+    } catch (error) {
+      say(errorText(error));
+    }
   }
 
   /** Starts or reaches the gateway helper. */
@@ -247,7 +265,7 @@ export class Connection {
     const window = `${identity.authority}\n${identity.workspace}`.slice(0, 4096);
     const resumeSeconds = resumeMinutes * 60;
     const open = { link: link.id, session, secret, resumed, resumeSeconds, window, logLevel, setProxyEnvironment };
-    await this.guard(companion.open(open, signal));
+    this.port = await this.guard(companion.open(open, signal));
     events.step('link');
     void companion.watch(link.id).then((reason) => {
       if (this.link === link) this.lose(reason);

@@ -1,15 +1,18 @@
-import type * as vscode from 'vscode';
+import * as vscode from 'vscode';
 import { parseLogLine } from '../../shared/src/log';
 import { helperUnderDevelopment, installHelper, packagedHelper } from '../../shared/src/node/helperFile';
 import { HelperProcess } from '../../shared/src/node/helperProcess';
 import { App } from './app';
-import type { Platform } from './platform';
+import { localPort } from './forward';
+import type { Forwarded, Platform } from './platform';
 
 let app: App | undefined;
 
-export function activate(context: vscode.ExtensionContext): void {
+/** forward is the editor's unless a test stands in for it. */
+export function activate(context: vscode.ExtensionContext, forward = forwardByEditor): void {
   const platform: Platform = {
     approvals: 'dialog',
+    forward,
     async gateway({ log, signal }) {
       const command =
         helperUnderDevelopment(process.env) ??
@@ -24,6 +27,10 @@ export function activate(context: vscode.ExtensionContext): void {
     },
   };
   app = new App(context, platform);
+}
+
+async function forwardByEditor(port: number): Promise<Forwarded> {
+  return localPort(await vscode.env.asExternalUri(vscode.Uri.parse(`http://127.0.0.1:${port}`)));
 }
 
 export function deactivate(): Promise<void> | undefined {

@@ -7,7 +7,12 @@ export interface Platform {
   readonly approvals: 'dialog' | 'terminal';
   /** Starts the gateway helper, or reaches the one that runs. Rejects with a Trouble if the user can help. */
   gateway(options: GatewayOptions): Promise<Gateway>;
+  /** Makes a port of the remote's loopback one of ours, if the editor can: none of its traffic enters a JavaScript process. */
+  forward?(port: number): Promise<Forwarded>;
 }
+
+/** A port of this machine's loopback, or why there is none. */
+export type Forwarded = { port: number } | { why: string };
 
 export interface GatewayOptions {
   /** Takes what the helper says on its stderr; what it says by notification comes on the wire. */

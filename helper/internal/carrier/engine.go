@@ -66,6 +66,8 @@ const (
 	ackDelay     = 10 * time.Millisecond
 	// StallAfter is how long a peer may say nothing before the link counts as stalled.
 	StallAfter = 15 * time.Second
+	// giveUpAfter is when a stalled direct link is closed.
+	giveUpAfter = time.Minute
 )
 
 // rank orders kinds of link: the greatest that works carries the data.
@@ -382,7 +384,11 @@ func (p *path) patience() time.Duration {
 func (e *engine) watch(now instant) (next instant, changed bool) {
 	next = never
 	for _, p := range e.paths {
-		if p.inFlight() == 0 || p.stalled {
+		if p.stalled {
+			next = min(next, now.add(StallAfter))
+			continue
+		}
+		if p.inFlight() == 0 {
 			continue
 		}
 		at := p.moved.add(p.patience())

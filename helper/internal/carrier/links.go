@@ -136,6 +136,13 @@ func (c *Conn) expire() {
 func (c *Conn) look() {
 	c.mu.Lock()
 	next, changed := c.e.watch(c.now())
+	for _, a := range slices.Clone(c.links) {
+		// Nobody replaces a direct link that hangs; others carry what it had.
+		if a.kind == KindDirect && a.stalled && len(c.links) > 1 && c.now().sub(a.heard) > giveUpAfter {
+			c.o.Log.Info().Str("link", a.kind).Msg("link given up: nothing came over it")
+			changed = c.remove(a) || changed
+		}
+	}
 	c.watching = next != never && c.err == nil
 	if c.watching {
 		c.watch.Reset(next.sub(c.now()))
@@ -229,6 +236,14 @@ func (c *Conn) sent(a *attached) {
 			}
 		}
 	}
+}
+
+// Traffic is how many bytes the session has carried so far: that the peer has
+// acknowledged, and that it has sent.
+func (c *Conn) Traffic() (sent, received uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.e.out.start, c.e.received
 }
 
 // LinkState is what is known of the links of a session.

@@ -47,6 +47,7 @@ type captureSession struct {
 	mu     sync.Mutex
 	shim   *captureHelper // nil while none is there
 	status rpc.CaptureStatus
+	port   int // where direct links come to; 0 before that is asked for
 }
 
 // newCaptureSessions cleans up what an earlier run may have left.
@@ -122,6 +123,26 @@ func (h *captureHelper) AttachLink(l *rpc.Link) {
 		return
 	}
 	h.log.Info().Str("link", l.Kind()).Msg("link taken")
+}
+
+// ListenLinks opens the port for direct links, once for a session.
+func (h *captureHelper) ListenLinks(context.Context) (rpc.DirectLink, error) {
+	h.mu.Lock()
+	s := h.session
+	h.mu.Unlock()
+	if s == nil {
+		return rpc.DirectLink{}, &rpc.Error{Code: rpc.CodeNoSession, Message: "no session is open"}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.port == 0 {
+		port, err := listenDirect(s.ctx, s.carrier, h.log)
+		if err != nil {
+			return rpc.DirectLink{}, err
+		}
+		s.port = port
+	}
+	return rpc.DirectLink{Port: s.port}, nil
 }
 
 // CloseSession ends the session and waits until it is cleaned up.
@@ -312,6 +333,7 @@ func (s *captureSession) ended(err error) {
 	}
 	s.all.mu.Unlock()
 	s.abandoned.Stop()
+	s.stop(errors.New(reason))
 	s.mu.Lock()
 	h := s.shim
 	s.mu.Unlock()

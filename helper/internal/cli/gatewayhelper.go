@@ -261,6 +261,18 @@ func (h *gatewayHelper) AttachLink(l *rpc.Link) {
 	h.log.Info().Str("link", l.Kind()).Msg("link taken")
 }
 
+// DialLinks keeps direct links by a port of this machine.
+func (h *gatewayHelper) DialLinks(ctx context.Context, p rpc.DirectLink) error {
+	s, err := h.open()
+	if err != nil {
+		return err
+	}
+	if err := s.direct.use(ctx, p.Port); err != nil {
+		return fmt.Errorf("direct link by port %d: %w", p.Port, err)
+	}
+	return nil
+}
+
 func (h *gatewayHelper) CloseSession(context.Context) error {
 	h.mu.Lock()
 	s := h.session

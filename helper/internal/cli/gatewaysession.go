@@ -38,6 +38,7 @@ type gatewaySession struct {
 	since     time.Time
 	gw        *gateway.Gateway
 	approvals *gateway.Approvals
+	direct    *directLinks
 	changed   chan struct{}
 	stop      context.CancelCauseFunc
 	ctx       context.Context // alive until the session is to end
@@ -102,6 +103,7 @@ func (all *gatewaySessions) start(h *gatewayHelper, p rpc.GatewayOpenParams, key
 	}
 	s.session = plain
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	s.direct = &directLinks{c: s.carrier, log: all.log, wanted: s.driven}
 	s.gw = gateway.New(gatewayOptions(all.log, gateway.Options{
 		StrictProxy: p.StrictProxy, OwnPorts: h.ownPorts, OnChange: s.touch,
 	}))
@@ -140,6 +142,13 @@ func (s *gatewaySession) drivenBy(h *gatewayHelper) bool {
 	h.mu.Unlock()
 	s.touch()
 	return true
+}
+
+// driven tells whether a shim is there.
+func (s *gatewaySession) driven() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shim != nil
 }
 
 // leftBy notes that the shim h is gone.
@@ -237,11 +246,8 @@ func (all *gatewaySessions) sessions() []daemon.Session {
 	told := make([]daemon.Session, len(list))
 	for i, s := range list {
 		st := s.status()
-		s.mu.Lock()
-		driven := s.shim != nil
-		s.mu.Unlock()
 		told[i] = daemon.Session{ID: s.id(), State: st.State, Link: s.carrier.Link().Kind, Authority: s.authority,
-			Workspace: s.workspace, Since: s.since, Driven: driven}
+			Workspace: s.workspace, Since: s.since, Driven: s.driven()}
 		told[i].Status, _ = json.Marshal(st)
 	}
 	return told

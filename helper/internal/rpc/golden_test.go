@@ -35,6 +35,8 @@ var shapes = map[string][2]any{
 	"capture session/statusChanged": {new(CaptureStatus), nil},
 	"session/close":                 {nil, nil},
 	"link/open":                     {new(LinkParams), nil},
+	"capture link/listen":           {nil, new(DirectLink)},
+	"gateway link/dial":             {new(DirectLink), nil},
 	"link/close":                    {new(LinkClosed), nil},
 	"link/closed":                   {new(LinkClosed), nil},
 	"approvals/changed":             {new(ResourcesResult), nil},

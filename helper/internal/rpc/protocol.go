@@ -25,6 +25,8 @@ const (
 	MethodSessionClose = "session/close"   // null -> null: ends the session, not the helper
 	MethodLinkOpen     = "link/open"       // LinkParams -> null: frames after the request and after the reply belong to the new link
 	MethodLinkClose    = "link/close"      // LinkClosed -> null
+	MethodLinkListen   = "link/listen"     // capture: null -> DirectLink: a port of this host's loopback that direct links may come to
+	MethodLinkDial     = "link/dial"       // gateway: DirectLink -> null: keep direct links by this loopback port of ours, as long as they can be had
 	MethodCancel       = "$/cancelRequest" // CancelParams, a notification, both ways
 
 	MethodSessionOpen   = "session/open"     // gateway: GatewayOpenParams -> GatewayOpenResult; capture: CaptureOpenParams -> null
@@ -100,6 +102,11 @@ type LogLevelParams struct {
 // LinkParams names the kind of the link that the shim offers: "command" or "exec".
 type LinkParams struct {
 	Kind string `json:"kind"`
+}
+
+// DirectLink is where direct links go, on the loopback of the helper that is told.
+type DirectLink struct {
+	Port int `json:"port"`
 }
 
 // LinkClosed says why a link ended.

@@ -29,6 +29,9 @@ type GatewayHandler interface {
 	AnswerApprovals(ctx context.Context, p ApprovalAnswers) (ResourcesResult, error)
 	TestResource(ctx context.Context, p TestParams) (TestResult, error)
 	Status(ctx context.Context) (GatewayStatus, error)
+	// DialLinks returns once the first direct link is in use. It is called only
+	// if the shim started this helper.
+	DialLinks(ctx context.Context, p DirectLink) error
 }
 
 // CaptureHandler serves the capture's methods.
@@ -36,6 +39,7 @@ type CaptureHandler interface {
 	Base
 	OpenSession(ctx context.Context, p CaptureOpenParams) error
 	Status(ctx context.Context) (CaptureStatus, error)
+	ListenLinks(ctx context.Context) (DirectLink, error)
 }
 
 // Identity is what a helper says of itself, and what it asks for.
@@ -52,9 +56,13 @@ func ServeGateway(p Pipe, id Identity, h GatewayHandler) *Conn {
 	m[MethodResourceTest] = serve(h.TestResource)
 	m[MethodSessionStatus] = serve(func(ctx context.Context, _ struct{}) (GatewayStatus, error) { return h.Status(ctx) })
 	m[MethodApprovalsSet] = serve(h.AnswerApprovals)
+	m[MethodLinkDial] = serve(func(ctx context.Context, p DirectLink) (any, error) { return nil, h.DialLinks(ctx, p) })
 	if !p.Local() {
 		m[MethodApprovalsSet] = func(context.Context, json.RawMessage) (any, error) {
 			return nil, &Error{CodeNotAllowed, "approvals are given at the local helper's own terminal"}
+		}
+		m[MethodLinkDial] = func(context.Context, json.RawMessage) (any, error) {
+			return nil, &Error{CodeNotAllowed, "a page in a browser has no port that leads to the remote"}
 		}
 	}
 	return start(p, id, m, h)
@@ -65,6 +73,7 @@ func ServeCapture(p Pipe, id Identity, h CaptureHandler) *Conn {
 	m := base(h)
 	m[MethodSessionOpen] = serve(func(ctx context.Context, p CaptureOpenParams) (any, error) { return nil, h.OpenSession(ctx, p) })
 	m[MethodSessionStatus] = serve(func(ctx context.Context, _ struct{}) (CaptureStatus, error) { return h.Status(ctx) })
+	m[MethodLinkListen] = serve(func(ctx context.Context, _ struct{}) (DirectLink, error) { return h.ListenLinks(ctx) })
 	return start(p, id, m, h)
 }
 

@@ -37,8 +37,9 @@ func (f *fakeGateway) SetLogLevel(level string) error {
 	}
 	return nil
 }
-func (f *fakeGateway) AttachLink(l *Link)                 { f.links <- l }
-func (f *fakeGateway) CloseSession(context.Context) error { return nil }
+func (f *fakeGateway) AttachLink(l *Link)                          { f.links <- l }
+func (f *fakeGateway) CloseSession(context.Context) error          { return nil }
+func (f *fakeGateway) DialLinks(context.Context, DirectLink) error { return nil }
 func (f *fakeGateway) OpenSession(context.Context, GatewayOpenParams) (GatewayOpenResult, error) {
 	return GatewayOpenResult{Session: "ab"}, nil
 }

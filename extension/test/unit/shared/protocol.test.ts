@@ -104,6 +104,8 @@ const SHAPES: Record<string, [Spec, Spec]> = {
   'log/setLevel': [{ level: 'string' }, none],
   'session/close': [none, none],
   'link/open': [shape<p.LinkParams>({ kind: 'string' }), none],
+  'capture link/listen': [none, shape<p.DirectLink>({ port: 'number' })],
+  'gateway link/dial': [shape<p.DirectLink>({ port: 'number' }), none],
   'link/close': [linkClosed, none],
   'link/closed': [linkClosed, none],
   'gateway session/open': [

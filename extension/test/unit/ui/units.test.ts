@@ -3,6 +3,7 @@ import type { Approval, Decision } from '../../../shared/src/protocol';
 import { Approvals } from '../../../ui/src/approvals';
 import { Companion } from '../../../ui/src/companion';
 import type { Connection } from '../../../ui/src/connection';
+import { localPort } from '../../../ui/src/forward';
 import { identify } from '../../../ui/src/identity';
 import { entryOf, hostMistake, nameMistake, portsMistake } from '../../../ui/src/resourceEntry';
 import { DEFAULTS, readResources, readSettings } from '../../../ui/src/settings';
@@ -13,6 +14,18 @@ import { Trouble } from '../../../ui/src/trouble';
 const configuration = (values: Record<string, unknown>, workspace: Record<string, unknown> = {}) => ({
   get: (key: string) => workspace[key] ?? values[key],
   inspect: (key: string) => ({ globalValue: values[key], workspaceValue: workspace[key] }),
+});
+
+describe('localPort', () => {
+  it.each([
+    ['http', '127.0.0.1:18077', '/', { port: 18077 }],
+    ['http', 'localhost:40000', '', { port: 40000 }],
+    ['https', 'name-18077.preview.app.github.dev', '/', { why: expect.stringContaining('github.dev') }],
+    ['http', '127.0.0.1:8772', '/proxy/18077', { why: expect.stringContaining('/proxy/') }],
+    ['http', 'localhost.evil.example:80', '/', { why: expect.any(String) }],
+  ])('of %s://%s%s', (scheme, authority, path, want) => {
+    expect(localPort({ scheme, authority, path })).toEqual(want);
+  });
 });
 
 describe('settings', () => {

@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/carrier"
+	"github.com/causeway-dev/causeway/helper/internal/rpc"
+	"github.com/rs/zerolog"
+)
+
+const (
+	directTime   = 10 * time.Second // to connect and to greet
+	maxStrangers = 16               // connections that have not shown the secret yet
+)
+
+// listenDirect takes direct links into use for c: whatever comes to the port
+// that it returns and shows the session's secret. It listens until ctx ends.
+func listenDirect(ctx context.Context, c *carrier.Conn, log zerolog.Logger) (port int, err error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("listen for direct links: %w", err)
+	}
+	context.AfterFunc(ctx, func() { _ = ln.Close() })
+	go acceptDirect(ctx, ln, c, log)
+	return ln.Addr().(*net.TCPAddr).Port, nil
+}
+
+func acceptDirect(ctx context.Context, ln net.Listener, c *carrier.Conn, log zerolog.Logger) {
+	slots := make(chan struct{}, maxStrangers)
+	var refused atomic.Uint64
+	for {
+		conn, err := ln.Accept()
+		if ctx.Err() != nil {
+			if err == nil {
+				_ = conn.Close()
+			}
+			return
+		}
+		if err != nil {
+			time.Sleep(50 * time.Millisecond) // out of descriptors: some may be given back
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			_ = conn.Close()
+			continue
+		}
+		go func() {
+			defer func() { <-slots }()
+			greeting, cancel := context.WithTimeoutCause(ctx, directTime, errors.New("it did not greet in time"))
+			defer cancel()
+			if err := c.Attach(greeting, carrier.NewStream(conn)); err != nil {
+				log.Warn().Err(err).Uint64("refused", refused.Add(1)).Msg("direct link not taken")
+				return
+			}
+			log.Info().Str("link", carrier.KindDirect).Msg("link taken")
+		}()
+	}
+}
+
+// directLinks keeps the direct links of a session: one at first, more while that
+// makes it faster, and new ones for those that are lost.
+type directLinks struct {
+	c   *carrier.Conn
+	log zerolog.Logger
+	// wanted says whether it makes sense to try now.
+	wanted func() bool
+
+	mu      sync.Mutex
+	port    int
+	keeping bool
+}
+
+// use connects by port from now on, and returns once that has worked, or why not.
+func (d *directLinks) use(ctx context.Context, port int) error {
+	if port < 1 || port > 65535 {
+		return &rpc.Error{Code: rpc.CodeNotAllowed, Message: fmt.Sprintf("%d is no port", port)}
+	}
+	if err := d.dial(ctx, port); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.port = port
+	start := !d.keeping
+	d.keeping = true
+	d.mu.Unlock()
+	if start {
+		go d.keep()
+	}
+	return nil
+}
+
+func (d *directLinks) dial(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, directTime, errors.New("nothing answered in time"))
+	defer cancel()
+	var dialer net.Dialer
+	c, err := dialer.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return err
+	}
+	return d.c.Attach(ctx, carrier.NewStream(c))
+}
+
+// keep sees to the links until the session ends.
+func (d *directLinks) keep() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-d.c.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	tick := time.NewTicker(growEvery / 4)
+	defer tick.Stop()
+	var g growth
+	wait, next := firstRetry, time.Now()
+	for {
+		select {
+		case <-d.c.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		if now.Before(next) || !d.wanted() {
+			continue
+		}
+		state := d.c.Link()
+		sent, received := d.c.Traffic()
+		links := 0
+		if state.Kind == carrier.KindDirect {
+			links = state.Links
+		}
+		if !g.more(now, links, sent+received) {
+			continue
+		}
+		d.mu.Lock()
+		port := d.port
+		d.mu.Unlock()
+		if err := d.dial(ctx, port); err != nil {
+			d.log.Info().Err(err).Dur("retry", wait).Msg("no direct link")
+			next = now.Add(wait)
+			wait = min(2*wait, lastRetry)
+			continue
+		}
+		wait = firstRetry
+		d.log.Info().Int("links", links+1).Msg("direct link opened")
+	}
+}
+
+const (
+	growEvery = 2 * time.Second  // time that a rate is measured over
+	growRest  = 30 * time.Second // until it is tried again when more links were of no use
+	growFrom  = 1 << 20          // bytes a second, below which one link is enough for anybody
+	growBy    = 1.15             // by which another link has to be faster
+)
+
+// growth decides on how many direct links a session should have. What a channel
+// of the editor's carries is bounded by its window, whatever the network could
+// do, so several carry several times as much, up to what the network does.
+type growth struct {
+	since time.Time // of this measurement
+	bytes uint64
+	links int
+	rate  float64 // before the last link was opened
+	rest  time.Time
+}
+
+// more tells whether to open another link, given how many are in use and how
+// many bytes the session has carried.
+func (g *growth) more(now time.Time, links int, bytes uint64) bool {
+	if links == 0 {
+		*g = growth{}
+		return true
+	}
+	if links != g.links || g.since.IsZero() {
+		if links < g.links {
+			g.rate = 0
+		}
+		g.since, g.bytes, g.links = now, bytes, links
+		return false
+	}
+	took := now.Sub(g.since)
+	if took < growEvery {
+		return false
+	}
+	rate := float64(bytes-g.bytes) / took.Seconds()
+	g.since, g.bytes = now, bytes
+	switch {
+	case rate < growFrom:
+		g.rate = 0
+		return false
+	case links >= carrier.MaxDirect || now.Before(g.rest):
+		return false
+	case g.rate > 0 && rate < g.rate*growBy:
+		g.rate, g.rest = 0, now.Add(growRest)
+		return false
+	}
+	g.rate = rate
+	return true
+}

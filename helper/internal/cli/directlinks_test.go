@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"io"
+	"net"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/carrier"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestGrowth simulates a network on which each channel has its bound.
+func TestGrowth(t *testing.T) {
+	for _, tc := range []struct {
+		name           string
+		channel, total float64 // bytes a second
+		demand         float64
+		links          int
+	}{
+		{"one channel is all there is", 100e6, 100e6, 1e9, 2},
+		{"channels bound it", 10e6, 1e9, 1e9, carrier.MaxDirect},
+		{"the network bounds it", 10e6, 32e6, 1e9, 4},
+		{"nobody asks for more", 10e6, 1e9, 100e3, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var g growth
+			links, bytes, now := 0, 0.0, time.Unix(0, 0)
+			for range 200 { // 20 s, before growth is tried again
+				if g.more(now, links, uint64(bytes)) {
+					links++
+				}
+				now = now.Add(100 * time.Millisecond)
+				bytes += 0.1 * min(tc.demand, tc.total, float64(links)*tc.channel)
+			}
+			if links != tc.links {
+				t.Errorf("%d links, want %d", links, tc.links)
+			}
+		})
+	}
+}
+
+// pair returns both ends of a session with the same secret.
+func pair(t *testing.T) (gateway, capture *carrier.Conn) {
+	t.Helper()
+	var o carrier.Options
+	_, _ = rand.Read(o.Session[:])
+	_, _ = rand.Read(o.Secret[:])
+	o.Log = zerolog.Nop()
+	ends := [2]*carrier.Conn{}
+	for i, role := range []carrier.Role{carrier.Gateway, carrier.Capture} {
+		o.Role = role
+		ends[i] = carrier.New(o)
+		t.Cleanup(func() { _ = ends[i].Close() })
+	}
+	return ends[0], ends[1]
+}
+
+func TestDirectLinks(t *testing.T) {
+	gw, capt := pair(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	port, err := listenDirect(ctx, capt, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Strangers first: somebody who says nothing, nonsense, or knows no secret.
+	silent, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	for _, said := range []string{"GET / HTTP/1.1\r\n\r\n", "\xff\xff\xff\xff", "\x00\x00\x00\x00", "\x00\x00\x00\x01\x01"} {
+		c, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(c, said)
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.Copy(io.Discard, c); err != nil {
+			t.Errorf("%q: %v", said, err)
+		}
+		_ = c.Close()
+	}
+	stranger, _ := pair(t)
+	d := directLinks{c: stranger, log: zerolog.Nop()}
+	if err := d.dial(ctx, port); err == nil {
+		t.Error("a gateway with another secret was let in")
+	}
+	if s := capt.Link(); s.Kind != "" {
+		t.Fatalf("there is a link: %+v", s)
+	}
+
+	d = directLinks{c: gw, log: zerolog.Nop(), wanted: func() bool { return true }}
+	if err := d.use(ctx, port); err != nil {
+		t.Fatal(err)
+	}
+	const size = 64 << 20
+	want, got := sha256.New(), sha256.New()
+	go func() {
+		block := bytes.Repeat([]byte("causeway"), 8<<10)
+		for range size / len(block) {
+			block[0]++
+			want.Write(block)
+			_, _ = gw.Write(block)
+		}
+	}()
+	if _, err := io.CopyN(got, capt, size); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(want.Sum(nil), got.Sum(nil)) {
+		t.Error("what arrived is not what was sent")
+	}
+	if s := gw.Link(); s.Kind != carrier.KindDirect {
+		t.Errorf("%+v", s)
+	}
+	sent, _ := gw.Traffic()
+	_, received := capt.Traffic()
+	if received != size || sent > size {
+		t.Errorf("sent %d, received %d", sent, received)
+	}
+}
