@@ -84,6 +84,8 @@ func (r *Relay) ServeTCP(ln net.Listener, addr string, handshake bool) error {
 			d := net.Dialer{Timeout: 10 * time.Second, Control: r.control}
 			s, err := d.DialContext(context.Background(), "tcp", addr)
 			if err != nil {
+				// Refused, or reset before it was dialled.
+				_ = c.(*net.TCPConn).SetLinger(0)
 				return
 			}
 			defer s.Close()
