@@ -1,0 +1,350 @@
+//go:build linux
+
+// Package shim drives two helpers as the extensions do, and passes the frames of
+// a command link between them: the tests' stand-in for an editor that can be cut
+// off at will. See helper/internal/rpc for the protocol.
+package shim
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/textproto"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Helper is a helper that runs as a child.
+type Helper struct {
+	Cmd *exec.Cmd
+	// Log has what it said on stderr.
+	Log  *Log
+	in   io.WriteCloser
+	done chan struct{}
+
+	mu      sync.Mutex
+	next    int
+	pending map[int]func(reply)
+	frames  func([]byte) // of the link in use; called by the reader
+	status  json.RawMessage
+}
+
+type reply struct {
+	ID     int             `json:"id"`
+	Method string          `json:"method"`
+	Params json.RawMessage `json:"params"`
+	Result json.RawMessage `json:"result"`
+	Error  *Error          `json:"error"`
+}
+
+// Error is what a helper answers.
+type Error struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Log collects text.
+type Log struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// Start starts cmd, which has to be a helper with --stdio, and greets it.
+func Start(ctx context.Context, cmd *exec.Cmd) (*Helper, error) {
+	h := &Helper{Cmd: cmd, Log: new(Log), done: make(chan struct{}), pending: map[int]func(reply){}}
+	cmd.Stderr = h.Log
+	var err error
+	if h.in, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go h.read(bufio.NewReaderSize(out, 256<<10))
+	hello := map[string]any{"protocol": map[string]int{"min": 1, "max": 1}, "client": map[string]string{"name": "test", "version": "0"}}
+	if err := h.Call(ctx, "initialize", hello, nil); err != nil {
+		h.Kill()
+		return nil, fmt.Errorf("%w\n%s", err, h.Log)
+	}
+	return h, nil
+}
+
+func (h *Helper) read(r *bufio.Reader) {
+	defer func() {
+		h.mu.Lock()
+		close(h.done)
+		h.mu.Unlock()
+	}()
+	var buf []byte
+	for {
+		head, err := textproto.NewReader(r).ReadMIMEHeader()
+		if err != nil {
+			return
+		}
+		n, err := strconv.Atoi(head.Get("Content-Length"))
+		if err != nil {
+			return
+		}
+		if cap(buf) < n {
+			buf = make([]byte, n)
+		}
+		if _, err := io.ReadFull(r, buf[:n]); err != nil {
+			return
+		}
+		if head.Get("Content-Type") == "application/octet-stream" {
+			h.mu.Lock()
+			f := h.frames
+			h.mu.Unlock()
+			if f != nil {
+				f(buf[:n])
+			}
+			continue
+		}
+		var m reply
+		if json.Unmarshal(buf[:n], &m) != nil {
+			continue
+		}
+		h.mu.Lock()
+		if m.Method == "session/statusChanged" {
+			h.status = append(json.RawMessage(nil), m.Params...)
+		}
+		f := h.pending[m.ID]
+		delete(h.pending, m.ID)
+		h.mu.Unlock()
+		if f != nil && m.Method == "" {
+			f(m)
+		}
+	}
+}
+
+func (h *Helper) write(kind string, body []byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, err := h.in.Write(append(fmt.Appendf(nil, "Content-Length: %d\r\n%s\r\n", len(body), kind), body...))
+	return err
+}
+
+// begin sends a request; then gets the reply in the reader's order.
+func (h *Helper) begin(method string, params any, then func(reply)) error {
+	h.mu.Lock()
+	h.next++
+	id := h.next
+	h.pending[id] = then
+	h.mu.Unlock()
+	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+	if err != nil {
+		return err
+	}
+	return h.write("", body)
+}
+
+func (h *Helper) await(ctx context.Context, method string, got <-chan reply, result any) error {
+	select {
+	case m := <-got:
+		if m.Error != nil {
+			return fmt.Errorf("%s: %w", method, m.Error)
+		}
+		if result == nil {
+			return nil
+		}
+		return json.Unmarshal(m.Result, result)
+	case <-h.done:
+		return fmt.Errorf("%s: the helper has ended: %s", method, h.Log)
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", method, ctx.Err())
+	}
+}
+
+// Call calls a method.
+func (h *Helper) Call(ctx context.Context, method string, params, result any) error {
+	got := make(chan reply, 1)
+	if err := h.begin(method, params, func(m reply) { got <- m }); err != nil {
+		return err
+	}
+	return h.await(ctx, method, got, result)
+}
+
+// Done is closed when the helper has closed its stdout.
+func (h *Helper) Done() <-chan struct{} { return h.done }
+
+// Close ends the helper's stdin and waits for it: its session ends.
+func (h *Helper) Close() error {
+	_ = h.in.Close()
+	return h.wait()
+}
+
+// Kill kills the helper as the end of its editor does: its session waits.
+func (h *Helper) Kill() {
+	_ = h.Cmd.Process.Kill()
+	_ = h.wait()
+	_ = h.in.Close()
+}
+
+func (h *Helper) wait() error {
+	select {
+	case <-h.done:
+	case <-time.After(10 * time.Second):
+		_ = h.Cmd.Process.Kill()
+		<-h.done
+	}
+	return h.Cmd.Wait()
+}
+
+// Session is a session between two helpers.
+type Session struct {
+	Gateway, Capture *Helper
+	ID               string
+	Secret           string
+	// Carried counts the bytes that were passed between them.
+	Carried atomic.Int64
+}
+
+// Open opens a session with what resources, a JSON array, approves once, and
+// joins its ends by a command link. Both helpers have to be without one.
+func Open(ctx context.Context, gateway, capture *Helper, resources string) (*Session, error) {
+	s := &Session{Gateway: gateway, Capture: capture}
+	var opened struct {
+		Session, Secret string
+		Approvals       []struct{ ID string }
+	}
+	params := map[string]any{"authority": "test+cloud", "workspace": "w", "resources": json.RawMessage(resources)}
+	if err := gateway.Call(ctx, "session/open", params, &opened); err != nil {
+		return nil, err
+	}
+	s.ID, s.Secret = opened.Session, opened.Secret
+	answers := []map[string]string{}
+	for _, a := range opened.Approvals {
+		answers = append(answers, map[string]string{"id": a.ID, "decision": "once"})
+	}
+	if err := gateway.Call(ctx, "approvals/answer", map[string]any{"answers": answers}, nil); err != nil {
+		return nil, err
+	}
+	if err := s.Join(ctx, capture, false); err != nil {
+		return nil, err
+	}
+	if err := s.Link(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.Reach(ctx, func(state, _ string) bool { return state == "connected" })
+}
+
+// Join has capture open the session, as it is or anew.
+func (s *Session) Join(ctx context.Context, capture *Helper, resumed bool) error {
+	s.Capture = capture
+	return capture.Call(ctx, "session/open", map[string]any{"session": s.ID, "secret": s.Secret, "resumed": resumed}, nil)
+}
+
+// Link lays a new command link, which takes the place of the one before.
+func (s *Session) Link(ctx context.Context) error {
+	ends := []*Helper{s.Capture, s.Gateway}
+	replies := []chan reply{make(chan reply, 1), make(chan reply, 1)}
+	both := make(chan struct{}) // have been asked
+	var failed error
+	for i, h := range ends {
+		other := ends[1-i]
+		// Frames after the reply belong to the new link, and only those.
+		failed = errors.Join(failed, h.begin("link/open", map[string]string{"kind": "command"}, func(m reply) {
+			<-both
+			h.mu.Lock()
+			h.frames = func(b []byte) {
+				s.Carried.Add(int64(len(b)))
+				_ = other.write("Content-Type: application/octet-stream\r\n", b)
+			}
+			h.mu.Unlock()
+			replies[i] <- m
+		}))
+	}
+	close(both)
+	for i, h := range ends {
+		if failed == nil {
+			failed = h.await(ctx, "link/open", replies[i], nil)
+		}
+	}
+	return failed
+}
+
+// Cut drops what the helpers send over the command link from now on, silently.
+func (s *Session) Cut() {
+	for _, h := range []*Helper{s.Gateway, s.Capture} {
+		h.mu.Lock()
+		h.frames = nil
+		h.mu.Unlock()
+	}
+}
+
+// Listen has the capture open its port for direct links.
+func (s *Session) Listen(ctx context.Context) (port int, err error) {
+	var p struct{ Port int }
+	err = s.Capture.Call(ctx, "link/listen", nil, &p)
+	return p.Port, err
+}
+
+// Dial has the gateway keep direct links by port.
+func (s *Session) Dial(ctx context.Context, port int) error {
+	return s.Gateway.Call(ctx, "link/dial", map[string]int{"port": port}, nil)
+}
+
+// Status is what the gateway says of the session.
+type Status struct {
+	State string
+	Proxy string
+	Flows int
+	Link  struct {
+		Kind  string
+		Links int
+	}
+}
+
+// Status asks the gateway.
+func (s *Session) Status(ctx context.Context) (Status, error) {
+	var st Status
+	return st, s.Gateway.Call(ctx, "session/status", nil, &st)
+}
+
+// Reach waits until the gateway's state and kind of link are as is says.
+func (s *Session) Reach(ctx context.Context, is func(state, link string) bool) error {
+	for {
+		st, err := s.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if is(st.State, st.Link.Kind) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the session is %s by %q: %w", st.State, st.Link.Kind, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Close ends the session and both helpers.
+func (s *Session) Close() error {
+	return errors.Join(s.Gateway.Close(), s.Capture.Close())
+}
