@@ -60,6 +60,7 @@ const methods = {
     return { session: '0123456789abcdef', secret: 'ab'.repeat(32), resumed: params.resumeOnly, problems, approvals };
   },
   'session/close': () => null,
+  'link/close': () => null,
   'link/open': () => {
     linked = true;
     return null;

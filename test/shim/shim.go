@@ -262,6 +262,13 @@ func (s *Session) Join(ctx context.Context, capture *Helper, resumed bool) error
 // Link lays a new command link, which takes the place of the one before.
 func (s *Session) Link(ctx context.Context) error {
 	ends := []*Helper{s.Capture, s.Gateway}
+	s.Cut()
+	for _, h := range ends {
+		// After the reply nothing of the old link comes.
+		if err := h.Call(ctx, "link/close", map[string]string{"reason": "another comes"}, nil); err != nil {
+			return err
+		}
+	}
 	replies := []chan reply{make(chan reply, 1), make(chan reply, 1)}
 	both := make(chan struct{}) // have been asked
 	var failed error

@@ -7,6 +7,7 @@ import {
   CaptureStatusChanged,
   Code,
   GetCaptureStatus,
+  LinkClose,
   LinkClosedByHelper,
   LinkListen,
   LinkOpen,
@@ -82,6 +83,12 @@ export class Capture {
     const { helper } = this;
     if (helper === undefined || this.over) throw new Error(await this.ended);
     this.closeLink('another link took its place');
+    // After the reply nothing of an earlier link comes that could pass for this one's.
+    await within(
+      helper.call(LinkClose, { reason: 'another link takes its place' }),
+      HANDSHAKE_MS,
+      'the capture helper',
+    );
     const ending = new Ending();
     const frames = new CommandLink({
       id: link.link,

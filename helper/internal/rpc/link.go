@@ -66,7 +66,7 @@ func (l *Link) WriteFrame(p []byte) error {
 	case <-l.closed:
 		return net.ErrClosed
 	default:
-		return l.pipe.WriteFrame(p)
+		return l.pipe.WriteFrame(p, l.closed)
 	}
 }
 

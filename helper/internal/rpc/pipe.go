@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +29,9 @@ type Pipe interface {
 	// Read returns the next message, which is valid until the next Read.
 	Read() (body []byte, isFrame bool, err error)
 	WriteMessage(body []byte) error
-	WriteFrame(body []byte) error
+	// WriteFrame fails once gone is closed: nothing of a link follows the reply
+	// to a message that has ended it.
+	WriteFrame(body []byte, gone <-chan struct{}) error
 	// Close ends both directions and unblocks Read where the system allows it.
 	Close() error
 	// Local reports whether the other side started this process: it may do what
@@ -132,15 +135,20 @@ func unexpected(err error) error {
 	return err
 }
 
-func (s *stdio) WriteMessage(body []byte) error { return s.write("", body) }
+func (s *stdio) WriteMessage(body []byte) error { return s.write("", body, nil) }
 
-func (s *stdio) WriteFrame(body []byte) error {
-	return s.write("Content-Type: "+frameType+"\r\n", body)
+func (s *stdio) WriteFrame(body []byte, gone <-chan struct{}) error {
+	return s.write("Content-Type: "+frameType+"\r\n", body, gone)
 }
 
-func (s *stdio) write(more string, body []byte) error {
+func (s *stdio) write(more string, body []byte, gone <-chan struct{}) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	select {
+	case <-gone:
+		return net.ErrClosed
+	default:
+	}
 	_, _ = s.w.WriteString("Content-Length: " + strconv.Itoa(len(body)) + "\r\n" + more + "\r\n")
 	_, _ = s.w.Write(body)
 	return s.w.Flush()
@@ -187,6 +195,7 @@ func (w *webSocket) WriteMessage(body []byte) error {
 	return w.c.Write(w.ctx, websocket.MessageText, body)
 }
 
-func (w *webSocket) WriteFrame(body []byte) error {
+// WriteFrame does not heed gone: a page has one link on a socket.
+func (w *webSocket) WriteFrame(body []byte, _ <-chan struct{}) error {
 	return w.c.Write(w.ctx, websocket.MessageBinary, body)
 }
