@@ -247,7 +247,7 @@ func running(args ...string) (pids []int) {
 			continue
 		}
 		line, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
-		if _, given, _ := strings.Cut(string(line), "\x00"); strings.HasPrefix(given, strings.Join(args, "\x00")+"\x00") {
+		if _, given, _ := strings.Cut(string(line), "\x00"); len(args) == 0 || strings.HasPrefix(given, strings.Join(args, "\x00")+"\x00") {
 			pids = append(pids, pid)
 		}
 	}

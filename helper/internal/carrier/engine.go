@@ -30,32 +30,6 @@ type engine struct {
 	paths []*path
 }
 
-// path is a link in use.
-type path struct {
-	kind  string
-	shape Shape
-	rank  int
-
-	rate    rate
-	flown   []flown // in flight, oldest first
-	sent    uint64  // payload bytes sent on this link
-	acked   uint64  // payload bytes acknowledged on this link
-	pushed  uint64  // sent, when an acknowledgement was asked for last
-	moved   instant // when something was acknowledged last, or sent after nothing was in flight
-	stalled bool    // nothing is acknowledged: other links get what it has
-
-	arrived uint64 // payload bytes received on this link
-	toldArr uint64
-	ackAt   instant // when to acknowledge at the latest
-
-	pongs  []uint64
-	pingAt instant
-	pinged instant // when the ping in flight was sent; 0: none
-	token  uint64
-	rtt    time.Duration
-	heard  instant
-}
-
 // Bounds of what an engine keeps.
 const (
 	maxFlown = 8192 // frames in flight on a link
@@ -69,14 +43,6 @@ const (
 	// giveUpAfter is when a stalled direct link is closed.
 	giveUpAfter = time.Minute
 )
-
-// rank orders kinds of link: the greatest that works carries the data.
-func rank(kind string) int {
-	if kind == KindDirect {
-		return 1
-	}
-	return 0
-}
 
 var errRestarted = errors.New("the other helper was started anew, its connections are lost")
 
@@ -131,8 +97,6 @@ func (e *engine) tellAll(now instant) {
 		p.ackAt = now
 	}
 }
-
-func (p *path) inFlight() int { return int(p.sent - p.acked) }
 
 // usable tells whether p may carry data: it is of the best kind that works.
 func (e *engine) usable(p *path) bool {
@@ -371,12 +335,6 @@ func (e *engine) tell(p *path) ackState {
 	p.ackAt, p.toldArr = never, p.arrived
 	e.told = e.limit()
 	return ackState{e.received, e.told, p.arrived}
-}
-
-// patience is how long p may leave what is in flight without acknowledgement
-// before other links get it.
-func (p *path) patience() time.Duration {
-	return max(time.Second, 4*(p.rate.roundTrip()+p.shape.Slack))
 }
 
 // watch finds links that hold up what they were given, and returns when to look
