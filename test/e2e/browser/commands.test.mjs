@@ -46,9 +46,7 @@ after(async () => {
 const probe = (...args) => world.must(`${process.execPath} ${path.join(import.meta.dirname, 'probes.mjs')} ${args.join(' ')}`);
 
 test('Copy Proxy Address', { timeout: 30_000 }, async () => {
-  await editor.run('Causeway: Copy Proxy Address');
-  proxy = await until('an address is copied', 5_000, async () =>
-    /^127\.\d+\.\d+\.\d+:\d+$/.exec(await editor.page.evaluate(() => navigator.clipboard.readText()))?.[0]);
+  proxy = await editor.proxy();
   assert.match(world.must(`curl -sS -o /dev/null -w '%{http_code}' -x http://${proxy} http://web.corp.test/`), /^200$/);
 });
 
@@ -103,6 +101,24 @@ test('Test Resource reports what stands in the way', { timeout: 60_000 }, async 
     await editor.type(name);
     await until(`the outcome for ${name}`, 20_000, async () => outcome.test(await editor.notifications()));
   }
+  await editor.run('Notifications: Clear All Notifications');
+});
+
+test('Add Resource refuses nonsense, and what it adds waits for approval', { timeout: 60_000 }, async () => {
+  await editor.run('Causeway: Add Resource');
+  await editor.type('http://db.corp.test', '(1/3)');
+  await until('a scheme is refused', 5_000, async () => /no scheme/.test(await editor.mistake()));
+  await editor.type('orders-db.corp.test', '(1/3)');
+  await editor.type('99999', '(2/3)');
+  await until('a port is refused', 5_000, async () => /is no port/.test(await editor.mistake()));
+  await editor.type('5432', '(2/3)');
+  await editor.type('', '(3/3)');
+  await gateway.says(/name +orders-db\.corp\.test[\s\S]*always\/once\/no/);
+  assert.ok(!world.hosts().includes('orders-db.corp.test'));
+  gateway.answer('always');
+  await until('it has an address', 10_000, () => world.hosts().includes('orders-db.corp.test'));
+  const { user, password, database, host } = world.info.postgres;
+  assert.equal(world.must(`PGPASSWORD=${password} psql -h ${host} -U ${user} -d ${database} -Atc 'select 6*7'`), '42');
   await editor.run('Notifications: Clear All Notifications');
 });
 

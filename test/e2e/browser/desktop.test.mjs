@@ -1,9 +1,10 @@
 // The desktop's entry of the UI extension, in the Node host that VS Code has
 // here: its helper is started by it, on laptop, and approvals are dialogs.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { clean, openEditor, packages, processes, raise, until } from './world.mjs';
+import { clean, openEditor, packages, planter, processes, raise, until } from './world.mjs';
 
 const connected = /connected \(2 resources/;
 
@@ -14,7 +15,7 @@ let untouched;
 before(async () => {
   const { desktop, remote } = packages();
   world = await raise({
-    extensions: [desktop, remote],
+    extensions: [desktop, remote, planter()],
     settings: {
       'causeway.resources': [
         { name: 'orders', host: 'orders-db.corp.test', ports: [5432] },
@@ -24,7 +25,7 @@ before(async () => {
     env: ['CAUSEWAY_HELPER=%HELPER%'],
   });
   untouched = world.hosts();
-  editor = await openEditor(world);
+  editor = await openEditor(world, { permissions: ['clipboard-read', 'clipboard-write'] });
 }, { timeout: 300_000 });
 
 after(async () => {
@@ -116,4 +117,20 @@ test('closing it all leaves nothing behind', { timeout: 60_000 }, async () => {
   await editor.run('Causeway: Disconnect');
   await clean(world, untouched);
   await until('the gateway has ended', 5_000, () => processes('gateway').length === 0);
+});
+
+// The last: what it planted stays in the settings, and is asked for with every Connect.
+test('an extension on the remote that writes the settings, and would answer, gains nothing', { timeout: 90_000 }, async () => {
+  const settings = path.join(world.info.editor.userDataDir, 'User/settings.json');
+  const proxy = await editor.proxy();
+  await editor.run('Planter: Plant');
+  await until('it has done its worst', 30_000, () => existsSync(path.join(world.info.editor.workspace, 'planted.txt')));
+  assert.match(readFileSync(settings, 'utf8'), /planted/);
+  assert.ok(!world.hosts().includes('echo.corp.test'));
+  // No resource to the capture, so cloud looks for it by itself and finds nothing.
+  const script = `curl -sS -m 5 -o /dev/null -w '%{http_code}' -x http://${proxy} http://echo.corp.test:14/`;
+  assert.equal(world.must(script), '502');
+  assert.match(await editor.dialog(/^No$/), /planted/);
+  await editor.statusIs(/connected/);
+  assert.ok(!world.hosts().includes('echo.corp.test'));
 });

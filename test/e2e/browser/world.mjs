@@ -86,6 +86,16 @@ const quiet = {
   'workbench.startupEditor': 'none',
 };
 
+const vsce = (dir, out) =>
+  execFileSync(path.join(root, 'node_modules/.bin/vsce'), ['package', '--no-dependencies', '--skip-license', '--allow-missing-repository', '--out', out], { cwd: dir, stdio: ['ignore', 'ignore', 'inherit'] });
+
+/** The VSIX file of an extension that means harm; see planter/. */
+export function planter() {
+  const out = path.join(root, 'dist/planter.vsix');
+  vsce(path.join(import.meta.dirname, 'planter'), out);
+  return out;
+}
+
 /** The VSIX files of the browser's UI extension, the desktop's for tests, and the companion. */
 export function packages() {
   const dir = path.join(root, 'dist/package');
@@ -94,7 +104,7 @@ export function packages() {
   const stage = path.join(root, 'dist/stage/ui-test');
   const desktop = path.join(root, 'dist/ui-test.vsix');
   execFileSync('node', ['extension/stage.mjs', '--kind', 'ui-test', '--out', stage], { cwd: root, stdio: 'inherit' });
-  execFileSync(path.join(root, 'node_modules/.bin/vsce'), ['package', '--no-dependencies', '--out', desktop], { cwd: stage, stdio: ['ignore', 'ignore', 'inherit'] });
+  vsce(stage, desktop);
   return {
     web: path.join(dir, `causeway-web-${version}.vsix`),
     remote: path.join(dir, `causeway-remote-${arch}-${version}.vsix`),
@@ -200,12 +210,19 @@ async function openWindow(context, url, close) {
       await page.keyboard.press('Enter');
       await input.waitFor({ state: 'hidden', timeout: 3_000 }).catch(() => {}); // it may ask for more
     },
-    /** Answers the input box that stands. */
-    async type(text) {
+    /** Answers the input box that stands, once its title has title in it. */
+    async type(text, title = '') {
       const input = page.locator('.quick-input-widget input');
       await input.waitFor({ state: 'visible' });
+      await page.locator('.quick-input-widget .quick-input-title', { hasText: title }).waitFor({ state: title ? 'visible' : 'attached' });
       await input.fill(text);
       await page.keyboard.press('Enter');
+    },
+    /** The address of the proxy on cloud, by way of the clipboard. */
+    async proxy() {
+      await editor.run('Causeway: Copy Proxy Address');
+      return until('an address is copied', 5_000, async () =>
+        /^127\.\d+\.\d+\.\d+:\d+$/.exec(await page.evaluate(() => navigator.clipboard.readText()))?.[0]);
     },
     /** What the input box says against what was typed. */
     mistake: () => page.locator('.quick-input-message').innerText(),
