@@ -11,6 +11,9 @@ export function actionsFor(state: SessionState, browser: boolean): Action[] {
   const connected = state.kind === 'connected';
   const all: (Action | false)[] = [
     !isActive(state) && { label: '$(plug) Connect', command: 'causeway.connect' },
+    !browser &&
+      'approvals' in state &&
+      state.approvals > 0 && { label: '$(shield) Review Approvals…', command: 'causeway.reviewApprovals' },
     connected && { label: '$(beaker) Test Resource…', command: 'causeway.testResource' },
     connected && { label: '$(copy) Copy Proxy Address', command: 'causeway.copyProxyAddress' },
     { label: '$(add) Add Resource…', command: 'causeway.addResource' },

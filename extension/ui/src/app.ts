@@ -13,7 +13,7 @@ import { handlers } from './handlers';
 import { type Identity, identify } from './identity';
 import { askApproval, showProblem, showTrouble } from './messages';
 import type { Platform } from './platform';
-import { Problems, problemText } from './problems';
+import { Problems } from './problems';
 import { ResourceTree } from './resourceTree';
 import { readResources, readSettings } from './settings';
 import { SettingsWatcher } from './settingsWatcher';
@@ -42,7 +42,7 @@ export class App {
   private readonly version: string;
   private problems: Problem[] = [];
   private identity: Identity | undefined;
-  private drawn: SessionState['kind'] | undefined;
+  private readonly context = new Map<string, unknown>();
 
   constructor(
     context: vscode.ExtensionContext,
@@ -55,7 +55,7 @@ export class App {
       this.version,
     );
     this.approvals = new Approvals(
-      async (approval) => (this.identity === undefined ? 'no' : askApproval(approval, this.identity)),
+      async (approval) => (this.identity === undefined ? undefined : askApproval(approval, this.identity)),
       (error) => this.report(error),
     );
     this.controller = new Controller({
@@ -69,10 +69,18 @@ export class App {
       trouble: showTrouble,
       log: (text) => this.log.warn(text),
     });
-    const { controller, log } = this;
+    const { controller, approvals, log } = this;
     const reports = new TestReports();
     const browser = platform.approvals === 'terminal';
-    const commands = handlers({ controller, reports, configuration, log, secrets: context.secrets, browser });
+    const commands = handlers({
+      controller,
+      approvals,
+      reports,
+      configuration,
+      log,
+      secrets: context.secrets,
+      browser,
+    });
     context.subscriptions.push(
       log,
       this.gatewayLog,
@@ -92,7 +100,7 @@ export class App {
       ),
       vscode.workspace.onDidGrantWorkspaceTrust(() => this.tree.trusted(true)),
     );
-    setContext('browser', browser);
+    this.setContext('browser', browser);
     this.tree.trusted(vscode.workspace.isTrusted);
     this.draw(controller.state);
     if (vscode.env.remoteName === undefined) return;
@@ -143,10 +151,9 @@ export class App {
   private draw(state: SessionState): void {
     this.statusBar.show(state);
     this.drawTree(state);
-    if (state.kind === this.drawn) return;
-    this.drawn = state.kind;
-    setContext('state', state.kind);
-    setContext('active', isActive(state));
+    this.setContext('state', state.kind);
+    this.setContext('active', isActive(state));
+    this.setContext('approvals', 'approvals' in state && state.approvals > 0);
   }
 
   private drawTree(state: SessionState): void {
@@ -156,8 +163,9 @@ export class App {
   /** Tells of mistakes in the lists, and asks for approvals where we are the one to ask. */
   private review(result: ResourcesResult | undefined, connection: () => Connection | undefined): void {
     this.problems = result?.problems ?? [];
-    for (const text of this.mistakes.fresh(this.problems)) showProblem(text);
-    for (const problem of this.problems) this.log.warn(problemText(problem));
+    const { told, fresh } = this.mistakes.note(this.problems);
+    for (const text of told) showProblem(text);
+    for (const text of fresh) this.log.warn(text);
     if (this.platform.approvals === 'dialog') this.approvals.update(result, connection);
     this.drawTree(this.controller.state);
   }
@@ -166,8 +174,11 @@ export class App {
     this.log.error(errorText(error));
     showTrouble(error);
   }
-}
 
-function setContext(key: 'browser' | 'state' | 'active', value: unknown): void {
-  void vscode.commands.executeCommand('setContext', `causeway.${key}`, value);
+  /** What the manifest's when clauses read. */
+  private setContext(key: 'browser' | 'state' | 'active' | 'approvals', value: unknown): void {
+    if (this.context.get(key) === value) return;
+    this.context.set(key, value);
+    void vscode.commands.executeCommand('setContext', `causeway.${key}`, value);
+  }
 }

@@ -1,8 +1,8 @@
 import type { Approval, Decision, ResourcesResult } from '../../shared/src/protocol';
 import type { Connection } from './connection';
 
-/** Puts one question; the answer is the user's. */
-export type Ask = (approval: Approval) => Promise<Decision>;
+/** Puts one question; the answer is the user's, undefined if there is none yet. */
+export type Ask = (approval: Approval) => Promise<Decision | undefined>;
 
 /** Asks for each approval once, one dialog at a time. A dialog of a session that is over answers nothing. */
 export class Approvals {
@@ -24,6 +24,13 @@ export class Approvals {
     if (!this.asking) void this.work();
   }
 
+  /** Asks again for what waits, which the user put off. */
+  again(): void {
+    if (this.asking) return;
+    this.asked = new Set();
+    void this.work();
+  }
+
   private async work(): Promise<void> {
     this.asking = true;
     for (;;) {
@@ -32,7 +39,7 @@ export class Approvals {
       const { asked } = this;
       asked.add(approval.id);
       const decision = await this.ask(approval);
-      if (asked !== this.asked) continue;
+      if (asked !== this.asked || decision === undefined) continue;
       try {
         await this.connection()?.answer({ answers: [{ id: approval.id, decision }] });
       } catch (error) {

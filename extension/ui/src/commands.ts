@@ -8,6 +8,7 @@ export const COMMANDS = [
   'causeway.testResource',
   'causeway.copyAddress',
   'causeway.copyProxyAddress',
+  'causeway.reviewApprovals',
   'causeway.showLog',
   'causeway.openSettings',
   'causeway.pairLocalHelper',

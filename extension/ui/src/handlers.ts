@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import { plain } from '../../shared/src/text';
 import { showActions } from './actions';
 import { addResource } from './addResource';
+import type { Approvals } from './approvals';
 import type { Handlers } from './commands';
 import { COMPANION_ID } from './companion';
 import type { Controller } from './controller';
@@ -14,6 +15,7 @@ const RELEASES = 'https://github.com/causeway-dev/causeway/releases';
 
 export interface HandlerContext {
   controller: Controller;
+  approvals: Approvals;
   reports: TestReports;
   configuration(): vscode.WorkspaceConfiguration;
   log: vscode.LogOutputChannel;
@@ -22,7 +24,15 @@ export interface HandlerContext {
 }
 
 /** What the commands do. None approves anything, and the gateway dials only what is approved. */
-export function handlers({ controller, reports, configuration, log, secrets, browser }: HandlerContext): Handlers {
+export function handlers({
+  controller,
+  approvals,
+  reports,
+  configuration,
+  log,
+  secrets,
+  browser,
+}: HandlerContext): Handlers {
   return {
     'causeway.connect': () => controller.connect(),
     'causeway.disconnect': () => controller.disconnect(),
@@ -38,6 +48,7 @@ export function handlers({ controller, reports, configuration, log, secrets, bro
       if (proxy === undefined) throw new Trouble('There is no proxy on the remote now.');
       await copy(proxy);
     },
+    'causeway.reviewApprovals': () => approvals.again(),
     'causeway.showLog': () => log.show(),
     'causeway.openSettings': () =>
       vscode.commands.executeCommand('workbench.action.openSettings', '@ext:causeway-dev.causeway'),

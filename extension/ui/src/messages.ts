@@ -23,14 +23,19 @@ export function showProblem(text: string): void {
   });
 }
 
-/** Asks in a modal dialog, which no other extension can answer. */
-export async function askApproval(approval: Approval, identity: Identity): Promise<Decision> {
+/**
+ * Asks in a modal dialog, which no other extension can answer. The first button
+ * is what Enter presses, and the dialog may come up while the user is typing.
+ */
+export async function askApproval(approval: Approval, identity: Identity): Promise<Decision | undefined> {
   const { message, detail } = approvalText(approval, identity);
   const always = { title: 'Always for This Workspace' };
   const once = { title: 'Once' };
-  const no = { title: 'No', isCloseAffordance: true };
-  const choices = identity.lasting ? [always, once, no] : [once, no];
+  const no = { title: 'No' };
+  const later = { title: 'Later', isCloseAffordance: true };
+  const choices = identity.lasting ? [no, once, always, later] : [no, once, later];
   const chosen = await vscode.window.showWarningMessage(message, { modal: true, detail }, ...choices);
   if (chosen === always) return 'always';
-  return chosen === once ? 'once' : 'no';
+  if (chosen === once) return 'once';
+  return chosen === no ? 'no' : undefined;
 }

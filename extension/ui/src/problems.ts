@@ -14,15 +14,13 @@ export function problemText({ path, line, message }: Problem): string {
 export class Problems {
   private shown = new Set<string>();
 
-  /** The messages to show for the mistakes that stand in the settings now. */
-  fresh(problems: Problem[]): string[] {
+  /** Takes the mistakes that stand in the settings now: fresh are those not seen before, told what to show of them. */
+  note(problems: Problem[]): { fresh: string[]; told: string[] } {
     const texts = [...new Set(problems.map(problemText))];
     const fresh = texts.filter((text) => !this.shown.has(text));
     this.shown = new Set(texts);
-    if (fresh.length <= MOST) return fresh;
-    return [
-      ...fresh.slice(0, MOST - 1),
-      `… and ${count(fresh.length - MOST + 1, 'more mistake')} in the settings; the log has them all.`,
-    ];
+    if (fresh.length <= MOST) return { fresh, told: fresh };
+    const rest = `… and ${count(fresh.length - MOST + 1, 'more mistake')} in the settings; the log has them all.`;
+    return { fresh, told: [...fresh.slice(0, MOST - 1), rest] };
   }
 }

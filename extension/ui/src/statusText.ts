@@ -80,7 +80,8 @@ function reconnecting({ reason, delayMs, waits }: Extract<SessionState, { kind: 
 function waiting(n: number, approvals: 'dialog' | 'terminal'): StatusText {
   const where = approvals === 'terminal' ? ' in the terminal of the local helper' : '';
   const line = `${count(n, 'resource')} ${n === 1 ? 'waits' : 'wait'} for your approval${where}.`;
-  return { ...plainText('shield', `waiting for approval${where}`, [line], ['disconnect']), color: 'warning' };
+  const actions = approvals === 'terminal' ? ['disconnect'] : ['reviewApprovals', 'disconnect'];
+  return { ...plainText('shield', `waiting for approval${where}`, [line], actions), color: 'warning' };
 }
 
 const TITLES: Record<string, string> = {
@@ -88,6 +89,7 @@ const TITLES: Record<string, string> = {
   disconnect: '$(debug-disconnect) Disconnect',
   openSettings: '$(gear) Settings',
   showLog: '$(output) Log',
+  reviewApprovals: '$(shield) Review',
   testResource: '$(beaker) Test',
   addResource: '$(add) Add',
   copyProxyAddress: '$(copy) Proxy',

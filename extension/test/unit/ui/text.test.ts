@@ -201,16 +201,16 @@ describe('Problems', () => {
 
   it('shows each mistake once, until it is gone and back', () => {
     const problems = new Problems();
-    expect(problems.fresh([problem(0), problem(0)])).toEqual(['causeway.resources[0].ports[0]: is no port']);
-    expect(problems.fresh([problem(0), problem(1)])).toEqual(['causeway.resources[1].ports[0]: is no port']);
-    expect(problems.fresh([])).toEqual([]);
-    expect(problems.fresh([problem(0)]).length).toBe(1);
+    expect(problems.note([problem(0), problem(0)]).told).toEqual(['causeway.resources[0].ports[0]: is no port']);
+    expect(problems.note([problem(0), problem(1)]).told).toEqual(['causeway.resources[1].ports[0]: is no port']);
+    expect(problems.note([]).told).toEqual([]);
+    expect(problems.note([problem(0)]).fresh.length).toBe(1);
   });
 
   it('sums up many', () => {
-    const many = new Problems().fresh(Array.from({ length: 12 }, (_, i) => problem(i)));
-    expect(many.length).toBe(5);
-    expect(many[4]).toContain('8 more mistakes');
+    const { told, fresh } = new Problems().note(Array.from({ length: 12 }, (_, i) => problem(i)));
+    expect([told.length, fresh.length]).toEqual([5, 12]);
+    expect(told[4]).toContain('8 more mistakes');
   });
 
   it('names the setting and the place', () => {

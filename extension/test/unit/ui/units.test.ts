@@ -116,7 +116,7 @@ describe('Approvals', () => {
   const result = (...ids: string[]) => ({ problems: [], approvals: ids.map(approval) });
 
   function dialogs() {
-    const open: { id: string; answer(decision: Decision): void }[] = [];
+    const open: { id: string; answer(decision?: Decision): void }[] = [];
     const answer = vi.fn(async () => result());
     const connection = () => ({ answer }) as unknown as Connection;
     const approvals = new Approvals(
@@ -153,6 +153,19 @@ describe('Approvals', () => {
     open[0]?.answer('once');
     await settle();
     expect(open.length).toBe(1);
+  });
+
+  it('leaves what is put off waiting, and asks again when told to', async () => {
+    const { open, answer, connection, approvals } = dialogs();
+    approvals.update(result('a'), connection);
+    approvals.again();
+    open[0]?.answer(undefined);
+    await settle();
+    expect([open.length, answer.mock.calls.length]).toEqual([1, 0]);
+    approvals.again();
+    open[1]?.answer('once');
+    await settle();
+    expect(answer).toHaveBeenCalledTimes(1);
   });
 
   it('lets a dialog of an old session answer nothing, and asks anew in the next', async () => {
