@@ -46,6 +46,10 @@ async function connect() {
 
 test('approve in modal dialogs, connect', { timeout: 120_000 }, async () => {
   await editor.run('Causeway: Connect');
+  await editor.dialog(/^Later$/);
+  await editor.dialog(/^Later$/);
+  await editor.statusIs(/waiting for approval/);
+  await editor.run('Causeway: Review Approvals');
   for (const name of ['orders', 'web']) {
     assert.ok(!world.cloud(`getent hosts ${name}-db.corp.test`).ok, 'nothing is reachable before the approval');
     const text = await editor.dialog(/Always/);
@@ -59,10 +63,10 @@ test('approve in modal dialogs, connect', { timeout: 120_000 }, async () => {
   await editor.shot('desktop-connected');
 });
 
-test('unchanged clients reach what was approved by name', { timeout: 60_000 }, async () => {
+test('unchanged clients reach what was approved by name', { timeout: 120_000 }, async () => {
   assert.equal(world.must(psql()), '42');
   const { password, user, host, database } = world.info.postgres;
-  const out = world.must(`PGPASSWORD=${password} pgbench -h ${host} -U ${user} -c 8 -T 5 -n -S ${database} 2>&1`);
+  const out = world.must(`PGPASSWORD=${password} pgbench -h ${host} -U ${user} -c 8 -T 30 -n -S ${database} 2>&1`, { timeout: 60_000 });
   assert.match(out, /number of failed transactions: 0/);
   assert.equal(world.must(`curl -sS --http2 --cacert ${world.info.caFile} -o /dev/null -w '%{http_version}' https://web.corp.test/`), '2');
   const size = 32 << 20;
@@ -122,6 +126,7 @@ test('closing it all leaves nothing behind', { timeout: 60_000 }, async () => {
 // The last: what it planted stays in the settings, and is asked for with every Connect.
 test('an extension on the remote that writes the settings, and would answer, gains nothing', { timeout: 90_000 }, async () => {
   const settings = path.join(world.info.editor.userDataDir, 'User/settings.json');
+  await connect();
   const proxy = await editor.proxy();
   await editor.run('Planter: Plant');
   await until('it has done its worst', 30_000, () => existsSync(path.join(world.info.editor.workspace, 'planted.txt')));
@@ -130,7 +135,11 @@ test('an extension on the remote that writes the settings, and would answer, gai
   // No resource to the capture, so cloud looks for it by itself and finds nothing.
   const script = `curl -sS -m 5 -o /dev/null -w '%{http_code}' -x http://${proxy} http://echo.corp.test:14/`;
   assert.equal(world.must(script), '502');
-  assert.match(await editor.dialog(/^No$/), /planted/);
+  // Enter, pressed by a user who was typing, approves nothing.
+  const box = editor.page.locator('.monaco-dialog-box');
+  assert.match(await box.innerText(), /planted/);
+  await editor.page.keyboard.press('Enter');
+  await box.waitFor({ state: 'hidden' });
   await editor.statusIs(/connected/);
   assert.ok(!world.hosts().includes('echo.corp.test'));
 });
