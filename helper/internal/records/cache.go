@@ -42,33 +42,43 @@ type entry struct {
 func NewCache() *Cache { return &Cache{entries: make(map[Question]*list.Element)} }
 
 // Get returns the answer to q, from the cache or by fetch, which runs once for
-// all who ask meanwhile, and whose error is not kept. The message is the
-// caller's; what is left of its lifetime is in its TTLs. ctx bounds the
-// caller's wait; fetch goes on without it, and has to end by itself.
-func (c *Cache) Get(ctx context.Context, q Question, fetch func() (*dns.Msg, error)) (*dns.Msg, error) {
-	if m := c.lookUp(q, time.Now()); m != nil {
-		return m, nil
-	}
-	done := c.fetches.DoChan(q.Name+" "+dns.Type(q.Type).String(), func() (any, error) {
-		c.mu.Lock()
-		era := c.era
-		c.mu.Unlock()
-		m, err := fetch()
-		if err != nil {
-			return nil, err
+// all who ask meanwhile and has to end with its ctx. Its error is not kept. The
+// message is the caller's; what is left of its lifetime is in its TTLs.
+func (c *Cache) Get(ctx context.Context, q Question, fetch func(ctx context.Context) (*dns.Msg, error)) (*dns.Msg, error) {
+	for {
+		if m := c.lookUp(q, time.Now()); m != nil {
+			return m, nil
 		}
-		c.put(q, m, era, time.Now())
-		return m, nil
-	})
-	select {
-	case r := <-done:
-		if r.Err != nil {
-			return nil, r.Err
+		done := c.fetches.DoChan(q.Name+" "+dns.Type(q.Type).String(), func() (any, error) {
+			c.mu.Lock()
+			era := c.era
+			c.mu.Unlock()
+			m, err := fetch(ctx)
+			if err == nil {
+				c.put(q, m, era, time.Now())
+			}
+			return fetched{m, err, ctx.Err() != nil}, nil
+		})
+		select {
+		case r := <-done:
+			f := r.Val.(fetched)
+			switch {
+			case f.err == nil:
+				return f.m.Copy(), nil
+			case !f.abandoned || ctx.Err() != nil:
+				return nil, f.err
+			}
+			// Whoever asked first has given up: that says nothing about the name.
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
-		return r.Val.(*dns.Msg).Copy(), nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
 	}
+}
+
+type fetched struct {
+	m         *dns.Msg
+	err       error
+	abandoned bool
 }
 
 // Clear forgets everything, what is being fetched too.

@@ -73,7 +73,7 @@ func TestCacheKeepsAnswersForTheirLifetime(t *testing.T) {
 		fetched := 0
 		get := func() *dns.Msg {
 			t.Helper()
-			m, err := c.Get(t.Context(), q, func() (*dns.Msg, error) {
+			m, err := c.Get(t.Context(), q, func(context.Context) (*dns.Msg, error) {
 				fetched++
 				return answer(t, "a.test. 20 A 10.0.0.1"), nil
 			})
@@ -102,21 +102,41 @@ func TestCacheBounds(t *testing.T) {
 	c := NewCache()
 	for i := range 2 * maxEntries {
 		q := Question{fmt.Sprintf("n%d.test", i), dns.TypeA}
-		if _, err := c.Get(t.Context(), q, func() (*dns.Msg, error) { return answer(t, q.Name+". 60 A 10.0.0.1"), nil }); err != nil {
+		if _, err := c.Get(t.Context(), q, func(context.Context) (*dns.Msg, error) { return answer(t, q.Name+". 60 A 10.0.0.1"), nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if len(c.entries) != maxEntries || c.recent.Len() != maxEntries {
 		t.Errorf("%d entries", len(c.entries))
 	}
-	if _, err := c.Get(t.Context(), Question{"x.test", dns.TypeA}, func() (*dns.Msg, error) { return nil, errors.New("no") }); err == nil {
+	if _, err := c.Get(t.Context(), Question{"x.test", dns.TypeA}, func(context.Context) (*dns.Msg, error) { return nil, errors.New("no") }); err == nil {
 		t.Error("the error is lost")
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	wait := make(chan struct{})
-	if _, err := c.Get(ctx, Question{"y.test", dns.TypeA}, func() (*dns.Msg, error) { <-wait; return new(dns.Msg), nil }); err == nil {
-		t.Error("waited for longer than ctx")
-	}
-	close(wait)
+}
+
+func TestTheFirstWhoGivesUpTakesNobodyAlong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewCache()
+		q := Question{"a.test", dns.TypeA}
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error)
+		go func() {
+			_, err := c.Get(ctx, q, func(ctx context.Context) (*dns.Msg, error) { <-ctx.Done(); return nil, ctx.Err() })
+			gone <- err
+		}()
+		synctest.Wait()
+		got := make(chan error)
+		go func() {
+			_, err := c.Get(t.Context(), q, func(context.Context) (*dns.Msg, error) { return answer(t, "a.test. 20 A 10.0.0.1"), nil })
+			got <- err
+		}()
+		synctest.Wait()
+		cancel()
+		if err := <-gone; err == nil {
+			t.Error("an answer in spite of it")
+		}
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+	})
 }
