@@ -26,7 +26,7 @@ func check(entries []Entry) error {
 		return fmt.Errorf("%d entries: at most %d are allowed", len(entries), MaxEntries)
 	}
 	for _, e := range entries {
-		if !e.Address.Is4() || !loopback.Contains(e.Address) {
+		if !isLoopback(e.Address) {
 			return fmt.Errorf("address %q: not in %s", e.Address, loopback)
 		}
 		if len(e.Names) == 0 || len(e.Names) > maxNames {
@@ -42,6 +42,8 @@ func check(entries []Entry) error {
 	}
 	return nil
 }
+
+func isLoopback(a netip.Addr) bool { return a.Is4() && loopback.Contains(a) }
 
 // CheckName tells whether the hosts file may give name, in lower case, an
 // address: it has to be a host name, and none that stands for this machine.
