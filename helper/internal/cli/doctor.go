@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -129,7 +130,7 @@ func checkResolver(ctx context.Context) check {
 }
 
 func captureChecks(ctx context.Context) []check {
-	return []check{checkLoopback(), checkHosts(ctx), checkLowPorts(), checkOwner(ctx)}
+	return []check{checkLoopback(), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(), checkOwner(ctx)}
 }
 
 func checkLoopback() check {
@@ -147,12 +148,9 @@ func checkLoopback() check {
 
 func checkHosts(ctx context.Context) check {
 	c := check{Side: "capture", Name: "hosts file"}
-	self, err := os.Executable()
+	h, err := startPrivileged(ctx, hostnet.Start)
 	if err == nil {
-		var h *hostnet.Host
-		if h, err = hostnet.Start(ctx, hostnet.StartOptions{Self: self}); err == nil {
-			err = h.Close()
-		}
+		err = h.Close()
 	}
 	if err != nil {
 		c.Detail = err.Error()
@@ -161,6 +159,40 @@ func checkHosts(ctx context.Context) check {
 	}
 	c.OK, c.Detail = true, "private names can be put into the hosts file"
 	return c
+}
+
+// checkResolvConf tells whether the stub resolver can be had. That another
+// program keeps the file is no failure: exact names work without.
+func checkResolvConf(ctx context.Context) check {
+	c := check{Side: "capture", Name: "stub resolver"}
+	h, err := startPrivileged(ctx, hostnet.StartResolver)
+	if err == nil {
+		err = errors.Join(canListen(ctx, h), h.Close())
+	}
+	switch {
+	case err == nil:
+		c.OK, c.Detail = true, "names of domains and every type of record can be served"
+	case errors.Is(err, hostnet.ErrManaged):
+		c.OK, c.Detail = true, err.Error()
+		c.Hint = "Exact names are served by the hosts file, names of domains by the proxy alone."
+	default:
+		c.Detail = err.Error()
+		c.Hint = "Names of domains are served by the proxy alone. Run as root, or allow sudo without a password."
+	}
+	return c
+}
+
+// canListen tries port 53 as the stub resolver does.
+func canListen(ctx context.Context, h *hostnet.Host) error {
+	pc, err := net.ListenPacket("udp4", "127.64.0.1:53")
+	if err == nil {
+		return pc.Close()
+	}
+	udp, tcp, err := h.Listen(ctx, netip.MustParseAddr("127.64.0.1"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(udp.Close(), tcp.Close())
 }
 
 func checkLowPorts() check {
