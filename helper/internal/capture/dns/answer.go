@@ -65,8 +65,8 @@ func (s *Source) resolve(ctx context.Context, q records.Question, who owner.Owne
 	case dns.TypeA:
 		return s.address(ctx, q, who)
 	case dns.TypeAAAA:
-		m := s.address(ctx, records.Question{Name: q.Name, Type: dns.TypeA}, who)
-		m.Answer = nil // the name is there, and has only an IPv4 address here
+		m := s.ask(ctx, q, who)
+		m.Answer = nil // if the name is there, it has only an IPv4 address here
 		return m
 	}
 	return s.ask(ctx, q, who)
