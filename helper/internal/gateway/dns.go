@@ -235,14 +235,14 @@ func stripHints(m *dns.Msg) {
 	}
 }
 
-// rename gives the records of a resource's real name the one that the remote
+// rename gives the records of a resource's own name the one that the remote
 // uses for it.
-func rename(m *dns.Msg, real, used string) {
-	if dns.CanonicalName(real) == dns.CanonicalName(used) {
+func rename(m *dns.Msg, own, used string) {
+	if dns.CanonicalName(own) == dns.CanonicalName(used) {
 		return
 	}
 	for _, rr := range m.Answer {
-		if h := rr.Header(); dns.CanonicalName(h.Name) == dns.CanonicalName(real) {
+		if h := rr.Header(); dns.CanonicalName(h.Name) == dns.CanonicalName(own) {
 			h.Name = dns.Fqdn(used)
 		}
 	}

@@ -116,7 +116,9 @@ func (s *Source) Apply(stand bool) {
 	}
 	s.wanted = stand
 	if !stand {
-		s.takeDown()
+		if err := s.takeDown(); err != nil {
+			s.o.Log.Warn().Err(err).Msg("resolv.conf not put back")
+		}
 		s.setNote("")
 		return
 	}
