@@ -13,11 +13,9 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -281,39 +279,4 @@ func (s *Source) setNote(note string) {
 	if s.o.Changed != nil {
 		s.o.Changed()
 	}
-}
-
-// upstreams are the nameservers that stood in resolv.conf before. The file is
-// read again when it has changed.
-type upstreams struct {
-	path string
-	own  atomic.Pointer[netip.AddrPort]
-
-	mu      sync.Mutex
-	looked  time.Time
-	seen    os.FileInfo
-	current []netip.Addr
-}
-
-func (u *upstreams) list() []netip.Addr {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if now := time.Now(); now.Sub(u.looked) > 100*time.Millisecond {
-		u.looked = now
-		u.refresh()
-	}
-	return u.current
-}
-
-func (u *upstreams) refresh() {
-	info, err := os.Stat(u.path)
-	if err != nil || u.seen != nil && os.SameFile(info, u.seen) && info.ModTime().Equal(u.seen.ModTime()) && info.Size() == u.seen.Size() {
-		return
-	}
-	content, err := os.ReadFile(u.path)
-	if err != nil {
-		return
-	}
-	u.seen = info
-	u.current = hostnet.Nameservers(content, u.own.Load().Addr())
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -385,6 +386,37 @@ func TestStrangersGetWhatTheNameserversSay(t *testing.T) {
 	}
 	if len(f.asked) != 0 {
 		t.Error("the gateway was asked")
+	}
+}
+
+// A stranger's question must not reach the stub of another capture as ours.
+func TestStrangersAreNotPassedToAnotherStub(t *testing.T) {
+	var allowed atomic.Bool
+	check := func() (owner.Owner, error) {
+		if !allowed.Load() {
+			return owner.Owner{}, owner.ErrStranger
+		}
+		return owner.Owner{}, nil
+	}
+	f := start(t, func(o *Options) {
+		o.Check = func(net.Conn) (owner.Owner, error) { return check() }
+		o.CheckUDP = func(_, _ netip.AddrPort) (owner.Owner, error) { return check() }
+	})
+	f.upstream(upstreamA, says("public"))
+	f.upstream(upstreamB, says("other stub"))
+	own := f.s.at.Addr()
+	content := fmt.Appendf(nil, "# causeway 1-1 %s\n# causeway 2-2 %s\nnameserver %s\n#causeway# nameserver %s\n", own, upstreamB, own, upstreamA)
+	if err := os.WriteFile(f.s.o.ResolvPath, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(150 * time.Millisecond) // as often as the file is looked at
+	for _, network := range []string{"udp", "tcp"} {
+		for _, want := range []string{"public", "other stub"} {
+			allowed.Store(want != "public")
+			if got := f.ask(network, "example.test", dns.TypeTXT); !strings.Contains(got, want) {
+				t.Errorf("%s: %s, want %s", network, got, want)
+			}
+		}
 	}
 }
 

@@ -18,15 +18,16 @@ const (
 )
 
 // forwardUDP passes a query on as it is and returns the first answer to it, or
-// a failure if no nameserver can be reached, or nil if none says anything.
-func (s *Source) forwardUDP(b []byte) []byte {
+// a failure if no nameserver can be reached, or nil if none says anything. For
+// allowed see upstreams.
+func (s *Source) forwardUDP(b []byte, allowed func() bool) []byte {
 	if len(b) < headerSize {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, forwardTime)
 	defer cancel()
 	type result struct{ b []byte }
-	servers := s.up.list()
+	servers := s.up.list(allowed)
 	if len(servers) == 0 {
 		return failed(b)
 	}
@@ -102,7 +103,8 @@ func failed(b []byte) []byte {
 // false when the client's connection is of no more use.
 func (c *conn) forward(ctx context.Context, b []byte) bool {
 	if c.upstream == nil {
-		for _, a := range c.s.up.list() {
+		allowed := func() bool { _, err := c.s.o.Check(c.client); return err == nil }
+		for _, a := range c.s.up.list(allowed) {
 			dialer := net.Dialer{Timeout: nextTime}
 			up, err := dialer.DialContext(ctx, "tcp", c.s.upstreamAt(a))
 			if err == nil {

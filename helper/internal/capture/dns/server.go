@@ -63,7 +63,7 @@ func (s *Source) handleUDP(b []byte, check func() (owner.Owner, error)) []byte {
 			return pack(reply)
 		}
 	}
-	return s.forwardUDP(b)
+	return s.forwardUDP(b, func() bool { _, err := check(); return err == nil })
 }
 
 // parse reads a query and tells whether it is ours to answer. What cannot be

@@ -100,25 +100,24 @@ func CleanResolv(content []byte, alive func(id string) bool) []byte {
 	return renderResolv(stubs, rest)
 }
 
-// Nameservers returns whom the stub at own passes on to, as content has it: the
-// next stub, else the nameservers that stand there besides ours.
-func Nameservers(content []byte, own netip.Addr) []netip.Addr {
+// Nameservers returns, as content has it, the stub that the one at own passes on
+// to, invalid if it is the last, and the nameservers that stand there besides all stubs.
+func Nameservers(content []byte, own netip.Addr) (next netip.Addr, before []netip.Addr) {
 	stubs, rest := parseResolv(content)
 	for i, s := range stubs {
 		if s.addr == own && i+1 < len(stubs) {
-			return []netip.Addr{stubs[i+1].addr}
+			next = stubs[i+1].addr
 		}
 	}
-	var list []netip.Addr
 	for line := range bytes.Lines(rest) {
 		if a, ok := nameserver(line); ok && a != own {
-			list = append(list, a)
+			before = append(before, a)
 		}
 	}
-	if list == nil {
-		list = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})} // resolv.conf(5)
+	if before == nil {
+		before = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})} // resolv.conf(5)
 	}
-	return list
+	return next, before
 }
 
 func parseStub(line []byte) (stub, bool) {

@@ -57,17 +57,18 @@ func TestEditResolv(t *testing.T) {
 	for _, c := range []struct {
 		content string
 		own     netip.Addr
-		want    []netip.Addr
+		next    netip.Addr
+		before  []netip.Addr
 	}{
-		{one, stubA, addrs("10.0.0.53", "fe80::1%eth0")},
-		{two, stubA, addrs("10.0.0.53", "fe80::1%eth0")},
-		{two, stubB, addrs("127.1.1.1")},
-		{"", stubA, addrs("127.0.0.1")},
-		{"nameserver 127.1.1.1\n", stubA, addrs("127.0.0.1")},
-		{"nameserver bogus\nnameserver\nnameserver\t10.0.0.1 # one\r\n", stubA, addrs("10.0.0.1")},
+		{one, stubA, netip.Addr{}, addrs("10.0.0.53", "fe80::1%eth0")},
+		{two, stubA, netip.Addr{}, addrs("10.0.0.53", "fe80::1%eth0")},
+		{two, stubB, stubA, addrs("10.0.0.53", "fe80::1%eth0")},
+		{"", stubA, netip.Addr{}, addrs("127.0.0.1")},
+		{"nameserver 127.1.1.1\n", stubA, netip.Addr{}, addrs("127.0.0.1")},
+		{"nameserver bogus\nnameserver\nnameserver\t10.0.0.1 # one\r\n", stubA, netip.Addr{}, addrs("10.0.0.1")},
 	} {
-		if got := Nameservers([]byte(c.content), c.own); !slices.Equal(got, c.want) {
-			t.Errorf("%q: %v, want %v", c.content, got, c.want)
+		if next, before := Nameservers([]byte(c.content), c.own); next != c.next || !slices.Equal(before, c.before) {
+			t.Errorf("%q: %v, %v, want %v, %v", c.content, next, before, c.next, c.before)
 		}
 	}
 	if got := string(CleanResolv([]byte(two), func(id string) bool { return id == "1-1" })); got != one {
