@@ -130,7 +130,7 @@ func checkResolver(ctx context.Context) check {
 }
 
 func captureChecks(ctx context.Context) []check {
-	return []check{checkLoopback(), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(), checkOwner(ctx)}
+	return []check{checkLoopback(), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(ctx), checkOwner(ctx)}
 }
 
 func checkLoopback() check {
@@ -185,20 +185,19 @@ func checkResolvConf(ctx context.Context) check {
 // canListen tries port 53 as the stub resolver does.
 func canListen(ctx context.Context, h *hostnet.Host) error {
 	pc, err := net.ListenPacket("udp4", "127.64.0.1:53")
-	if err == nil {
-		return pc.Close()
+	if errors.Is(err, os.ErrPermission) {
+		pc, err = h.ListenUDP(ctx, netip.MustParseAddrPort("127.64.0.1:53"))
 	}
-	udp, tcp, err := h.Listen(ctx, netip.MustParseAddr("127.64.0.1"))
 	if err != nil {
 		return err
 	}
-	return errors.Join(udp.Close(), tcp.Close())
+	return pc.Close()
 }
 
-func checkLowPorts() check {
+func checkLowPorts(ctx context.Context) check {
 	c := check{Side: "capture", Name: "ports below 1024"}
-	for _, port := range []string{"443", "389", "636", "80"} {
-		ln, err := net.Listen("tcp", "127.64.0.1:"+port)
+	for _, port := range []uint16{443, 389, 636, 80} {
+		ln, err := listenLow(ctx, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 64, 0, 1}), port))
 		if err == nil {
 			_ = ln.Close()
 			c.OK, c.Detail = true, "can be listened on"
@@ -208,6 +207,20 @@ func checkLowPorts() check {
 	}
 	c.Hint = `Map such a port in the settings, as in "8443:443", or reach it through the proxy.`
 	return c
+}
+
+// listenLow listens as the capture does.
+func listenLow(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
+	ln, err := net.Listen("tcp4", at.String())
+	if !errors.Is(err, os.ErrPermission) {
+		return ln, err
+	}
+	h, herr := startPrivileged(ctx, hostnet.Start)
+	if herr != nil {
+		return nil, err
+	}
+	defer func() { _ = h.Close() }()
+	return h.ListenTCP(ctx, at)
 }
 
 func checkOwner(ctx context.Context) check {

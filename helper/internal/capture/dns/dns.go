@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
@@ -38,7 +37,8 @@ type Names interface {
 // Editor edits resolv.conf; a hostnet.Host is one.
 type Editor interface {
 	SetResolver(ctx context.Context, addr netip.Addr) error
-	Listen(ctx context.Context, addr netip.Addr) (net.PacketConn, net.Listener, error)
+	ListenUDP(ctx context.Context, at netip.AddrPort) (net.PacketConn, error)
+	ListenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error)
 	Done() <-chan struct{}
 	Err() error
 	Close() error
@@ -194,23 +194,24 @@ func (s *Source) listen(ctx context.Context) error {
 			s.wg.Go(func() { s.serveTCP(tcp) })
 			return nil
 		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			break
-		}
 	}
 	return fmt.Errorf("cannot listen on port %d: %w", s.o.Port, err)
 }
 
+// listenAt opens both sockets, with the editor's rights if ours do not suffice.
 func (s *Source) listenAt(ctx context.Context, at netip.AddrPort) error {
-	udp, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
-	if errors.Is(err, os.ErrPermission) && s.o.Port == 53 {
-		s.udp, s.tcp, err = s.editor.Listen(ctx, at.Addr())
-		return err
+	var c net.ListenConfig
+	udp, err := c.ListenPacket(ctx, "udp4", at.String())
+	if errors.Is(err, os.ErrPermission) {
+		udp, err = s.editor.ListenUDP(ctx, at)
 	}
 	if err != nil {
 		return err
 	}
-	tcp, err := new(net.ListenConfig).Listen(ctx, "tcp4", at.String())
+	tcp, err := c.Listen(ctx, "tcp4", at.String())
+	if errors.Is(err, os.ErrPermission) {
+		tcp, err = s.editor.ListenTCP(ctx, at)
+	}
 	if err != nil {
 		_ = udp.Close()
 		return err

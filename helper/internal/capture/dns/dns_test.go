@@ -74,8 +74,12 @@ func (e *fakeEditor) SetResolver(_ context.Context, a netip.Addr) error {
 	return os.WriteFile(e.path, fmt.Appendf(nil, "# causeway 1-1 %s\nnameserver %s\n#causeway# nameserver %s\n#causeway# nameserver %s\n", a, a, upstreamA, upstreamB), 0o600)
 }
 
-func (e *fakeEditor) Listen(context.Context, netip.Addr) (net.PacketConn, net.Listener, error) {
-	return nil, nil, errors.ErrUnsupported
+func (e *fakeEditor) ListenUDP(context.Context, netip.AddrPort) (net.PacketConn, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (e *fakeEditor) ListenTCP(context.Context, netip.AddrPort) (net.Listener, error) {
+	return nil, errors.ErrUnsupported
 }
 func (e *fakeEditor) Done() <-chan struct{} { return e.done }
 func (e *fakeEditor) Err() error            { return errors.New("killed") }

@@ -45,6 +45,19 @@ func check(entries []Entry) error {
 
 func isLoopback(a netip.Addr) bool { return a.Is4() && loopback.Contains(a) }
 
+// checkListen admits the low ports of loopback addresses that no system uses.
+func checkListen(at netip.AddrPort) error {
+	switch b := at.Addr(); {
+	case !isLoopback(b):
+		return fmt.Errorf("%s is not in %s", b, loopback)
+	case b.As4()[1] == 0:
+		return fmt.Errorf("%s may be the system's own", b)
+	case at.Port() == 0 || at.Port() >= 1024:
+		return fmt.Errorf("port %d needs no privilege", at.Port())
+	}
+	return nil
+}
+
 // CheckName tells whether the hosts file may give name, in lower case, an
 // address: it has to be a host name, and none that stands for this machine.
 func CheckName(name string) error {

@@ -172,17 +172,38 @@ func (h *Host) SetResolver(ctx context.Context, addr netip.Addr) error {
 	return nil
 }
 
-// Listen opens port 53 of addr, which has to be in 127.0.0.0/8, with the
-// subcommand's rights. The sockets are the caller's.
-func (h *Host) Listen(ctx context.Context, addr netip.Addr) (udp net.PacketConn, tcp net.Listener, err error) {
-	err = h.request(ctx, request{Listen: &addr}, func() (err error) {
-		udp, tcp, err = takeListeners(h.in)
+// ListenTCP opens a port below 1024 of an address in 127.0.0.0/8, but not of
+// 127.0.0.0/16, with the subcommand's rights. The socket is the caller's.
+func (h *Host) ListenTCP(ctx context.Context, at netip.AddrPort) (ln net.Listener, err error) {
+	err = h.listen(ctx, endpoint{At: at}, func(f *os.File) error {
+		ln, err = net.FileListener(f)
 		return err
 	})
+	return ln, err
+}
+
+// ListenUDP is ListenTCP for UDP.
+func (h *Host) ListenUDP(ctx context.Context, at netip.AddrPort) (pc net.PacketConn, err error) {
+	err = h.listen(ctx, endpoint{At: at, UDP: true}, func(f *os.File) error {
+		pc, err = net.FilePacketConn(f)
+		return err
+	})
+	return pc, err
+}
+
+func (h *Host) listen(ctx context.Context, e endpoint, use func(*os.File) error) error {
+	err := h.request(ctx, request{Listen: &e}, func() error {
+		f, err := takeSocket(h.in)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return use(f)
+	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("listen on port 53 of %s: %w", addr, err)
+		return fmt.Errorf("listen on %s: %w", e.At, err)
 	}
-	return udp, tcp, nil
+	return nil
 }
 
 // request sends one request and waits for its answer. then runs if it was good.

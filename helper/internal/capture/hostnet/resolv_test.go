@@ -4,7 +4,6 @@ package hostnet
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -239,17 +238,23 @@ func TestListenPassesSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	if _, _, err := h.Listen(t.Context(), netip.MustParseAddr("10.0.0.1")); err == nil || !strings.Contains(err.Error(), "not in 127") {
-		t.Errorf("10.0.0.1: %v", err)
+	for at, want := range map[string]string{"10.0.0.1:53": "is not in", "127.0.0.1:80": "the system's own", "127.1.1.1:1024": "needs no privilege", "127.1.1.1:0": "needs no privilege"} {
+		if _, err := h.ListenTCP(t.Context(), netip.MustParseAddrPort(at)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", at, err)
+		}
 	}
-	at := netip.AddrFrom4([4]byte{127, 77, byte(os.Getpid() >> 8), byte(os.Getpid())})
-	udp, tcp, err := h.Listen(context.Background(), at)
+	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 77, byte(os.Getpid() >> 8), byte(os.Getpid())}), 53)
+	udp, err := h.ListenUDP(t.Context(), at)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer udp.Close()
+	tcp, err := h.ListenTCP(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer tcp.Close()
-	if udp.LocalAddr().String() != at.String()+":53" || tcp.Addr().String() != at.String()+":53" {
+	if udp.LocalAddr().String() != at.String() || tcp.Addr().String() != at.String() {
 		t.Errorf("%v %v", udp.LocalAddr(), tcp.Addr())
 	}
 	c, err := net.Dial("tcp", tcp.Addr().String())
@@ -257,7 +262,7 @@ func TestListenPassesSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = c.Close()
-	if err := h.SetResolver(t.Context(), at); err != nil {
+	if err := h.SetResolver(t.Context(), at.Addr()); err != nil {
 		t.Errorf("after it: %v", err)
 	}
 }

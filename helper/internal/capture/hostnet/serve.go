@@ -21,8 +21,13 @@ type request struct {
 	// Resolver makes the stub resolver at that address the nameserver; the zero
 	// address takes it out.
 	Resolver *netip.Addr `json:"resolver,omitempty"`
-	// Listen opens port 53 of that address, and passes the sockets on: UDP, TCP.
-	Listen *netip.Addr `json:"listen,omitempty"`
+	// Listen opens a port below 1024, and passes the socket on.
+	Listen *endpoint `json:"listen,omitempty"`
+}
+
+type endpoint struct {
+	UDP bool           `json:"udp,omitempty"`
+	At  netip.AddrPort `json:"at"`
 }
 
 type answer struct {
@@ -124,10 +129,10 @@ func (c *changes) handle(line []byte, caller io.Reader) error {
 	}
 	switch {
 	case r.Listen != nil:
-		if !isLoopback(*r.Listen) {
-			return fmt.Errorf("check request: %s is not in %s", *r.Listen, loopback)
+		if err := checkListen(r.Listen.At); err != nil {
+			return fmt.Errorf("check request: %w", err)
 		}
-		return passListeners(caller, *r.Listen)
+		return passSocket(caller, *r.Listen)
 	case r.Resolver != nil:
 		if r.Resolver.IsValid() && !isLoopback(*r.Resolver) {
 			return fmt.Errorf("check request: %s is not in %s", *r.Resolver, loopback)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"syscall"
 )
@@ -28,69 +27,59 @@ func controlPair() (stdin *os.File, ours net.Conn, err error) {
 	return stdin, ours, nil
 }
 
-// passListeners opens port 53 of addr and sends the sockets to who holds the
-// other end of caller.
-func passListeners(caller io.Reader, addr netip.Addr) error {
+// passSocket opens e and sends the socket to who holds the other end of caller.
+func passSocket(caller io.Reader, e endpoint) error {
 	stdin, ok := caller.(*os.File)
 	if !ok {
 		return errors.New("there is no socket to pass others on")
 	}
-	at := netip.AddrPortFrom(addr, 53)
-	udp, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
+	socket, err := open(e)
 	if err != nil {
 		return err
 	}
-	defer udp.Close()
-	tcp, err := new(net.ListenConfig).Listen(context.Background(), "tcp4", at.String())
-	if err != nil {
-		return err
-	}
-	defer tcp.Close()
-	var fds []int
-	for _, s := range []interface{ File() (*os.File, error) }{udp, tcp.(*net.TCPListener)} {
-		f, err := s.File()
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		fds = append(fds, int(f.Fd()))
-	}
-	if err := syscall.Sendmsg(int(stdin.Fd()), []byte{'s'}, syscall.UnixRights(fds...), nil, 0); err != nil {
+	defer socket.Close()
+	if err := syscall.Sendmsg(int(stdin.Fd()), []byte{'s'}, syscall.UnixRights(int(socket.Fd())), nil, 0); err != nil {
 		return os.NewSyscallError("sendmsg", err)
 	}
 	return nil
 }
 
-// takeListeners receives what passListeners sent.
-func takeListeners(from net.Conn) (udp net.PacketConn, tcp net.Listener, err error) {
-	control := make([]byte, syscall.CmsgSpace(2*4))
+func open(e endpoint) (*os.File, error) {
+	var c net.ListenConfig
+	if e.UDP {
+		pc, err := c.ListenPacket(context.Background(), "udp4", e.At.String())
+		if err != nil {
+			return nil, err
+		}
+		defer pc.Close()
+		return pc.(*net.UDPConn).File()
+	}
+	c.SetMultipathTCP(false) // loopback has one path
+	ln, err := c.Listen(context.Background(), "tcp4", e.At.String())
+	if err != nil {
+		return nil, err
+	}
+	defer ln.Close()
+	return ln.(*net.TCPListener).File()
+}
+
+// takeSocket receives what passSocket sent.
+func takeSocket(from net.Conn) (*os.File, error) {
+	control := make([]byte, syscall.CmsgSpace(4))
 	_, n, _, _, err := from.(*net.UnixConn).ReadMsgUnix(make([]byte, 1), control)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	messages, err := syscall.ParseSocketControlMessage(control[:n])
-	if err != nil || len(messages) != 1 {
-		return nil, nil, fmt.Errorf("no sockets came: %w", err)
+	if err != nil {
+		return nil, err
+	}
+	if len(messages) != 1 {
+		return nil, fmt.Errorf("%d control messages came with the socket", len(messages))
 	}
 	fds, err := syscall.ParseUnixRights(&messages[0])
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var files []*os.File
-	for _, fd := range fds {
-		f := os.NewFile(uintptr(fd), "port 53")
-		defer f.Close()
-		files = append(files, f)
-	}
-	if len(files) != 2 {
-		return nil, nil, fmt.Errorf("%d sockets came", len(files))
-	}
-	if udp, err = net.FilePacketConn(files[0]); err != nil {
-		return nil, nil, err
-	}
-	if tcp, err = net.FileListener(files[1]); err != nil {
-		_ = udp.Close()
-		return nil, nil, err
-	}
-	return udp, tcp, nil
+	return os.NewFile(uintptr(fds[0]), "passed"), nil
 }

@@ -6,14 +6,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 )
 
 func controlPair() (*os.File, net.Conn, error) { return nil, nil, errors.ErrUnsupported }
 
-func passListeners(io.Reader, netip.Addr) error { return errors.ErrUnsupported }
+func passSocket(io.Reader, endpoint) error { return errors.ErrUnsupported }
 
-func takeListeners(net.Conn) (net.PacketConn, net.Listener, error) {
-	return nil, nil, errors.ErrUnsupported
-}
+func takeSocket(net.Conn) (*os.File, error) { return nil, errors.ErrUnsupported }

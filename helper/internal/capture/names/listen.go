@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 
@@ -56,10 +57,8 @@ func (s *Source) listen(e endpoint, named bool) (*listener, error) {
 
 // bind opens the socket of e at l.at and serves it.
 func (s *Source) bind(l *listener, e endpoint) error {
-	var c net.ListenConfig
-	c.SetMultipathTCP(false) // loopback has one path
 	if e.udp {
-		pc, err := c.ListenPacket(s.setup, "udp4", l.at.String())
+		pc, err := s.listenUDP(l.at)
 		if err != nil {
 			return fmt.Errorf("listen on %s: %w", l.at, err)
 		}
@@ -68,13 +67,43 @@ func (s *Source) bind(l *listener, e endpoint) error {
 		s.wg.Go(d.serve)
 		return nil
 	}
-	ln, err := c.Listen(s.setup, "tcp4", l.at.String())
+	ln, err := s.listenTCP(l.at)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", l.at, err)
 	}
 	l.Closer = ln
 	s.wg.Go(func() { s.accept(ln, e) })
 	return nil
+}
+
+// listenTCP listens with the editor's rights if ours do not suffice. If those
+// do not either, the error is ours.
+func (s *Source) listenTCP(at netip.AddrPort) (net.Listener, error) {
+	var c net.ListenConfig
+	c.SetMultipathTCP(false) // loopback has one path
+	ln, err := c.Listen(s.setup, "tcp4", at.String())
+	if s.mayHelp(err) {
+		if passed, perr := s.hosts.editor.ListenTCP(s.setup, at); perr == nil {
+			return passed, nil
+		}
+	}
+	return ln, err
+}
+
+// listenUDP is listenTCP for UDP.
+func (s *Source) listenUDP(at netip.AddrPort) (net.PacketConn, error) {
+	pc, err := new(net.ListenConfig).ListenPacket(s.setup, "udp4", at.String())
+	if s.mayHelp(err) {
+		if passed, perr := s.hosts.editor.ListenUDP(s.setup, at); perr == nil {
+			return passed, nil
+		}
+	}
+	return pc, err
+}
+
+// mayHelp tells whether err is one of rights that the editor may have.
+func (s *Source) mayHelp(err error) bool {
+	return errors.Is(err, os.ErrPermission) && s.hosts.editor != nil && !s.hosts.died()
 }
 
 // accept serves ln until it is closed.

@@ -27,9 +27,12 @@ type Opener interface {
 	Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
 }
 
-// Hosts edits the hosts file; a hostnet.Host is one.
+// Hosts edits the hosts file, and opens ports that this process may not; a
+// hostnet.Host is one.
 type Hosts interface {
 	SetHosts(ctx context.Context, entries []hostnet.Entry) error
+	ListenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error)
+	ListenUDP(ctx context.Context, at netip.AddrPort) (net.PacketConn, error)
 	Done() <-chan struct{}
 	Err() error
 	Close() error

@@ -333,9 +333,15 @@ type fakeHosts struct {
 }
 
 func (h *fakeHosts) SetHosts(context.Context, []hostnet.Entry) error { return h.set }
-func (h *fakeHosts) Done() <-chan struct{}                           { return h.done }
-func (h *fakeHosts) Err() error                                      { return errors.New("killed") }
-func (h *fakeHosts) Close() error                                    { h.once.Do(func() { close(h.done) }); return nil }
+func (h *fakeHosts) ListenTCP(context.Context, netip.AddrPort) (net.Listener, error) {
+	return nil, errors.ErrUnsupported
+}
+func (h *fakeHosts) ListenUDP(context.Context, netip.AddrPort) (net.PacketConn, error) {
+	return nil, errors.ErrUnsupported
+}
+func (h *fakeHosts) Done() <-chan struct{} { return h.done }
+func (h *fakeHosts) Err() error            { return errors.New("killed") }
+func (h *fakeHosts) Close() error          { h.once.Do(func() { close(h.done) }); return nil }
 
 // The editor of the hosts file is started again once; then names move to
 // 127.0.0.1, with a word about it.
