@@ -10,12 +10,13 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Bounds of a Cache. What is kept for longer than longest may be wrong since a
-// VPN went up or down.
+// Bounds of a Cache. What is kept for longer may be wrong since a VPN went up
+// or down; that a name is not there is what its user is about to mend.
 const (
-	maxEntries = 4096
-	maxBytes   = 8 << 20 // of all messages, packed
-	longest    = 5 * time.Minute
+	maxEntries      = 4096
+	maxBytes        = 8 << 20 // of all messages, packed
+	longest         = 2 * time.Minute
+	longestNegative = 10 * time.Second
 )
 
 // Cache keeps answers for as long as their records last, within bounds. It is
@@ -116,6 +117,9 @@ func (c *Cache) lookUp(q Question, now time.Time) *dns.Msg {
 
 func (c *Cache) put(q Question, m *dns.Msg, era int, now time.Time) {
 	life := min(time.Duration(Lifetime(m))*time.Second, longest)
+	if len(m.Ns) > 0 {
+		life = min(life, longestNegative)
+	}
 	if life == 0 {
 		return
 	}

@@ -98,6 +98,26 @@ func TestCacheKeepsAnswersForTheirLifetime(t *testing.T) {
 	})
 }
 
+func TestCacheForgetsNegativeAnswersSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewCache()
+		fetched := 0
+		for range 3 {
+			_, err := c.Get(t.Context(), Question{"a.test", dns.TypeA}, func(context.Context) (*dns.Msg, error) {
+				fetched++
+				return answer(t, "test. 3600 SOA dns hostmaster 1 3600 600 86400 3600"), nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(longestNegative / 2)
+		}
+		if fetched != 2 {
+			t.Errorf("fetched %d times", fetched)
+		}
+	})
+}
+
 func TestCacheBounds(t *testing.T) {
 	c := NewCache()
 	for i := range 2 * maxEntries {

@@ -22,8 +22,8 @@ const (
 	addressTTL = 30
 )
 
-// own tells whether a question is for us to answer.
-func (s *Source) own(q records.Question) bool {
+// isOurs tells whether a question is for us to answer.
+func (s *Source) isOurs(q records.Question) bool {
 	if a, ok := records.Reverse(q.Name); ok {
 		if _, ours := s.o.Names.NameOf(a); ours {
 			return true

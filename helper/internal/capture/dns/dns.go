@@ -70,7 +70,9 @@ type Source struct {
 	o     Options
 	cache *records.Cache
 	up    upstreams
-	slots chan struct{} // one for each question under way
+	// A slot for each datagram under way: nameservers that are silent must not
+	// keep the names of resources waiting.
+	own, others chan struct{}
 
 	ctx  context.Context // alive until Close
 	stop context.CancelFunc
@@ -87,7 +89,7 @@ type Source struct {
 	note      string
 }
 
-const maxQuestions = 512
+const maxQuestions = 512 // of either kind; more are dropped
 
 // New returns a Source that does nothing yet.
 func New(o Options) *Source {
@@ -97,7 +99,7 @@ func New(o Options) *Source {
 	if o.Retry == 0 {
 		o.Retry = time.Second
 	}
-	s := &Source{o: o, cache: records.NewCache(), slots: make(chan struct{}, maxQuestions)}
+	s := &Source{o: o, cache: records.NewCache(), own: make(chan struct{}, maxQuestions), others: make(chan struct{}, maxQuestions)}
 	s.up.path = o.ResolvPath
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s

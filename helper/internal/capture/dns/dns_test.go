@@ -438,6 +438,29 @@ func TestWithoutTunnel(t *testing.T) {
 	}
 }
 
+// Nameservers that are silent keep the names of resources from nobody.
+func TestSilentNameserversHoldUpNothing(t *testing.T) {
+	f := start(t, nil)
+	f.upstream(upstreamA, func(dns.ResponseWriter, *dns.Msg) {})
+	f.upstream(upstreamB, func(dns.ResponseWriter, *dns.Msg) {})
+	c, err := net.Dial("udp", f.s.at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b, err := new(dns.Msg).SetQuestion("example.test.", dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range maxQuestions + 100 {
+		_, _ = c.Write(b)
+	}
+	begin := time.Now()
+	if got := f.ask("udp", "web.corp.test", dns.TypeTXT); !strings.HasPrefix(got, "NOERROR") || time.Since(begin) > 2*time.Second {
+		t.Errorf("%s after %s", got, time.Since(begin))
+	}
+}
+
 func TestEDNS(t *testing.T) {
 	f := start(t, nil)
 	q := new(dns.Msg).SetQuestion("long.corp.test.", dns.TypeTXT)

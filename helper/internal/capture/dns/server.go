@@ -34,36 +34,45 @@ func (s *Source) serveUDP(c *net.UDPConn, at netip.AddrPort) {
 		if err != nil {
 			continue // of an earlier datagram
 		}
+		query, q, ours := s.parse(buf[:n])
+		slots := s.others
+		if ours {
+			slots = s.own
+		}
 		select {
-		case s.slots <- struct{}{}:
-		case <-s.ctx.Done():
-			return
+		case slots <- struct{}{}:
+		default:
+			continue
 		}
 		s.wg.Go(func() {
-			defer func() { <-s.slots }()
-			check := func() (owner.Owner, error) { return s.o.CheckUDP(at, from) }
-			if b := s.handleUDP(buf[:n], check); b != nil {
+			defer func() { <-slots }()
+			who, err := owner.Owner{}, error(nil)
+			check := func() bool {
+				who, err = s.o.CheckUDP(at, from)
+				return err == nil
+			}
+			var b []byte
+			if ours && check() {
+				b = s.answerUDP(query, q, who)
+			} else {
+				b = s.forwardUDP(buf[:n], check)
+			}
+			if b != nil {
 				_, _ = c.WriteToUDPAddrPort(b, from)
 			}
 		})
 	}
 }
 
-// handleUDP returns the reply to a datagram; nil if there is none.
-func (s *Source) handleUDP(b []byte, check func() (owner.Owner, error)) []byte {
-	query, q, ours := s.parse(b)
-	if ours {
-		if who, err := check(); err == nil {
-			reply := s.answer(s.ctx, query, q, who)
-			size := dns.MinMsgSize
-			if opt := query.IsEdns0(); opt != nil {
-				size = max(size, min(int(opt.UDPSize()), ednsSize))
-			}
-			reply.Truncate(size)
-			return pack(reply)
-		}
+// answerUDP is answer, cut to what the client can take.
+func (s *Source) answerUDP(query *dns.Msg, q records.Question, who owner.Owner) []byte {
+	reply := s.answer(s.ctx, query, q, who)
+	size := dns.MinMsgSize
+	if opt := query.IsEdns0(); opt != nil {
+		size = max(size, min(int(opt.UDPSize()), ednsSize))
 	}
-	return s.forwardUDP(b, func() bool { _, err := check(); return err == nil })
+	reply.Truncate(size)
+	return pack(reply)
 }
 
 // parse reads a query and tells whether it is ours to answer. What cannot be
@@ -74,7 +83,7 @@ func (s *Source) parse(b []byte) (query *dns.Msg, q records.Question, ours bool)
 		return nil, q, false
 	}
 	q, ok := records.QuestionOf(query)
-	return query, q, ok && s.own(q)
+	return query, q, ok && s.isOurs(q)
 }
 
 func pack(m *dns.Msg) []byte {
