@@ -21,8 +21,13 @@ import (
 // its timeout, attempts, rotate and use-vc. No search list applies.
 type system struct {
 	path string        // of resolv.conf; "" means the system's
+	port string        // of all servers; "" means 53
 	turn atomic.Uint32 // whose turn it is with "options rotate"
 }
+
+// firstRound is how long each of several servers gets at first, so that one that
+// is dead does not use up the time of whoever asks.
+const firstRound = 1300 * time.Millisecond
 
 const ednsSize = 1232 // of a datagram that no path fragments
 
@@ -53,11 +58,15 @@ func (s *system) ask(ctx context.Context, q records.Question) (*dns.Msg, error) 
 		first = int(s.turn.Add(1))
 	}
 	var unhelpful *dns.Msg
-	for range max(1, c.Attempts) {
+	for round := range max(1, c.Attempts) {
+		timeout := time.Duration(max(1, c.Timeout)) * time.Second
+		if round == 0 && len(c.Servers) > 1 {
+			timeout = min(timeout, firstRound)
+		}
 		for i := range c.Servers {
-			server := net.JoinHostPort(c.Servers[(first+i)%len(c.Servers)], c.Port)
+			server := net.JoinHostPort(c.Servers[(first+i)%len(c.Servers)], cmp.Or(s.port, c.Port))
 			var m *dns.Msg
-			m, err = exchange(ctx, server, q, time.Duration(max(1, c.Timeout))*time.Second, useTCP)
+			m, err = exchange(ctx, server, q, timeout, useTCP)
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}

@@ -2,6 +2,7 @@ package systemdns
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,5 +76,52 @@ func TestHostsFileFirst(t *testing.T) {
 		t.Errorf("a silent server: %v", m)
 	} else if errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// TestServersInTurn has the first of two servers fail in each of the ways in
+// which servers do.
+func TestServersInTurn(t *testing.T) {
+	good := serveAt(t, "127.0.0.3:0", fromZone(t))
+	for _, c := range []struct {
+		name  string
+		first func(*dns.Msg, dns.Question)
+	}{
+		{"not there", nil},
+		{"refuses", func(m *dns.Msg, _ dns.Question) { m.Rcode = dns.RcodeRefused }},
+		{"fails", func(m *dns.Msg, _ dns.Question) { m.Rcode = dns.RcodeServerFailure }},
+		{"answers something else", func(m *dns.Msg, _ dns.Question) { m.Question[0].Name = "evil.test." }},
+		{"is silent", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			at := "127.0.0.2:" + good.port
+			if c.first != nil {
+				serveAt(t, at, c.first)
+			} else if c.name == "is silent" {
+				silent, err := net.ListenPacket("udp", at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer silent.Close()
+			}
+			var r Resolver
+			r.port, r.path = good.port, filepath.Join(t.TempDir(), "resolv.conf")
+			if err := os.WriteFile(r.path, []byte("nameserver 127.0.0.2\nnameserver 127.0.0.3\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			m, err := r.Query(t.Context(), records.Question{Name: "web.corp.test", Type: dns.TypeA})
+			if err != nil || told(m) != "NOERROR|10.77.0.12" || time.Since(start) > 3*time.Second {
+				t.Errorf("%v %v after %s", m, err, time.Since(start))
+			}
+		})
+	}
+	var r Resolver
+	r.port, r.path = good.port, filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(r.path, []byte("nameserver 127.0.0.3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := r.Query(t.Context(), records.Question{Name: "gone.corp.test", Type: dns.TypeA}); err != nil || told(m) != "NXDOMAIN" || len(m.Ns) != 1 {
+		t.Errorf("%v %v", m, err)
 	}
 }

@@ -39,8 +39,13 @@ long     TXT   "` // and more
 
 func serve(t *testing.T, handle func(m *dns.Msg, q dns.Question)) *server {
 	t.Helper()
+	return serveAt(t, "127.0.0.1:0", handle)
+}
+
+func serveAt(t *testing.T, at string, handle func(m *dns.Msg, q dns.Question)) *server {
+	t.Helper()
 	s := &server{}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	pc, err := net.ListenPacket("udp", at)
 	if err != nil {
 		t.Fatal(err)
 	}
