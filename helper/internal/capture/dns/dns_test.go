@@ -172,6 +172,12 @@ func serveQuestion(st *tunnel.Stream) {
 	case strings.HasPrefix(target.Host, "failed."):
 		_ = st.Reply(tunnel.ResolveFailed, "no")
 		return
+	case strings.HasPrefix(target.Host, "stalled."):
+		_, _ = st.Read(make([]byte, 1)) // the end of the question
+		ended := make(chan struct{})
+		st.OnEnd(func() { close(ended) })
+		<-ended
+		return
 	case strings.HasPrefix(target.Host, "garbage."):
 		_ = st.Reply(tunnel.Connected, "")
 		_, _ = st.Write([]byte("garbage"))
@@ -452,11 +458,24 @@ func TestSilentNameserversHoldUpNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range maxQuestions + 100 {
-		_, _ = c.Write(b)
+	for end := time.Now().Add(5 * time.Second); len(f.s.others) < maxQuestions; {
+		if _, _ = c.Write(b); time.Now().After(end) {
+			t.Fatalf("only %d questions are waiting", len(f.s.others))
+		}
+		time.Sleep(100 * time.Microsecond) // no more than the socket holds
 	}
 	begin := time.Now()
 	if got := f.ask("udp", "web.corp.test", dns.TypeTXT); !strings.HasPrefix(got, "NOERROR") || time.Since(begin) > 2*time.Second {
+		t.Errorf("%s after %s", got, time.Since(begin))
+	}
+}
+
+// A link that stands still is a clear failure before clients give up, which is
+// after 5 s.
+func TestStalledTunnel(t *testing.T) {
+	f := start(t, nil)
+	begin := time.Now()
+	if got := f.ask("udp", "stalled.corp.test", dns.TypeTXT); got != "SERVFAIL" || time.Since(begin) > 4500*time.Millisecond {
 		t.Errorf("%s after %s", got, time.Since(begin))
 	}
 }
