@@ -20,7 +20,7 @@ const Zone = "corp.test"
 
 // zone is what corp's name server knows. The names of the second part are for
 // tests of what a gateway must refuse or survive.
-const zone = `
+var zone = `
 $ORIGIN corp.test.
 $TTL 60
 @            SOA   dns hostmaster 1 3600 600 86400 5
@@ -37,6 +37,13 @@ echo         A     10.77.0.14
 www          CNAME web
 _http._tcp   SRV   0 5 80 web
 *.apps       A     10.77.0.12
+six          AAAA  fd77::12
+null         NULL  \# 4 01020304
+@            CAA   0 issue "ca.corp.test"
+web          HTTPS 1 . alpn="h2" ipv4hint="10.77.0.12" ipv6hint="fd77::12"
+_svc         SVCB  1 web port="80" ipv4hint="10.77.0.12"
+long         TXT   "` + long + `" "` + long + `" "` + long + `" "` + long + `" "` + long + `" "` + long + `"
+12.0.77.10.in-addr.arpa. PTR web
 
 unreachable  A     10.77.8.1       ; its router answers that it has no way there
 blackhole    A     10.77.9.1       ; its router drops what goes there
@@ -53,11 +60,15 @@ zero         A     0.0.0.0
 laptop       A     10.77.0.2       ; laptop's own interface
 `
 
+// long is nearly as much as one string of a record holds.
+var long = strings.Repeat("x", 250)
+
 // DNS is corp's name server: the zone above, and these names:
 //
 //	servfail  answers SERVFAIL
 //	refused   answers REFUSED
 //	silent    never answers
+//	malformed answers what cannot be read
 //	slow      answers echo's address after a second
 //	flip      answers echo's address and 127.0.0.1 in turn, with a TTL of 0
 type DNS struct {
@@ -135,6 +146,10 @@ func (d *DNS) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	case "refused":
 		m.Rcode = dns.RcodeRefused
 	case "silent":
+		return
+	case "malformed":
+		b, _ := m.Pack()
+		_, _ = w.Write(append(b, 0xC0, 0xFF, 0, 1)[:len(b)-3])
 		return
 	case "slow":
 		time.Sleep(time.Second)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/dns"
+	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/names"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/capture/proxy"
@@ -29,6 +31,9 @@ type Options struct {
 
 	// StartHosts begins to edit the hosts file.
 	StartHosts func(context.Context) (names.Hosts, error)
+	// StartResolver begins to edit resolv.conf, for a stub resolver that goes with
+	// Names; nil means none.
+	StartResolver func(context.Context) (dns.Editor, error)
 
 	// Changed is told of each new Status; may be nil. It must not block.
 	Changed func(Status)
@@ -82,6 +87,7 @@ type capture struct {
 	s       *tunnel.Session
 	control *tunnel.Stream
 	names   *names.Source // nil without
+	dns     *dns.Source   // nil without
 	proxy   *proxy.Proxy  // nil without
 	match   atomic.Pointer[matcher]
 	strict  atomic.Bool
@@ -110,14 +116,27 @@ func (c *capture) start(check *owner.Checker) error {
 	if c.o.Names {
 		c.names = names.New(names.Options{
 			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
-			Check: check.Check, StartHosts: c.o.StartHosts, Changed: c.changed,
+			Check: check.Check, CheckUDP: check.CheckUDP, StartHosts: c.o.StartHosts, Changed: c.changed,
+		})
+	}
+	if c.o.Names && c.o.StartResolver != nil {
+		c.dns = dns.New(dns.Options{
+			Log: c.o.Log, Tunnel: c.s, Names: c.names,
+			Covers: func(host string) bool { return c.match.Load().covers("", host, 0) },
+			Check:  check.Check, CheckUDP: check.CheckUDP,
+			StartEditor: c.o.StartResolver, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
 		})
 	}
 	return nil
 }
 
-// close stops the sources: names first, since its hosts entries point others here.
+// close stops the sources, first those that point others here.
 func (c *capture) close() {
+	if c.dns != nil {
+		if err := c.dns.Close(); err != nil {
+			c.o.Log.Warn().Err(err).Msg("resolv.conf not put back")
+		}
+	}
 	if c.names != nil {
 		if err := c.names.Close(); err != nil {
 			c.o.Log.Warn().Err(err).Msg("names not cleaned up")
@@ -148,6 +167,9 @@ func (c *capture) follow() error {
 		c.mu.Unlock()
 		if c.names != nil {
 			c.names.Apply(p.Resources)
+		}
+		if c.dns != nil {
+			c.dns.Apply(c.match.Load().hasNames())
 		}
 		c.changed()
 	}
@@ -191,6 +213,11 @@ func (c *capture) compose() (peer.Report, Status) {
 		n := c.names.Report()
 		r.Names = append(r.Names, n.Names...)
 		r.Notes = append(r.Notes, n.Notes...)
+		if c.dns != nil {
+			if note := c.dns.Note(); note != "" {
+				r.Notes = append(r.Notes, note)
+			}
+		}
 	} else {
 		for _, p := range published {
 			r.Names = append(r.Names, peer.NameReport{Name: p.Name})

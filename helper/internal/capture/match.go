@@ -64,6 +64,9 @@ func (m *matcher) covers(network, host string, port uint16) bool {
 	}
 }
 
+// hasNames tells whether a published resource is one of names.
+func (m *matcher) hasNames() bool { return len(m.names)+len(m.wildcard) > 0 }
+
 func offers(p peer.Published, network string, port uint16) bool {
 	if port == 0 {
 		return true

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture"
+	"github.com/causeway-dev/causeway/helper/internal/capture/dns"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/names"
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
@@ -52,7 +53,7 @@ type captureSession struct {
 
 // newCaptureSessions cleans up what an earlier run may have left.
 func newCaptureSessions(log zerolog.Logger) *captureSessions {
-	if err := hostnet.Cleanup(hostnet.DefaultPath); err != nil {
+	if err := errors.Join(hostnet.Cleanup(hostnet.DefaultPath), hostnet.CleanupResolv(hostnet.DefaultResolvPath, "/run")); err != nil {
 		log.Debug().Err(err).Msg("remains of an earlier run not looked for")
 	}
 	return &captureSessions{log: log}
@@ -268,17 +269,12 @@ func (s *captureSession) run() error {
 	}
 	defer func() { _ = tun.Close() }()
 	err = capture.Serve(s.ctx, tun, capture.Options{
-		Log:   s.all.log,
-		UID:   os.Geteuid(),
-		Names: s.params.Names == nil || *s.params.Names,
-		Proxy: s.params.Proxy == nil || *s.params.Proxy,
-		StartHosts: func(ctx context.Context) (names.Hosts, error) {
-			self, err := os.Executable()
-			if err != nil {
-				return nil, err
-			}
-			return hostnet.Start(ctx, hostnet.StartOptions{Self: self})
-		},
+		Log:           s.all.log,
+		UID:           os.Geteuid(),
+		Names:         s.params.Names == nil || *s.params.Names,
+		Proxy:         s.params.Proxy == nil || *s.params.Proxy,
+		StartHosts:    func(ctx context.Context) (names.Hosts, error) { return startPrivileged(ctx, hostnet.Start) },
+		StartResolver: func(ctx context.Context) (dns.Editor, error) { return startPrivileged(ctx, hostnet.StartResolver) },
 		Changed: func(c capture.Status) {
 			s.set(func(st *rpc.CaptureStatus) { st.Proxy, st.NoProxy, st.Notes = c.Proxy, c.Names, c.Notes })
 		},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -129,7 +130,7 @@ func checkResolver(ctx context.Context) check {
 }
 
 func captureChecks(ctx context.Context) []check {
-	return []check{checkLoopback(), checkHosts(ctx), checkLowPorts(), checkOwner(ctx)}
+	return []check{checkLoopback(), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(ctx), checkOwner(ctx)}
 }
 
 func checkLoopback() check {
@@ -147,12 +148,9 @@ func checkLoopback() check {
 
 func checkHosts(ctx context.Context) check {
 	c := check{Side: "capture", Name: "hosts file"}
-	self, err := os.Executable()
+	h, err := startPrivileged(ctx, hostnet.Start)
 	if err == nil {
-		var h *hostnet.Host
-		if h, err = hostnet.Start(ctx, hostnet.StartOptions{Self: self}); err == nil {
-			err = h.Close()
-		}
+		err = h.Close()
 	}
 	if err != nil {
 		c.Detail = err.Error()
@@ -163,10 +161,43 @@ func checkHosts(ctx context.Context) check {
 	return c
 }
 
-func checkLowPorts() check {
+// checkResolvConf tells whether the stub resolver can be had. That another
+// program keeps the file is no failure: exact names work without.
+func checkResolvConf(ctx context.Context) check {
+	c := check{Side: "capture", Name: "stub resolver"}
+	h, err := startPrivileged(ctx, hostnet.StartResolver)
+	if err == nil {
+		err = errors.Join(canListen(ctx, h), h.Close())
+	}
+	switch {
+	case err == nil:
+		c.OK, c.Detail = true, "names of domains and every type of record can be served"
+	case errors.Is(err, hostnet.ErrManaged):
+		c.OK, c.Detail = true, err.Error()
+		c.Hint = "Exact names are served by the hosts file, names of domains by the proxy alone."
+	default:
+		c.Detail = err.Error()
+		c.Hint = "Names of domains are served by the proxy alone. Run as root, or allow sudo without a password."
+	}
+	return c
+}
+
+// canListen tries port 53 as the stub resolver does.
+func canListen(ctx context.Context, h *hostnet.Host) error {
+	pc, err := net.ListenPacket("udp4", "127.64.0.1:53")
+	if errors.Is(err, os.ErrPermission) {
+		pc, err = h.ListenUDP(ctx, netip.MustParseAddrPort("127.64.0.1:53"))
+	}
+	if err != nil {
+		return err
+	}
+	return pc.Close()
+}
+
+func checkLowPorts(ctx context.Context) check {
 	c := check{Side: "capture", Name: "ports below 1024"}
-	for _, port := range []string{"443", "389", "636", "80"} {
-		ln, err := net.Listen("tcp", "127.64.0.1:"+port)
+	for _, port := range []uint16{443, 389, 636, 80} {
+		ln, err := listenLow(ctx, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 64, 0, 1}), port))
 		if err == nil {
 			_ = ln.Close()
 			c.OK, c.Detail = true, "can be listened on"
@@ -176,6 +207,20 @@ func checkLowPorts() check {
 	}
 	c.Hint = `Map such a port in the settings, as in "8443:443", or reach it through the proxy.`
 	return c
+}
+
+// listenLow listens as the capture does.
+func listenLow(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
+	ln, err := net.Listen("tcp4", at.String())
+	if !errors.Is(err, os.ErrPermission) {
+		return ln, err
+	}
+	h, herr := startPrivileged(ctx, hostnet.Start)
+	if herr != nil {
+		return nil, err
+	}
+	defer func() { _ = h.Close() }()
+	return h.ListenTCP(ctx, at)
 }
 
 func checkOwner(ctx context.Context) check {

@@ -1,20 +1,33 @@
 package cli
 
 import (
+	"context"
+	"os"
+
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/spf13/cobra"
 )
 
 // privilegedCommand is what the capture starts, by sudo if it must, to edit the
-// hosts file. It takes neither arguments nor a path.
+// hosts file and resolv.conf. It takes neither arguments nor a path.
 func privilegedCommand(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:    "privileged",
-		Short:  "Edit the hosts file for a capture (started by the capture itself)",
+		Short:  "Edit the hosts file and resolv.conf for a capture (started by the capture itself)",
 		Hidden: true,
 		Args:   noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return hostnet.Serve(e.stdin, e.stdout, hostnet.Options{})
 		},
 	}
+}
+
+// startPrivileged runs that command of this very program. start is hostnet.Start
+// or StartResolver.
+func startPrivileged(ctx context.Context, start func(context.Context, hostnet.StartOptions) (*hostnet.Host, error)) (*hostnet.Host, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, hostnet.StartOptions{Self: self})
 }

@@ -39,8 +39,12 @@ func (g *Gateway) serveFlow(ctx context.Context, st *tunnel.Stream) {
 	defer cancel(nil)
 	st.OnEnd(func() { cancel(errGone) }) // nobody waits for the dial any more
 	req := st.Request()
-	if req.Target.Network == tunnel.Lookup {
+	switch req.Target.Network {
+	case tunnel.Lookup:
 		g.serveLookup(ctx, st)
+		return
+	case tunnel.DNS:
+		g.serveDNS(ctx, st)
 		return
 	}
 	f, err := g.admit(st, cancel)
@@ -233,22 +237,31 @@ func (g *Gateway) lookup(ctx context.Context, host string) (allowed []netip.Addr
 	if err != nil {
 		return nil, first.Resource.Name, err
 	}
+	allowed, err = g.allowed(matches, addrs)
+	return allowed, first.Resource.Name, err
+}
+
+// allowed returns which of addrs a name may be dialled at by any of the
+// resources that cover it. matches are those that Named returned, at least one;
+// addrs are what the first stands for. The error says why there is none.
+func (g *Gateway) allowed(matches []resource.Match, addrs []netip.Addr) ([]netip.Addr, error) {
+	var out []netip.Addr
 	var why string
 	for _, m := range matches {
-		if m.Name != first.Name || m.Addr != first.Addr {
+		if m.Name != matches[0].Name || m.Addr != matches[0].Addr {
 			continue
 		}
 		v, err := g.dialer.judge(m, addrs)
 		if err != nil {
-			return nil, first.Resource.Name, err
+			return nil, err
 		}
-		allowed = append(allowed, v.allowed...)
+		out = append(out, v.allowed...)
 		why = v.reason()
 	}
-	if len(allowed) == 0 {
-		return nil, first.Resource.Name, denied("%s", why)
+	if len(out) == 0 {
+		return nil, &tunnel.Error{Code: tunnel.Denied, Reason: why}
 	}
-	return unique(allowed), first.Resource.Name, nil
+	return unique(out), nil
 }
 
 func unique(addrs []netip.Addr) []netip.Addr {

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -30,6 +31,9 @@ type Options struct {
 
 	// Resolver finds the addresses of names; nil means SystemResolver.
 	Resolver Resolver
+
+	// Records answers for any type of record; nil means this machine's resolver.
+	Records Records
 
 	// Interfaces returns the addresses of the machine's interfaces with their
 	// prefix lengths, not masked; nil means what the system says. On an error
@@ -77,6 +81,9 @@ func (o Options) withDefaults() Options {
 	if o.Resolver == nil {
 		o.Resolver = SystemResolver{}
 	}
+	if o.Records == nil {
+		o.Records = new(systemdns.Resolver)
+	}
 	if o.Interfaces == nil {
 		o.Interfaces = systemInterfaces
 	}
@@ -122,6 +129,7 @@ type Gateway struct {
 	log      zerolog.Logger
 	dialer   dialer
 	dials    chan struct{} // a slot for each dial under way
+	dns      dnsAnswers
 	rate     *rate.Limiter
 	refusals refusalLog
 	up, down atomic.Uint64
@@ -144,6 +152,7 @@ func New(o Options) *Gateway {
 			dial: o.Dial, resolver: o.Resolver, interfaces: o.Interfaces, ownPorts: o.OwnPorts, timeout: o.DialTimeout,
 		},
 		dials:    make(chan struct{}, o.MaxDials),
+		dns:      newDNSAnswers(o.Records, o.DialTimeout),
 		rate:     rate.NewLimiter(o.DialRate, max(1, int(2*o.DialRate))),
 		refusals: refusalLog{log: o.Log, limit: rate.NewLimiter(5, 20)},
 		set:      resource.NewSet(nil),

@@ -40,6 +40,6 @@ type Report struct {
 type NameReport struct {
 	Name    string   `json:"name"`              // of the resource
 	Address string   `json:"address,omitempty"` // loopback address it has on the remote
-	Served  []string `json:"served"`            // "host:port" that works, or "proxy"
+	Served  []string `json:"served"`            // "host:port" that works, "host:port/udp", or "proxy"
 	Trouble string   `json:"trouble,omitempty"` // what is in the way, one sentence
 }

@@ -14,9 +14,10 @@ const (
 	TCP    Network = 1 // a byte stream
 	UDP    Network = 2 // datagrams to one host and port, boundaries kept
 	Lookup Network = 3 // the addresses of Host, which the answer's reason holds, comma-separated
+	DNS    Network = 4 // the records of Host of the type that Port holds; the answer's data is one DNS message
 )
 
-// String returns "tcp", "udp" or "lookup".
+// String returns "tcp", "udp", "lookup" or "dns".
 func (n Network) String() string {
 	switch n {
 	case TCP:
@@ -25,6 +26,8 @@ func (n Network) String() string {
 		return "udp"
 	case Lookup:
 		return "lookup"
+	case DNS:
+		return "dns"
 	default:
 		return fmt.Sprintf("network(%d)", uint8(n))
 	}

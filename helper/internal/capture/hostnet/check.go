@@ -26,7 +26,7 @@ func check(entries []Entry) error {
 		return fmt.Errorf("%d entries: at most %d are allowed", len(entries), MaxEntries)
 	}
 	for _, e := range entries {
-		if !e.Address.Is4() || !loopback.Contains(e.Address) {
+		if !isLoopback(e.Address) {
 			return fmt.Errorf("address %q: not in %s", e.Address, loopback)
 		}
 		if len(e.Names) == 0 || len(e.Names) > maxNames {
@@ -39,6 +39,21 @@ func check(entries []Entry) error {
 			}
 			e.Names[i] = name
 		}
+	}
+	return nil
+}
+
+func isLoopback(a netip.Addr) bool { return a.Is4() && loopback.Contains(a) }
+
+// checkListen admits the low ports of loopback addresses that no system uses.
+func checkListen(at netip.AddrPort) error {
+	switch b := at.Addr(); {
+	case !isLoopback(b):
+		return fmt.Errorf("%s is not in %s", b, loopback)
+	case b.As4()[1] == 0:
+		return fmt.Errorf("%s may be the system's own", b)
+	case at.Port() == 0 || at.Port() >= 1024:
+		return fmt.Errorf("port %d needs no privilege", at.Port())
 	}
 	return nil
 }

@@ -87,3 +87,18 @@ func Cleanup(path string) error {
 	}
 	return nil
 }
+
+// CleanupResolv is Cleanup for resolv.conf; see CheckResolv. A file that another
+// program keeps is left as it is.
+func CleanupResolv(path, run string) error {
+	if err := CheckResolv(path, run); err != nil {
+		if errors.Is(err, ErrManaged) || errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("clean %s: %w", path, err)
+	}
+	if _, err := update(path, func(b []byte) []byte { return CleanResolv(b, alive) }); err != nil {
+		return fmt.Errorf("clean %s: %w", path, err)
+	}
+	return nil
+}

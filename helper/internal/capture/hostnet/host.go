@@ -3,10 +3,13 @@ package hostnet
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -27,11 +30,13 @@ type StartOptions struct {
 	Args      []string // its arguments; nil means "privileged"
 	Env       []string // of the child, nil means ours; sudo drops most of it
 	HostsPath string   // only to see who may write it; "" means DefaultPath
+	Resolv    string   // as HostsPath, of StartResolver; "" means DefaultResolvPath
 }
 
 // Host is a running privileged subcommand. It is safe for concurrent use.
 type Host struct {
-	in, out *os.File
+	in      net.Conn
+	out     *os.File
 	lines   *bufio.Scanner
 	process *os.Process
 
@@ -44,34 +49,46 @@ type Host struct {
 // write the hosts file, else by "sudo -n". It returns when the child has shown
 // that it can edit the file; the error says what stands in the way.
 func Start(ctx context.Context, o StartOptions) (*Host, error) {
+	return begin(ctx, o, cmp.Or(o.HostsPath, DefaultPath), func(h *Host) error { return h.SetHosts(ctx, nil) })
+}
+
+// StartResolver is Start for resolv.conf. A file that another program keeps is
+// an error that wraps ErrManaged.
+func StartResolver(ctx context.Context, o StartOptions) (*Host, error) {
+	path := cmp.Or(o.Resolv, DefaultResolvPath)
+	if err := CheckResolv(path, "/run"); err != nil {
+		return nil, fmt.Errorf("%s is left alone: %w", path, err)
+	}
+	return begin(ctx, o, path, func(h *Host) error { return h.SetResolver(ctx, netip.Addr{}) })
+}
+
+// begin starts the subcommand for the file at path. try shows that it can edit that.
+func begin(ctx context.Context, o StartOptions, path string, try func(*Host) error) (*Host, error) {
 	if _, err := identity(); err != nil {
 		return nil, err
-	}
-	if o.HostsPath == "" {
-		o.HostsPath = DefaultPath
 	}
 	if o.Args == nil {
 		o.Args = []string{"privileged"}
 	}
 	argv := append([]string{o.Self}, o.Args...)
 	why := ""
-	if err := writable(o.HostsPath); err != nil {
+	if err := writable(path); err != nil {
 		var perr error
 		if argv, perr = withSudo(argv, err); perr != nil {
-			return nil, fmt.Errorf("cannot edit %s: %w", o.HostsPath, perr)
+			return nil, fmt.Errorf("cannot edit %s: %w", path, perr)
 		}
 		why = "not writable, and sudo -n is refused: "
 	}
 	h, stderr, err := start(argv, o.Env)
 	if err != nil {
-		return nil, fmt.Errorf("cannot edit %s: %s%w", o.HostsPath, why, err)
+		return nil, fmt.Errorf("cannot edit %s: %s%w", path, why, err)
 	}
-	if err := h.SetHosts(ctx, nil); err != nil {
+	if err := try(h); err != nil {
 		_ = h.Close()
 		if said := stderr.last(); said != "" {
 			err = errors.New(said)
 		}
-		return nil, fmt.Errorf("cannot edit %s: %s%w", o.HostsPath, why, err)
+		return nil, fmt.Errorf("cannot edit %s: %s%w", path, why, err)
 	}
 	return h, nil
 }
@@ -98,7 +115,7 @@ func withSudo(argv []string, cause error) ([]string, error) {
 }
 
 func start(argv, env []string) (*Host, *tail, error) {
-	stdin, in, err := os.Pipe()
+	stdin, in, err := controlPair()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,28 +157,82 @@ func ended(err error, stderr *tail) error {
 // SetHosts makes entries the whole of our block in the hosts file. After an
 // error of the subcommand itself, and not of the entries, Done is closed soon.
 func (h *Host) SetHosts(ctx context.Context, entries []Entry) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	b, err := json.Marshal(request{Hosts: entries})
-	if err != nil {
+	if err := h.request(ctx, request{Hosts: entries}, nil); err != nil {
 		return fmt.Errorf("set hosts: %w", err)
 	}
+	return nil
+}
+
+// SetResolver makes the stub resolver at port 53 of addr, which has to be in
+// 127.0.0.0/8, the nameserver of this host; the zero Addr takes it out.
+func (h *Host) SetResolver(ctx context.Context, addr netip.Addr) error {
+	if err := h.request(ctx, request{Resolver: &addr}, nil); err != nil {
+		return fmt.Errorf("set resolver: %w", err)
+	}
+	return nil
+}
+
+// ListenTCP opens a port below 1024 of an address in 127.0.0.0/8, but not of
+// 127.0.0.0/16, with the subcommand's rights. The socket is the caller's.
+func (h *Host) ListenTCP(ctx context.Context, at netip.AddrPort) (ln net.Listener, err error) {
+	err = h.listen(ctx, endpoint{At: at}, func(f *os.File) error {
+		ln, err = net.FileListener(f)
+		return err
+	})
+	return ln, err
+}
+
+// ListenUDP is ListenTCP for UDP.
+func (h *Host) ListenUDP(ctx context.Context, at netip.AddrPort) (pc net.PacketConn, err error) {
+	err = h.listen(ctx, endpoint{At: at, UDP: true}, func(f *os.File) error {
+		pc, err = net.FilePacketConn(f)
+		return err
+	})
+	return pc, err
+}
+
+func (h *Host) listen(ctx context.Context, e endpoint, use func(*os.File) error) error {
+	err := h.request(ctx, request{Listen: &e}, func() error {
+		f, err := takeSocket(h.in)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return use(f)
+	})
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", e.At, err)
+	}
+	return nil
+}
+
+// request sends one request and waits for its answer. then runs if it was good.
+func (h *Host) request(ctx context.Context, r request, then func() error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
 	deadline := time.Now().Add(answerTime)
-	_, _ = h.in.SetWriteDeadline(deadline), h.out.SetReadDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { _, _ = h.in.SetWriteDeadline(time.Now()), h.out.SetReadDeadline(time.Now()) })
+	_, _ = h.in.SetDeadline(deadline), h.out.SetReadDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { _, _ = h.in.SetDeadline(time.Now()), h.out.SetReadDeadline(time.Now()) })
 	defer stop()
 	var a answer
 	if _, err = h.in.Write(append(b, '\n')); err == nil {
 		err = h.read(&a)
 	}
+	if err == nil && a.OK && then != nil {
+		err = then()
+	}
 	if err != nil {
 		// The answer may still come, and would be taken for that of the next
 		// request: this child is of no use any more.
 		_ = h.in.Close()
-		return fmt.Errorf("set hosts: %w", errors.Join(ctx.Err(), err))
+		return errors.Join(ctx.Err(), err)
 	}
 	if !a.OK {
-		return fmt.Errorf("set hosts: %s", a.Error)
+		return errors.New(a.Error)
 	}
 	return nil
 }
@@ -189,7 +260,7 @@ func (h *Host) Err() error {
 	}
 }
 
-// Close removes our block and waits for the subcommand to end, which it does
+// Close undoes everything and waits for the subcommand to end, which it does
 // within a few seconds.
 func (h *Host) Close() error {
 	_ = h.in.Close()
@@ -204,7 +275,7 @@ func (h *Host) Close() error {
 	case <-h.done:
 		return nil
 	case <-time.After(closeTime):
-		return errors.New("close hosts: the privileged subcommand does not end")
+		return errors.New("close: the privileged subcommand does not end")
 	}
 }
 

@@ -2,19 +2,32 @@ package hostnet
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 )
 
-// request replaces our whole block. Requests and answers are JSON, one a line.
+// request is one of three. Requests and answers are JSON, one a line.
 type request struct {
+	// Hosts replaces our whole block of the hosts file, if nothing else is asked.
 	Hosts []Entry `json:"hosts"`
+	// Resolver makes the stub resolver at that address the nameserver; the zero
+	// address takes it out.
+	Resolver *netip.Addr `json:"resolver,omitempty"`
+	// Listen opens a port below 1024, and passes the socket on.
+	Listen *endpoint `json:"listen,omitempty"`
+}
+
+type endpoint struct {
+	UDP bool           `json:"udp,omitempty"`
+	At  netip.AddrPort `json:"at"`
 }
 
 type answer struct {
@@ -27,14 +40,17 @@ type Options struct {
 	// HostsPath is the file to edit; "" means DefaultPath. A command that may
 	// run as root must not take it from its caller.
 	HostsPath string
+	// ResolvPath is the other one; "" means DefaultResolvPath. RunDir is where
+	// running programs have their folders; "" means /run.
+	ResolvPath, RunDir string
 	// Poll is how often the file is looked at; 0 means once a second.
 	Poll time.Duration
 }
 
-// Serve is the whole of the privileged subcommand: it removes the blocks of
-// processes that are no more, answers the requests on stdin, puts our block
-// back when somebody rewrites the file, and removes it when stdin ends or the
-// process is told to terminate. It changes the process's handling of signals.
+// Serve is the whole of the privileged subcommand: it removes what processes
+// that are no more have left, answers the requests on stdin, puts our part back
+// when somebody rewrites a file, and removes it when stdin ends or the process
+// is told to terminate. It changes the process's handling of signals.
 // Returning on a signal, it leaves a reader of stdin behind.
 func Serve(stdin io.Reader, stdout io.Writer, o Options) (err error) {
 	outlive()
@@ -45,30 +61,21 @@ func Serve(stdin io.Reader, stdout io.Writer, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.HostsPath == "" {
-		o.HostsPath = DefaultPath
-	}
-	if o.Poll == 0 {
-		o.Poll = time.Second
-	}
+	o.HostsPath = cmp.Or(o.HostsPath, DefaultPath)
+	o.ResolvPath = cmp.Or(o.ResolvPath, DefaultResolvPath)
+	o.RunDir = cmp.Or(o.RunDir, "/run")
+	o.Poll = cmp.Or(o.Poll, time.Second)
 	if err := Cleanup(o.HostsPath); err != nil {
 		_ = json.NewEncoder(stdout).Encode(answer{Error: err.Error()})
 		return err
 	}
-	b := &block{path: o.HostsPath, id: id}
-	defer func() { err = errors.Join(err, b.remove()) }()
-	return b.serve(stdin, stdout, stop, o.Poll)
+	c := newChanges(o, id)
+	c.resolvError = CleanupResolv(o.ResolvPath, o.RunDir)
+	defer func() { err = errors.Join(err, c.undo()) }()
+	return c.serve(stdin, stdout, stop, o.Poll)
 }
 
-// block is our part of the file at path.
-type block struct {
-	path    string
-	id      string
-	entries []Entry
-	seen    os.FileInfo // of the file when our block was last known to be in it
-}
-
-func (b *block) serve(stdin io.Reader, stdout io.Writer, stop <-chan os.Signal, poll time.Duration) error {
+func (c *changes) serve(stdin io.Reader, stdout io.Writer, stop <-chan os.Signal, poll time.Duration) error {
 	quit := make(chan struct{})
 	defer close(quit)
 	lines := readLines(stdin, quit)
@@ -82,14 +89,14 @@ func (b *block) serve(stdin io.Reader, stdout io.Writer, stop <-chan os.Signal, 
 				return nil
 			}
 			reply := answer{OK: true}
-			if err := b.handle(line); err != nil {
+			if err := c.handle(line, stdin); err != nil {
 				reply = answer{Error: err.Error()}
 			}
 			if err := out.Encode(reply); err != nil {
 				return nil // nobody reads: the caller is gone
 			}
 		case <-tick.C:
-			b.restore()
+			c.restore()
 		case <-stop:
 			return nil
 		}
@@ -115,48 +122,35 @@ func readLines(stdin io.Reader, quit <-chan struct{}) <-chan []byte {
 	return lines
 }
 
-func (b *block) handle(line []byte) error {
+func (c *changes) handle(line []byte, caller io.Reader) error {
 	var r request
 	if err := json.Unmarshal(line, &r); err != nil {
 		return fmt.Errorf("read request: %w", err)
 	}
+	switch {
+	case r.Listen != nil:
+		if err := checkListen(r.Listen.At); err != nil {
+			return fmt.Errorf("check request: %w", err)
+		}
+		return passSocket(caller, *r.Listen)
+	case r.Resolver != nil:
+		if r.Resolver.IsValid() && !isLoopback(*r.Resolver) {
+			return fmt.Errorf("check request: %s is not in %s", *r.Resolver, loopback)
+		}
+		if c.resolvError != nil {
+			return c.resolvError
+		}
+		before := c.stub
+		c.stub = *r.Resolver
+		err := c.resolv.write()
+		if err != nil {
+			c.stub = before
+		}
+		return err
+	}
 	if err := check(r.Hosts); err != nil {
 		return fmt.Errorf("check request: %w", err)
 	}
-	b.entries = r.Hosts
-	return b.write()
-}
-
-func (b *block) write() error {
-	info, err := update(b.path, func(old []byte) []byte { return Edit(old, b.entries, b.id) })
-	if err == nil {
-		b.seen = info
-	}
-	return err
-}
-
-// restore puts the block back if the file changed. A failure is tried again
-// at the next look, since seen stays as it was.
-func (b *block) restore() {
-	if len(b.entries) == 0 {
-		return
-	}
-	now, err := os.Stat(b.path)
-	if err == nil && b.seen != nil && os.SameFile(now, b.seen) &&
-		now.ModTime().Equal(b.seen.ModTime()) && now.Size() == b.seen.Size() {
-		return
-	}
-	_ = b.write()
-}
-
-func (b *block) remove() error {
-	var err error
-	b.entries = nil
-	for range 5 {
-		if err = b.write(); err == nil || errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return fmt.Errorf("remove hosts block: %w", err)
+	c.entries = r.Hosts
+	return c.hosts.write()
 }

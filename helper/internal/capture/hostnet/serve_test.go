@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 	path := os.Getenv("HOSTNET_TEST_PATH")
 	switch os.Getenv("HOSTNET_TEST_ROLE") {
 	case "privileged":
-		if err := Serve(os.Stdin, os.Stdout, Options{HostsPath: path, Poll: 20 * time.Millisecond}); err != nil {
+		if err := Serve(os.Stdin, os.Stdout, Options{HostsPath: path, ResolvPath: path + ".resolv", RunDir: path + ".run", Poll: 20 * time.Millisecond}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -38,6 +39,13 @@ func TestMain(m *testing.M) {
 		h, err := Start(context.Background(), options(path))
 		if err == nil {
 			err = h.SetHosts(context.Background(), entries("db.test"))
+		}
+		fmt.Println(err)
+		select {}
+	case "resolver": // is the nameserver until it is killed
+		h, err := StartResolver(context.Background(), options(path))
+		if err == nil {
+			err = h.SetResolver(context.Background(), netip.MustParseAddr(os.Getenv("HOSTNET_TEST_STUB")))
 		}
 		fmt.Println(err)
 		select {}
@@ -68,7 +76,7 @@ func options(path string) StartOptions {
 	if path := os.Getenv("HOSTNET_TEST_SELF"); path != "" {
 		self = path
 	}
-	return StartOptions{Self: self, HostsPath: path,
+	return StartOptions{Self: self, HostsPath: path, Resolv: path + ".resolv",
 		Env: []string{"HOSTNET_TEST_ROLE=privileged", "HOSTNET_TEST_PATH=" + path, "GORACE=atexit_sleep_ms=0"}}
 }
 

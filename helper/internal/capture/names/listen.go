@@ -3,17 +3,20 @@ package names
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
 // listener is the socket of one endpoint.
 type listener struct {
-	net.Listener
+	io.Closer
 	at        netip.AddrPort
 	named     bool // at the name's own address and port, for the hosts file
 	noAddress bool // at 127.0.0.1 since this system has no other
@@ -37,41 +40,81 @@ func (s *Source) listen(e endpoint, named bool) (*listener, error) {
 	var err error
 	if named {
 		l.at = netip.AddrPortFrom(s.addrs.of(e.host), e.port)
-		l.Listener, err = s.bind(l.at)
+		err = s.bind(l, e)
 		if errors.Is(err, syscall.EADDRNOTAVAIL) {
 			l.named, l.noAddress = false, true
 		}
 	}
-	for try := 0; !l.named && l.Listener == nil && try < localTries; try++ {
+	for try := 0; !l.named && l.Closer == nil && try < localTries; try++ {
 		l.at = netip.AddrPortFrom(localhost, localPort(s.o.UID, e, try))
-		l.Listener, err = s.bind(l.at)
+		err = s.bind(l, e)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.wg.Go(func() { s.accept(l, e) })
 	return l, nil
 }
 
-func (s *Source) bind(at netip.AddrPort) (net.Listener, error) {
+// bind opens the socket of e at l.at and serves it.
+func (s *Source) bind(l *listener, e endpoint) error {
+	if e.udp {
+		pc, err := s.listenUDP(l.at)
+		if err != nil {
+			return fmt.Errorf("listen on %s: %w", l.at, err)
+		}
+		d := &datagrams{s: s, e: e, at: l.at, conn: pc.(*net.UDPConn), flows: make(map[netip.AddrPort]*tunnel.Stream)}
+		l.Closer = d.conn
+		s.wg.Go(d.serve)
+		return nil
+	}
+	ln, err := s.listenTCP(l.at)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", l.at, err)
+	}
+	l.Closer = ln
+	s.wg.Go(func() { s.accept(ln, e) })
+	return nil
+}
+
+// listenTCP listens with the editor's rights if ours do not suffice. If those
+// do not either, the error is ours.
+func (s *Source) listenTCP(at netip.AddrPort) (net.Listener, error) {
 	var c net.ListenConfig
 	c.SetMultipathTCP(false) // loopback has one path
 	ln, err := c.Listen(s.setup, "tcp4", at.String())
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", at, err)
+	if s.mayHelp(err) {
+		if passed, perr := s.hosts.editor.ListenTCP(s.setup, at); perr == nil {
+			return passed, nil
+		}
 	}
-	return ln, nil
+	return ln, err
 }
 
-// accept serves l until it is closed.
-func (s *Source) accept(l *listener, e endpoint) {
+// listenUDP is listenTCP for UDP.
+func (s *Source) listenUDP(at netip.AddrPort) (net.PacketConn, error) {
+	pc, err := new(net.ListenConfig).ListenPacket(s.setup, "udp4", at.String())
+	if s.mayHelp(err) {
+		if passed, perr := s.hosts.editor.ListenUDP(s.setup, at); perr == nil {
+			return passed, nil
+		}
+	}
+	return pc, err
+}
+
+// mayHelp tells whether err is one of rights that the editor may have.
+func (s *Source) mayHelp(err error) bool {
+	return errors.Is(err, os.ErrPermission) && s.hosts.editor != nil && !s.hosts.died()
+}
+
+// accept serves ln until it is closed.
+func (s *Source) accept(ln net.Listener, e endpoint) {
 	for {
-		c, err := l.Accept()
+		c, err := ln.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil { // such as no descriptors left: it may pass
-			s.o.Log.Warn().Err(err).Stringer("at", l.at).Msg("cannot accept connections")
+			s.o.Log.Warn().Err(err).Stringer("at", ln.Addr()).Msg("cannot accept connections")
 			select {
 			case <-s.ctx.Done():
 			case <-time.After(100 * time.Millisecond):

@@ -1,12 +1,14 @@
-// Package names is the capture source for exact host names: each gets a loopback
-// address of its own in the hosts file, with a listener for each of its ports, so
-// that any program reaches it unchanged. Whether a flow may reach its target is
-// the gateway's business; UDP, wildcards and addresses are the proxy's.
+// Package names is the capture source for host names: each gets a loopback
+// address of its own, with a listener for each of its ports, so that any program
+// reaches it unchanged. Exact names are in the hosts file; those that a wildcard
+// covers come to be with the stub resolver's first look-up. Whether a flow may
+// reach its target is the gateway's business; addresses are the proxy's.
 package names
 
 import (
 	"context"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,9 +27,12 @@ type Opener interface {
 	Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
 }
 
-// Hosts edits the hosts file; a hostnet.Host is one.
+// Hosts edits the hosts file, and opens ports that this process may not; a
+// hostnet.Host is one.
 type Hosts interface {
 	SetHosts(ctx context.Context, entries []hostnet.Entry) error
+	ListenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error)
+	ListenUDP(ctx context.Context, at netip.AddrPort) (net.PacketConn, error)
 	Done() <-chan struct{}
 	Err() error
 	Close() error
@@ -39,6 +44,8 @@ type Options struct {
 	Tunnel Opener
 	// Check tells who connected, or refuses them.
 	Check func(net.Conn) (owner.Owner, error)
+	// CheckUDP is Check for a datagram; required if a resource has UDP.
+	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
 	// StartHosts begins to edit the hosts file. If it fails, names are served at
 	// 127.0.0.1 on ports of their own.
 	StartHosts func(context.Context) (Hosts, error)
@@ -72,6 +79,8 @@ type Source struct {
 	watching  bool
 	closed    bool
 	published []peer.Published
+	looked    []string // names that wildcards cover, in the order of look-up
+	byDNS     bool     // programs ask the stub resolver
 	addrs     addresses
 	listeners map[endpoint]*listener
 	problems  map[endpoint]*problem
@@ -80,6 +89,7 @@ type Source struct {
 	hosts     hostsState
 
 	report atomic.Pointer[Report]
+	served atomic.Pointer[table]
 }
 
 // New returns a Source that serves nothing yet.
@@ -93,6 +103,7 @@ func New(o Options) *Source {
 	s.setup, s.stopSetup = context.WithCancel(context.Background())
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.report.Store(&Report{})
+	s.served.Store(&table{})
 	return s
 }
 
@@ -110,6 +121,7 @@ func (s *Source) Apply(published []peer.Published) {
 		s.wg.Go(s.watch)
 	}
 	s.published = slices.Clone(published)
+	s.looked = slices.DeleteFunc(s.looked, func(name string) bool { return !s.covered(name) })
 	s.reconcile()
 }
 
@@ -155,7 +167,7 @@ func (s *Source) watch() {
 // into the file after its ports are bound, and out of it before they close.
 // The caller holds s.mu.
 func (s *Source) reconcile() {
-	p := makePlan(s.published)
+	p := makePlan(s.published, s.looked)
 	s.over = p.over
 	if len(p.endpoints) > 0 {
 		s.hosts.start(s.setup, s.o.StartHosts)
@@ -168,6 +180,7 @@ func (s *Source) reconcile() {
 		_ = l.Close()
 	}
 	s.findHolders()
+	s.updateServed()
 	s.updateReport()
 }
 
@@ -177,7 +190,7 @@ func (s *Source) bindAll(want []endpoint) (stale []*listener) {
 	wanted := make(map[endpoint]bool, len(want))
 	for _, e := range want {
 		wanted[e] = true
-		named := s.hosts.editor != nil && hostnet.CheckName(e.host) == nil
+		named := (s.hosts.editor != nil || s.byDNS) && hostnet.CheckName(e.host) == nil
 		old := s.listeners[e]
 		if old != nil && (old.named == named || named && old.noAddress) {
 			continue
@@ -211,10 +224,13 @@ func (s *Source) bindAll(want []endpoint) (stale []*listener) {
 	return stale
 }
 
-// entries are the names that have a listener at their own address.
+// entries are the exact names that have a listener at their own address.
 func (s *Source) entries() []hostnet.Entry {
 	var all []hostnet.Entry
 	seen := make(map[string]bool)
+	for _, name := range s.looked {
+		seen[name] = true // found by the stub resolver alone
+	}
 	for e, l := range s.listeners {
 		if l.named && !seen[e.host] {
 			seen[e.host] = true

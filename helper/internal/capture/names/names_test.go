@@ -65,7 +65,7 @@ func start(t *testing.T, o Options) *fixture {
 	if o.Check == nil {
 		checker := owner.New(os.Geteuid())
 		t.Cleanup(func() { _ = checker.Close() })
-		o.Check = checker.Check
+		o.Check, o.CheckUDP = checker.Check, checker.CheckUDP
 	}
 	if o.StartHosts == nil {
 		o.StartHosts = f.startHosts
@@ -203,10 +203,10 @@ func TestApplyDiff(t *testing.T) {
 	gone := f.dial("git.test", 443)
 	kept := f.accept()
 	_ = kept.Reply(tunnel.Connected, "")
-	before := f.source.listeners[endpoint{"db.test", 5432}]
+	before := f.source.listeners[endpoint{host: "db.test", port: 5432}]
 
 	f.source.Apply([]peer.Published{tcp("db.test", 5432, 5433), tcp("new.test", 80)})
-	if f.source.listeners[endpoint{"db.test", 5432}] != before || f.lookup("db.test") != db {
+	if f.source.listeners[endpoint{host: "db.test", port: 5432}] != before || f.lookup("db.test") != db {
 		t.Error("what stayed the same was touched")
 	}
 	if strings.Contains(f.hosts(), "git.test") {
@@ -312,7 +312,7 @@ func TestWithoutHostsFile(t *testing.T) {
 	f := start(t, Options{StartHosts: func(context.Context) (Hosts, error) { return nil, errors.New("cannot edit /etc/hosts: no way") }})
 	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
 	r := f.report("db.test")
-	want := netip.AddrPortFrom(localhost, localPort(testUID, endpoint{"db.test", 5432}, 0)).String()
+	want := netip.AddrPortFrom(localhost, localPort(testUID, endpoint{host: "db.test", port: 5432}, 0)).String()
 	if r.Address != "127.0.0.1" || len(r.Served) != 1 || r.Served[0] != want {
 		t.Errorf("%+v, want %s", r, want)
 	}
@@ -333,9 +333,15 @@ type fakeHosts struct {
 }
 
 func (h *fakeHosts) SetHosts(context.Context, []hostnet.Entry) error { return h.set }
-func (h *fakeHosts) Done() <-chan struct{}                           { return h.done }
-func (h *fakeHosts) Err() error                                      { return errors.New("killed") }
-func (h *fakeHosts) Close() error                                    { h.once.Do(func() { close(h.done) }); return nil }
+func (h *fakeHosts) ListenTCP(context.Context, netip.AddrPort) (net.Listener, error) {
+	return nil, errors.ErrUnsupported
+}
+func (h *fakeHosts) ListenUDP(context.Context, netip.AddrPort) (net.PacketConn, error) {
+	return nil, errors.ErrUnsupported
+}
+func (h *fakeHosts) Done() <-chan struct{} { return h.done }
+func (h *fakeHosts) Err() error            { return errors.New("killed") }
+func (h *fakeHosts) Close() error          { h.once.Do(func() { close(h.done) }); return nil }
 
 // The editor of the hosts file is started again once; then names move to
 // 127.0.0.1, with a word about it.
@@ -401,9 +407,7 @@ func TestManyPorts(t *testing.T) {
 
 func TestNotServedHere(t *testing.T) {
 	f := start(t, Options{})
-	udp := tcp("ntp.test", 123)
-	udp.Protocols = []string{"udp"}
-	f.source.Apply([]peer.Published{udp, tcp("*.corp.test", 80), tcp("10.0.0.1", 80), tcp("10.0.0.0/8", 80), tcp("localhost", 80)})
+	f.source.Apply([]peer.Published{tcp("*.corp.test", 80), tcp("10.0.0.1", 80), tcp("10.0.0.0/8", 80), tcp("localhost", 80)})
 	if got := f.hosts(); got != original {
 		t.Errorf("%q", got)
 	}

@@ -4,52 +4,88 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 )
 
-// MaxListeners is how many ports are served in all.
+// MaxListeners is how many ports of exact names are served in all.
 const MaxListeners = 1024
 
-// endpoint is one port of one published name.
+// Bounds of the names that wildcards cover.
+const (
+	maxLooked      = 1024 // names in a session
+	maxLookedPorts = 128  // listeners of one of them
+	maxLookedAll   = 2048 // listeners of all of them
+)
+
+// endpoint is one port of one name.
 type endpoint struct {
 	host string
 	port uint16
+	udp  bool
 }
 
 // plan is what is to be served.
 type plan struct {
-	endpoints []endpoint     // in the order of publication, at most MaxListeners
-	over      map[string]int // how many ports of a host are beyond that
+	endpoints []endpoint     // in the order of publication, then of look-up
+	over      map[string]int // how many ports of a host are beyond the bounds
+	seen      map[endpoint]bool
 }
 
-func makePlan(published []peer.Published) plan {
-	p := plan{over: make(map[string]int)}
-	seen := make(map[endpoint]bool)
+// makePlan plans for the exact names among published, and for looked, names
+// that its wildcards cover.
+func makePlan(published []peer.Published, looked []string) plan {
+	p := plan{over: make(map[string]int), seen: make(map[endpoint]bool)}
+	var exact []string
 	for _, r := range published {
-		host, ok := exactName(r.Host)
-		if !ok || !slices.Contains(r.Protocols, "tcp") {
-			continue
+		if host, ok := exactName(r.Host); ok {
+			exact = append(exact, host)
+			p.add(host, r, MaxListeners)
 		}
+	}
+	// A wildcard may list more ports of a name that has an entry of its own.
+	p.addWildcards(exact, published, MaxListeners, MaxListeners)
+	p.addWildcards(looked, published, maxLookedPorts, len(p.endpoints)+maxLookedAll)
+	return p
+}
+
+func (p *plan) addWildcards(hosts []string, published []peer.Published, each, all int) {
+	for _, host := range hosts {
+		limit := min(all, len(p.endpoints)+each)
+		for _, r := range published {
+			if covers(r.Host, host) {
+				p.add(host, r, limit)
+			}
+		}
+	}
+}
+
+// add plans for host with the ports of r, until there are limit endpoints.
+func (p *plan) add(host string, r peer.Published, limit int) {
+	for _, protocol := range r.Protocols {
 		for _, ports := range r.Ports {
 			for port := max(1, int(ports.First)); port <= int(ports.Last); port++ {
-				e := endpoint{host, uint16(port)}
-				if seen[e] {
+				e := endpoint{host, uint16(port), protocol == "udp"}
+				if p.seen[e] {
 					continue
 				}
-				if len(p.endpoints) == MaxListeners {
+				if len(p.endpoints) >= limit {
 					p.over[host] += int(ports.Last) - port + 1
 					break
 				}
-				seen[e] = true
+				p.seen[e] = true
 				p.endpoints = append(p.endpoints, e)
 			}
 		}
 	}
-	return p
+}
+
+// covers tells whether pattern is a wildcard that host belongs to.
+func covers(pattern, host string) bool {
+	domain, ok := strings.CutPrefix(pattern, "*.")
+	return ok && strings.HasSuffix(host, "."+domain)
 }
 
 // exactName returns host in lower case, and whether it is one name rather than

@@ -22,7 +22,7 @@ func (s *Source) updateReport() {
 	for _, p := range s.published {
 		r.Names = append(r.Names, s.reportOn(p))
 	}
-	if s.hosts.err != nil {
+	if s.hosts.err != nil && !s.byDNS {
 		r.Notes = append(r.Notes, s.hosts.err.Error()+": names are served on ports of 127.0.0.1 instead")
 	}
 	if reflect.DeepEqual(r, s.report.Load()) {
@@ -39,40 +39,90 @@ func (s *Source) reportOn(p peer.Published) peer.NameReport {
 	host, exact := exactName(p.Host)
 	var troubles []string
 	switch {
-	case !exact:
-		troubles = append(troubles, "only an exact name gets an address of its own; use the proxy")
-	case !slices.Contains(p.Protocols, "tcp"):
-		troubles = append(troubles, "UDP is served through the proxy only (SOCKS5 UDP ASSOCIATE)")
+	case exact:
+		troubles = s.reportPorts(host, p, &r)
+	case strings.HasPrefix(p.Host, "*.") && s.byDNS:
+		troubles = s.reportWildcard(p, &r)
+	case strings.HasPrefix(p.Host, "*."):
+		troubles = append(troubles, "a domain's names need the stub resolver, which there is none of; use the proxy")
 	default:
-		troubles = s.reportPorts(host, p.Ports, &r)
-		if slices.Contains(p.Protocols, "udp") {
-			troubles = append(troubles, "its UDP is served through the proxy only (SOCKS5 UDP ASSOCIATE)")
-		}
+		troubles = append(troubles, "only a name gets an address of its own; use the proxy")
 	}
 	r.Trouble = strings.Join(troubles, "; ")
 	return r
 }
 
-func (s *Source) reportPorts(host string, ranges []peer.PublishedPort, r *peer.NameReport) (troubles []string) {
-	var named []uint16
-	failed := make(map[string][]uint16)
-	for _, ports := range ranges {
-		for port := int(ports.First); port <= int(ports.Last); port++ {
-			e := endpoint{host, uint16(port)}
-			if l := s.listeners[e]; l != nil && l.named {
-				r.Address = l.at.Addr().String()
-				named = append(named, e.port)
-			} else if l != nil {
-				r.Address = l.at.Addr().String()
-				r.Served = append(r.Served, l.at.String())
-			} else if p := s.problems[e]; p != nil {
-				text := s.explain(p)
-				failed[text] = append(failed[text], e.port)
+// addServed tells of ports of host that work.
+func addServed(r *peer.NameReport, host, protocol string, ports []uint16) {
+	suffix := ""
+	if protocol == "udp" {
+		suffix = "/udp"
+	}
+	for _, span := range spans(ports) {
+		r.Served = append(r.Served, host+":"+span+suffix)
+	}
+}
+
+// reportWildcard tells that every name below p's domain is served, but for
+// those that were looked up and are not.
+func (s *Source) reportWildcard(p peer.Published, r *peer.NameReport) (troubles []string) {
+	for _, protocol := range p.Protocols {
+		for _, ports := range p.Ports {
+			span := strconv.Itoa(int(ports.First))
+			if ports.Last > ports.First {
+				span += "-" + strconv.Itoa(int(ports.Last))
 			}
+			if protocol == "udp" {
+				span += "/udp"
+			}
+			r.Served = append(r.Served, p.Host+":"+span)
 		}
 	}
-	for _, span := range spans(named) {
-		r.Served = append(r.Served, host+":"+span)
+	failed := make(map[string]bool)
+	for e, problem := range s.problems {
+		if covers(p.Host, e.host) {
+			failed[s.explain(problem)] = true
+		}
+	}
+	for text := range failed {
+		troubles = append(troubles, "some ports of its names: "+text)
+	}
+	over := 0
+	for host := range s.over {
+		if covers(p.Host, host) {
+			over++
+		}
+	}
+	if over > 0 {
+		troubles = append(troubles, fmt.Sprintf("some ports of %d of its names are served by the proxy only: there are too many", over))
+	}
+	if len(s.looked) >= maxLooked {
+		troubles = append(troubles, fmt.Sprintf("%d names were looked up: more are served by the proxy only", maxLooked))
+	}
+	slices.Sort(troubles)
+	return troubles
+}
+
+func (s *Source) reportPorts(host string, p peer.Published, r *peer.NameReport) (troubles []string) {
+	failed := make(map[string][]uint16)
+	for _, protocol := range p.Protocols {
+		var named []uint16
+		for _, ports := range p.Ports {
+			for port := int(ports.First); port <= int(ports.Last); port++ {
+				e := endpoint{host, uint16(port), protocol == "udp"}
+				if l := s.listeners[e]; l != nil && l.named {
+					r.Address = l.at.Addr().String()
+					named = append(named, e.port)
+				} else if l != nil {
+					r.Address = l.at.Addr().String()
+					r.Served = append(r.Served, l.at.String())
+				} else if p := s.problems[e]; p != nil {
+					text := s.explain(p)
+					failed[text] = append(failed[text], e.port)
+				}
+			}
+		}
+		addServed(r, host, protocol, named)
 	}
 	if err := hostnet.CheckName(host); err != nil && s.hosts.editor != nil {
 		troubles = append(troubles, err.Error()+", so it gets ports of 127.0.0.1")

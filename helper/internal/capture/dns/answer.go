@@ -1,0 +1,167 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/records"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/miekg/dns"
+)
+
+const (
+	// askTime is less than what resolver libraries wait by default, so that a
+	// link that stands still is a clear failure.
+	askTime = 4 * time.Second
+	// addressTTL bounds how long clients keep a loopback address of ours, in
+	// seconds: it is of no use after the session.
+	addressTTL = 30
+)
+
+// isOurs tells whether a question is for us to answer.
+func (s *Source) isOurs(q records.Question) bool {
+	if a, ok := records.Reverse(q.Name); ok {
+		if _, ours := s.o.Names.NameOf(a); ours {
+			return true
+		}
+		return s.o.Covers(a.String())
+	}
+	return s.o.Covers(q.Name)
+}
+
+// answer returns the whole reply to a query of q.
+func (s *Source) answer(ctx context.Context, query *dns.Msg, q records.Question, who owner.Owner) *dns.Msg {
+	m := s.resolve(ctx, q, who)
+	reply := new(dns.Msg).SetReply(query)
+	reply.Rcode, reply.Answer, reply.Ns = m.Rcode, m.Answer, m.Ns
+	reply.RecursionAvailable, reply.Compress = true, true
+	for _, rr := range reply.Answer { // as it was spelled
+		if h := rr.Header(); strings.EqualFold(h.Name, query.Question[0].Name) {
+			h.Name = query.Question[0].Name
+		}
+	}
+	if opt := query.IsEdns0(); opt != nil {
+		reply.SetEdns0(ednsSize, false)
+		if opt.Version() != 0 {
+			reply.Rcode, reply.Answer, reply.Ns = dns.RcodeBadVers, nil, nil
+		}
+	}
+	return reply
+}
+
+func failure(rcode int) *dns.Msg { return &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: rcode}} }
+
+func (s *Source) resolve(ctx context.Context, q records.Question, who owner.Owner) *dns.Msg {
+	if a, ok := records.Reverse(q.Name); ok {
+		if name, ours := s.o.Names.NameOf(a); ours {
+			return reverseAnswer(q, name)
+		}
+	}
+	switch q.Type {
+	case dns.TypeA:
+		return s.address(ctx, q, who)
+	case dns.TypeAAAA:
+		m := s.ask(ctx, q, who)
+		m.Answer = nil // if the name is there, it has only an IPv4 address here
+		return m
+	}
+	return s.ask(ctx, q, who)
+}
+
+// reverseAnswer answers for the loopback address of a name.
+func reverseAnswer(q records.Question, name string) *dns.Msg {
+	m := failure(dns.RcodeSuccess)
+	if q.Type == dns.TypePTR || q.Type == dns.TypeANY {
+		h := dns.RR_Header{Name: dns.Fqdn(q.Name), Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: addressTTL}
+		m.Answer = []dns.RR{&dns.PTR{Hdr: h, Ptr: dns.Fqdn(name)}}
+	}
+	return m
+}
+
+// address answers with the loopback address of a name that has an address, of
+// either family, in the gateway's eyes.
+func (s *Source) address(ctx context.Context, q records.Question, who owner.Owner) *dns.Msg {
+	ttl := uint32(addressTTL)
+	var m *dns.Msg
+	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
+		m = s.ask(ctx, records.Question{Name: q.Name, Type: kind}, who)
+		if m.Rcode != dns.RcodeSuccess {
+			return m
+		}
+		if found(m, kind) {
+			ttl = min(ttl, records.Lifetime(m))
+			a, err := s.o.Names.Address(q.Name)
+			if err != nil {
+				s.o.Log.Warn().Err(err).Msg("a name has no address here")
+				return failure(dns.RcodeServerFailure)
+			}
+			reply := failure(dns.RcodeSuccess)
+			reply.Answer = []dns.RR{records.Address(q.Name, a, ttl)}
+			return reply
+		}
+	}
+	m.Answer = nil // a CNAME that leads to nothing
+	return m
+}
+
+func found(m *dns.Msg, kind uint16) bool {
+	for _, rr := range m.Answer {
+		if rr.Header().Rrtype == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// ask returns what the gateway says, or did not long ago.
+func (s *Source) ask(ctx context.Context, q records.Question, who owner.Owner) *dns.Msg {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	m, err := s.cache.Get(ctx, q, func(ctx context.Context) (*dns.Msg, error) { return s.exchange(ctx, q, who) })
+	if err == nil {
+		return m
+	}
+	e, ok := errors.AsType[*tunnel.Error](err)
+	s.o.Log.Debug().Str("name", tunnel.Clean(q.Name)).Str("type", dns.Type(q.Type).String()).Err(err).Msg("question not answered")
+	if ok && e.Code == tunnel.Denied {
+		return failure(dns.RcodeRefused)
+	}
+	return failure(dns.RcodeServerFailure)
+}
+
+// exchange asks the gateway as spec.md of the tunnel says.
+func (s *Source) exchange(ctx context.Context, q records.Question, who owner.Owner) (*dns.Msg, error) {
+	st, err := s.o.Tunnel.Open(ctx, tunnel.Request{
+		Target: tunnel.Target{Network: tunnel.DNS, Host: q.Name, Port: q.Type},
+		Origin: tunnel.Origin{Source: "dns", User: who.User},
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer st.Close()
+	_ = st.CloseWrite()
+	if _, err := st.Answer(ctx); err != nil {
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = st.SetReadDeadline(deadline)
+	}
+	b, err := io.ReadAll(io.LimitReader(st, records.MaxMessage))
+	if err != nil {
+		return nil, err
+	}
+	return parseAnswer(b)
+}
+
+// parseAnswer reads what came from the gateway and drops what does not count.
+func parseAnswer(b []byte) (*dns.Msg, error) {
+	var m dns.Msg
+	if err := m.Unpack(b); err != nil {
+		return nil, err
+	}
+	return &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: m.Rcode}, Answer: m.Answer, Ns: m.Ns}, nil
+}

@@ -1,0 +1,285 @@
+// Package dns is the stub resolver of the remote: while it stands it is the only
+// nameserver there. It answers for the names of resources, with the loopback
+// addresses that they are served at and, for any other type of record, with what
+// the gateway says. Everything else goes unchanged to the nameservers that stood
+// in resolv.conf before.
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/records"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/rs/zerolog"
+)
+
+// Opener opens flows; a tunnel.Session is one.
+type Opener interface {
+	Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
+}
+
+// Names serves names at loopback addresses; a names.Source is one.
+type Names interface {
+	Address(name string) (netip.Addr, error)
+	NameOf(a netip.Addr) (string, bool)
+	SpareAddress(n int) netip.Addr
+	FoundByDNS(yes bool)
+}
+
+// Editor edits resolv.conf; a hostnet.Host is one.
+type Editor interface {
+	SetResolver(ctx context.Context, addr netip.Addr) error
+	ListenUDP(ctx context.Context, at netip.AddrPort) (net.PacketConn, error)
+	ListenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error)
+	Done() <-chan struct{}
+	Err() error
+	Close() error
+}
+
+// Options of a Source. All but Log, Port, Retry and Changed are required.
+type Options struct {
+	Log    zerolog.Logger
+	Tunnel Opener
+	Names  Names
+	// Covers tells whether a name, or an address in its place, is a resource's.
+	Covers func(host string) bool
+	// Check and CheckUDP tell who asks, or refuse them: strangers get what the
+	// nameservers say.
+	Check    func(net.Conn) (owner.Owner, error)
+	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
+	// StartEditor begins to edit ResolvPath.
+	StartEditor func(context.Context) (Editor, error)
+	ResolvPath  string
+	Port        uint16 // 0 means 53; resolv.conf knows no other
+	// Retry is how often it is looked whether the editor is still there; 0 means 1 s.
+	Retry time.Duration
+	// Changed is called after Note has changed, if not nil. It must not block.
+	Changed func()
+}
+
+// Source is the stub resolver. It is safe for concurrent use.
+type Source struct {
+	o     Options
+	cache *records.Cache
+	up    upstreams
+	// A slot for each datagram under way: nameservers that are silent must not
+	// keep the names of resources waiting.
+	own, others chan struct{}
+
+	ctx  context.Context // alive until Close
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu        sync.Mutex // held while the stub is set up or taken down
+	wanted    bool
+	watching  bool
+	at        netip.AddrPort // the stub's; zero while there is none
+	udp       net.PacketConn
+	tcp       net.Listener
+	editor    Editor
+	restarted bool
+	note      string
+}
+
+const maxQuestions = 512 // of either kind; more are dropped
+
+// New returns a Source that does nothing yet.
+func New(o Options) *Source {
+	if o.Port == 0 {
+		o.Port = 53
+	}
+	if o.Retry == 0 {
+		o.Retry = time.Second
+	}
+	s := &Source{o: o, cache: records.NewCache(), own: make(chan struct{}, maxQuestions), others: make(chan struct{}, maxQuestions)}
+	s.up.path = o.ResolvPath
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// Apply makes the stub stand, or not, and forgets answers that were given under
+// other resources. It returns when resolv.conf is as it is to be.
+func (s *Source) Apply(stand bool) {
+	s.cache.Clear()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil || s.wanted == stand {
+		return
+	}
+	s.wanted = stand
+	if !stand {
+		if err := s.takeDown(); err != nil {
+			s.o.Log.Warn().Err(err).Msg("resolv.conf not put back")
+		}
+		s.setNote("")
+		return
+	}
+	s.restarted = false
+	s.setUp()
+	if !s.watching {
+		s.watching = true
+		s.wg.Go(s.watch)
+	}
+}
+
+// Note is a sentence for the user on why there is no stub resolver, or "".
+func (s *Source) Note() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.note
+}
+
+// Close puts resolv.conf back, stops answering, and waits for it.
+func (s *Source) Close() error {
+	s.mu.Lock()
+	err := s.takeDown()
+	s.stop()
+	s.mu.Unlock()
+	s.wg.Wait()
+	return err
+}
+
+// setUp makes the stub stand, or notes why it does not. The caller holds s.mu.
+func (s *Source) setUp() {
+	err := s.begin()
+	if err == nil {
+		s.o.Log.Info().Stringer("at", s.at).Msg("stub resolver")
+		s.setNote("")
+		s.o.Names.FoundByDNS(true)
+		return
+	}
+	_ = s.takeDown()
+	s.o.Log.Warn().Err(err).Msg("no stub resolver")
+	s.setNote(err.Error() + ": names of domains and records other than addresses are not found by programs; exact names are, by the hosts file")
+}
+
+// begin opens the sockets and only then points resolv.conf at them.
+func (s *Source) begin() error {
+	ctx, cancel := context.WithTimeout(s.ctx, 15*time.Second)
+	defer cancel()
+	if s.editor == nil {
+		editor, err := s.o.StartEditor(ctx)
+		if err != nil {
+			return err
+		}
+		s.editor = editor
+	}
+	if !s.at.IsValid() {
+		if err := s.listen(ctx); err != nil {
+			return err
+		}
+	}
+	return s.editor.SetResolver(ctx, s.at.Addr())
+}
+
+// tries is how many addresses are tried: another capture of this user may have
+// the first ones.
+const tries = 8
+
+func (s *Source) listen(ctx context.Context) error {
+	var err error
+	for n := range tries {
+		at := netip.AddrPortFrom(s.o.Names.SpareAddress(n), s.o.Port)
+		if err = s.listenAt(ctx, at); err == nil {
+			s.at = at
+			s.up.own.Store(&at)
+			udp, tcp := s.udp, s.tcp
+			s.wg.Go(func() { s.serveUDP(udp.(*net.UDPConn), at) })
+			s.wg.Go(func() { s.serveTCP(tcp) })
+			return nil
+		}
+	}
+	return fmt.Errorf("cannot listen on port %d: %w", s.o.Port, err)
+}
+
+// listenAt opens both sockets, with the editor's rights if ours do not suffice.
+func (s *Source) listenAt(ctx context.Context, at netip.AddrPort) error {
+	var c net.ListenConfig
+	udp, err := c.ListenPacket(ctx, "udp4", at.String())
+	if errors.Is(err, os.ErrPermission) {
+		udp, err = s.editor.ListenUDP(ctx, at)
+	}
+	if err != nil {
+		return err
+	}
+	tcp, err := c.Listen(ctx, "tcp4", at.String())
+	if errors.Is(err, os.ErrPermission) {
+		tcp, err = s.editor.ListenTCP(ctx, at)
+	}
+	if err != nil {
+		_ = udp.Close()
+		return err
+	}
+	s.udp, s.tcp = udp, tcp
+	return nil
+}
+
+// takeDown puts resolv.conf back before it closes the sockets. The caller holds s.mu.
+func (s *Source) takeDown() error {
+	var err error
+	if s.editor != nil {
+		err = s.editor.Close()
+		s.editor = nil
+	}
+	if s.at.IsValid() {
+		s.o.Names.FoundByDNS(false)
+		_, _ = s.udp.Close(), s.tcp.Close()
+		s.at, s.udp, s.tcp = netip.AddrPort{}, nil, nil
+	}
+	return err
+}
+
+// watch starts the editor again, once, when something has ended it. Whatever it
+// left behind in resolv.conf still leads here.
+func (s *Source) watch() {
+	t := time.NewTicker(s.o.Retry)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-t.C:
+		}
+		s.mu.Lock()
+		if s.editor != nil && isDone(s.editor) {
+			err := s.editor.Err()
+			_ = s.editor.Close()
+			s.editor = nil
+			if again := !s.restarted; again {
+				s.restarted = true
+				s.setUp()
+			} else {
+				_ = s.takeDown()
+				s.setNote(fmt.Sprintf("lost resolv.conf (%v): names of domains are not found by programs", err))
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+func isDone(e Editor) bool {
+	select {
+	case <-e.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Source) setNote(note string) {
+	if s.note == note {
+		return
+	}
+	s.note = note
+	if s.o.Changed != nil {
+		s.o.Changed()
+	}
+}

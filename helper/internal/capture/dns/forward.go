@@ -1,0 +1,143 @@
+package dns
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	// nextTime is how long a nameserver is waited for before the next one is
+	// asked too, for the clients know of one only.
+	nextTime = 1 * time.Second
+	// forwardTime is when the client has given up.
+	forwardTime = 10 * time.Second
+)
+
+// forwardUDP passes a query on as it is and returns the first answer to it, or
+// a failure if no nameserver can be reached, or nil if none says anything. For
+// allowed see upstreams.
+func (s *Source) forwardUDP(b []byte, allowed func() bool) []byte {
+	if len(b) < headerSize {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, forwardTime)
+	defer cancel()
+	type result struct{ b []byte }
+	servers := s.up.list(allowed)
+	if len(servers) == 0 {
+		return failed(b)
+	}
+	results := make(chan result, len(servers))
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for started, ended := 0, 0; ; {
+		select {
+		case <-next.C:
+			if started < len(servers) {
+				at := s.upstreamAt(servers[started])
+				started++
+				s.wg.Go(func() { results <- result{askUDP(ctx, at, b)} })
+				next.Reset(nextTime)
+			}
+		case r := <-results:
+			if r.b != nil {
+				return r.b
+			}
+			if ended++; ended == len(servers) {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return failed(b)
+			}
+			next.Reset(0)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// upstreamAt is the port of a nameserver; all have the same as we, which is 53.
+func (s *Source) upstreamAt(a netip.Addr) string { return netip.AddrPortFrom(a, s.o.Port).String() }
+
+// askUDP returns the answer of one nameserver, nil if there is none.
+func askUDP(ctx context.Context, at string, b []byte) []byte {
+	c, err := new(net.Dialer).DialContext(ctx, "udp", at)
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	if _, err := c.Write(b); err != nil {
+		return nil
+	}
+	answer := make([]byte, dns.MaxMsgSize)
+	for {
+		n, err := c.Read(answer)
+		if err != nil {
+			return nil
+		}
+		if n >= headerSize && answer[0] == b[0] && answer[1] == b[1] {
+			return answer[:n]
+		}
+	}
+}
+
+// failed is SERVFAIL to a query, as far as it can be read.
+func failed(b []byte) []byte {
+	query := new(dns.Msg)
+	if query.Unpack(b) != nil {
+		return nil
+	}
+	m := new(dns.Msg).SetRcode(query, dns.RcodeServerFailure)
+	m.RecursionAvailable = true
+	return pack(m)
+}
+
+// forward passes a query on over the client's own connection to a nameserver,
+// whose answers, many to one question perhaps, go back as they come. It is
+// false when the client's connection is of no more use.
+func (c *conn) forward(ctx context.Context, b []byte) bool {
+	if c.upstream == nil {
+		allowed := func() bool { _, err := c.s.o.Check(c.client); return err == nil }
+		for _, a := range c.s.up.list(allowed) {
+			dialer := net.Dialer{Timeout: nextTime}
+			up, err := dialer.DialContext(ctx, "tcp", c.s.upstreamAt(a))
+			if err == nil {
+				c.upstream = up
+				c.wg.Go(func() { c.back(ctx, up) })
+				break
+			}
+		}
+	}
+	if c.upstream == nil {
+		reply := failed(b)
+		if reply != nil {
+			c.reply(reply)
+		}
+		return reply != nil
+	}
+	_ = c.upstream.SetWriteDeadline(time.Now().Add(idleTime))
+	return writeMessage(c.upstream, b) == nil
+}
+
+// back passes answers on until the nameserver closes the connection, after
+// which the client is not listened to any more.
+func (c *conn) back(ctx context.Context, up net.Conn) {
+	defer up.Close()
+	stop := context.AfterFunc(ctx, func() { _ = up.Close() })
+	defer stop()
+	for {
+		_ = up.SetReadDeadline(time.Now().Add(forwardTime))
+		b, err := readMessage(up)
+		if err != nil {
+			_ = c.client.SetReadDeadline(time.Unix(1, 0))
+			return
+		}
+		c.reply(b)
+	}
+}

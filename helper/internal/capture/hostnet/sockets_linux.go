@@ -1,0 +1,85 @@
+package hostnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// controlPair returns a socket for the subcommand's stdin, on which it can pass
+// sockets back, and our end of it. Both ends close with their processes.
+func controlPair() (stdin *os.File, ours net.Conn, err error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	stdin = os.NewFile(uintptr(fds[0]), "stdin")
+	end := os.NewFile(uintptr(fds[1]), "control")
+	defer end.Close()
+	if ours, err = net.FileConn(end); err != nil {
+		_ = stdin.Close()
+		return nil, nil, err
+	}
+	return stdin, ours, nil
+}
+
+// passSocket opens e and sends the socket to who holds the other end of caller.
+func passSocket(caller io.Reader, e endpoint) error {
+	stdin, ok := caller.(*os.File)
+	if !ok {
+		return errors.New("there is no socket to pass others on")
+	}
+	socket, err := open(e)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	if err := syscall.Sendmsg(int(stdin.Fd()), []byte{'s'}, syscall.UnixRights(int(socket.Fd())), nil, 0); err != nil {
+		return os.NewSyscallError("sendmsg", err)
+	}
+	return nil
+}
+
+func open(e endpoint) (*os.File, error) {
+	var c net.ListenConfig
+	if e.UDP {
+		pc, err := c.ListenPacket(context.Background(), "udp4", e.At.String())
+		if err != nil {
+			return nil, err
+		}
+		defer pc.Close()
+		return pc.(*net.UDPConn).File()
+	}
+	c.SetMultipathTCP(false) // loopback has one path
+	ln, err := c.Listen(context.Background(), "tcp4", e.At.String())
+	if err != nil {
+		return nil, err
+	}
+	defer ln.Close()
+	return ln.(*net.TCPListener).File()
+}
+
+// takeSocket receives what passSocket sent.
+func takeSocket(from net.Conn) (*os.File, error) {
+	control := make([]byte, syscall.CmsgSpace(4))
+	_, n, _, _, err := from.(*net.UnixConn).ReadMsgUnix(make([]byte, 1), control)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := syscall.ParseSocketControlMessage(control[:n])
+	if err != nil {
+		return nil, err
+	}
+	if len(messages) != 1 {
+		return nil, fmt.Errorf("%d control messages came with the socket", len(messages))
+	}
+	fds, err := syscall.ParseUnixRights(&messages[0])
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "passed"), nil
+}

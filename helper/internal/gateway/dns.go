@@ -1,0 +1,249 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/records"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/miekg/dns"
+	"golang.org/x/time/rate"
+)
+
+// Records finds the records of names. The names it is asked for are approved;
+// what it answers is not judged. See systemdns.Resolver for the contract.
+type Records interface {
+	Query(ctx context.Context, q records.Question) (*dns.Msg, error)
+}
+
+const (
+	maxQuestions = 512  // under way at a time
+	questionRate = 5000 // a second; what is cached counts too
+)
+
+// dnsAnswers is what all sessions share to answer questions.
+type dnsAnswers struct {
+	from    Records
+	timeout time.Duration
+	cache   *records.Cache
+	slots   chan struct{} // one for each question under way
+	rate    *rate.Limiter
+}
+
+func newDNSAnswers(from Records, timeout time.Duration) dnsAnswers {
+	return dnsAnswers{from: from, timeout: timeout, cache: records.NewCache(), slots: make(chan struct{}, maxQuestions),
+		rate: rate.NewLimiter(questionRate, questionRate)}
+}
+
+// query asks this machine's resolver, unless the answer is known.
+func (d *dnsAnswers) query(ctx context.Context, q records.Question) (*dns.Msg, error) {
+	m, err := d.cache.Get(ctx, q, func(ctx context.Context) (*dns.Msg, error) {
+		ctx, cancel := context.WithTimeout(ctx, d.timeout)
+		defer cancel()
+		return d.from.Query(ctx, q)
+	})
+	if err != nil {
+		return nil, resolveError(q.Name, err)
+	}
+	return m, nil
+}
+
+// serveDNS answers one question as spec.md of the tunnel says.
+func (g *Gateway) serveDNS(ctx context.Context, st *tunnel.Stream) {
+	req := st.Request()
+	b, name, err := g.answer(ctx, req.Target.Host, req.Target.Port)
+	if err != nil {
+		if ctx.Err() != nil {
+			return
+		}
+		e := dialError(err)
+		g.refusals.add(req, name, e)
+		_ = st.Reply(e.Code, e.Reason)
+		return
+	}
+	if err := st.Reply(tunnel.Connected, ""); err != nil {
+		return
+	}
+	_ = st.SetDeadline(time.Now().Add(g.o.DialTimeout))
+	if _, err := st.Write(b); err == nil && st.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(st, 1)) // until the remote's end, or closing would reset
+	}
+}
+
+// answer returns the packed answer, and the name of the resource that covers
+// the question.
+func (g *Gateway) answer(ctx context.Context, host string, qtype uint16) (packed []byte, resource string, err error) {
+	overloaded := &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many names are being asked for at once"}
+	if !g.dns.rate.Allow() {
+		return nil, "", overloaded
+	}
+	select {
+	case g.dns.slots <- struct{}{}:
+		defer func() { <-g.dns.slots }()
+	default:
+		return nil, "", overloaded
+	}
+	g.mu.Lock()
+	set := g.set
+	g.mu.Unlock()
+	var m *dns.Msg
+	if a, ok := records.Reverse(host); ok {
+		m, resource, err = g.answerReverse(ctx, set, a, records.Question{Name: host, Type: qtype})
+	} else {
+		m, resource, err = g.answerName(ctx, set, host, qtype)
+	}
+	if err != nil {
+		return nil, resource, err
+	}
+	m.Response, m.Compress = true, true
+	m.Question = []dns.Question{{Name: dns.Fqdn(host), Qtype: qtype, Qclass: dns.ClassINET}}
+	if packed, err = m.Pack(); err != nil || len(packed) > records.MaxMessage {
+		return nil, resource, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: "the answer cannot be passed on"}
+	}
+	return packed, resource, nil
+}
+
+// answerReverse answers for an address if a resource has it as such.
+func (g *Gateway) answerReverse(ctx context.Context, set *resource.Set, a netip.Addr, q records.Question) (*dns.Msg, string, error) {
+	matches, err := set.Named(a.String())
+	if err != nil || len(matches) == 0 {
+		return nil, "", &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("no approved resource covers %s", a)}
+	}
+	name := matches[0].Resource.Name
+	if _, err := g.allowed(matches, []netip.Addr{a}); err != nil {
+		return nil, name, err
+	}
+	if q.Type == dns.TypeANY {
+		q.Type = dns.TypePTR
+		m, err := g.dns.query(ctx, q)
+		return minimal(m, q.Name), name, err
+	}
+	m, err := g.dns.query(ctx, q)
+	return m, name, err
+}
+
+func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string, qtype uint16) (*dns.Msg, string, error) {
+	matches, err := set.Named(host)
+	if err == nil && len(matches) == 0 {
+		err = fmt.Errorf("no approved resource names %s", shown(host))
+	}
+	if err != nil {
+		return nil, "", &tunnel.Error{Code: tunnel.Denied, Reason: err.Error()}
+	}
+	first := matches[0]
+	name := first.Resource.Name
+	if first.Name == "" && first.Resource.As == "" {
+		return nil, name, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("%s is an address, not a name", first.Addr)}
+	}
+	ask := qtype
+	if qtype == dns.TypeANY {
+		ask = dns.TypeA // for whether the name exists
+	}
+	m, err := g.ask(ctx, first, ask)
+	if err != nil {
+		return nil, name, err
+	}
+	if qtype == dns.TypeANY {
+		return minimal(m, host), name, nil
+	}
+	if err := g.judgeAnswer(matches, m); err != nil {
+		return nil, name, err
+	}
+	stripHints(m)
+	rename(m, first.Name, host)
+	return m, name, nil
+}
+
+// ask returns the records of what a match stands for, not judged.
+func (g *Gateway) ask(ctx context.Context, match resource.Match, qtype uint16) (*dns.Msg, error) {
+	if !match.Addr.IsValid() && !match.Resource.Host.IsLocalhost() {
+		return g.dns.query(ctx, records.Question{Name: match.Name, Type: qtype})
+	}
+	// Only this helper knows that name: it has addresses, and nothing else.
+	addrs, err := g.dialer.resolve(ctx, match)
+	m := new(dns.Msg)
+	for _, a := range addrs {
+		if rr := records.Address(match.Name, a, records.UnknownTTL); rr.Header().Rrtype == qtype {
+			m.Answer = append(m.Answer, rr)
+		}
+	}
+	return m, err
+}
+
+// judgeAnswer takes the addresses out of m that the policy refuses. It is an
+// error if none is left where there was one: a resolver that points a private
+// name at what the user never approved is not believed in part of it either.
+func (g *Gateway) judgeAnswer(matches []resource.Match, m *dns.Msg) error {
+	var addrs []netip.Addr
+	for _, rr := range m.Answer {
+		if a, ok := records.AddressOf(rr); ok {
+			addrs = append(addrs, a)
+		}
+	}
+	if len(addrs) == 0 {
+		return nil
+	}
+	allowed, err := g.allowed(matches, addrs)
+	if err != nil {
+		return err
+	}
+	m.Answer = slices.DeleteFunc(m.Answer, func(rr dns.RR) bool {
+		a, ok := records.AddressOf(rr)
+		return ok && !slices.Contains(allowed, a)
+	})
+	return nil
+}
+
+// minimal is the answer to ANY (RFC 8482, section 4.2) for a name of which m
+// tells whether it exists.
+func minimal(m *dns.Msg, name string) *dns.Msg {
+	if m == nil || m.Rcode != dns.RcodeSuccess {
+		return m
+	}
+	ttl := records.Lifetime(m)
+	if ttl == 0 {
+		ttl = records.UnknownTTL
+	}
+	h := dns.RR_Header{Name: dns.Fqdn(name), Rrtype: dns.TypeHINFO, Class: dns.ClassINET, Ttl: ttl}
+	return &dns.Msg{Answer: []dns.RR{&dns.HINFO{Hdr: h, Cpu: "RFC8482"}}}
+}
+
+// stripHints takes the addresses out of HTTPS and SVCB records: the remote
+// cannot use them, and they would pass unjudged.
+func stripHints(m *dns.Msg) {
+	hint := func(k dns.SVCBKey) bool { return k == dns.SVCB_IPV4HINT || k == dns.SVCB_IPV6HINT }
+	for _, rr := range m.Answer {
+		svcb, ok := rr.(*dns.SVCB)
+		if https, isHTTPS := rr.(*dns.HTTPS); isHTTPS {
+			svcb, ok = &https.SVCB, true
+		}
+		if !ok {
+			continue
+		}
+		svcb.Value = slices.DeleteFunc(svcb.Value, func(v dns.SVCBKeyValue) bool {
+			if list, ok := v.(*dns.SVCBMandatory); ok {
+				list.Code = slices.DeleteFunc(list.Code, hint)
+				return len(list.Code) == 0
+			}
+			return hint(v.Key())
+		})
+	}
+}
+
+// rename gives the records of a resource's own name the one that the remote
+// uses for it.
+func rename(m *dns.Msg, own, used string) {
+	if dns.CanonicalName(own) == dns.CanonicalName(used) {
+		return
+	}
+	for _, rr := range m.Answer {
+		if h := rr.Header(); dns.CanonicalName(h.Name) == dns.CanonicalName(own) {
+			h.Name = dns.Fqdn(used)
+		}
+	}
+}

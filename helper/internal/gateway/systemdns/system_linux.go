@@ -1,0 +1,173 @@
+package systemdns
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/records"
+	"github.com/miekg/dns"
+)
+
+// system is Linux's way: the hosts file, then the servers of resolv.conf with
+// its timeout, attempts, rotate and use-vc. No search list applies.
+type system struct {
+	path string        // of resolv.conf; "" means the system's
+	port string        // of all servers; "" means 53
+	turn atomic.Uint32 // whose turn it is with "options rotate"
+}
+
+// firstRound is how long each of several servers gets at first, so that one that
+// is dead does not use up the time of whoever asks.
+const firstRound = 1300 * time.Millisecond
+
+const ednsSize = 1232 // of a datagram that no path fragments
+
+func (s *system) query(ctx context.Context, q records.Question) (*dns.Msg, error) {
+	listed := hostsAnswer(ctx, q)
+	if listed != nil && len(listed.Answer) > 0 {
+		return listed, nil
+	}
+	if listed != nil && (q.Type == dns.TypeA || q.Type == dns.TypeAAAA) {
+		return listed, nil // getaddrinfo looks no further either
+	}
+	m, err := s.ask(ctx, q)
+	if err == nil && listed != nil && m.Rcode == dns.RcodeNameError {
+		return listed, nil // the name exists, if only here
+	}
+	return m, err
+}
+
+// ask goes through the servers until one knows. What the last one said that
+// did not is the answer if none does.
+func (s *system) ask(ctx context.Context, q records.Question) (*dns.Msg, error) {
+	c, useTCP, rotate, err := readConfig(cmp.Or(s.path, "/etc/resolv.conf"))
+	if err != nil {
+		return nil, err
+	}
+	first := 0
+	if rotate {
+		first = int(s.turn.Add(1))
+	}
+	var unhelpful *dns.Msg
+	for round := range max(1, c.Attempts) {
+		timeout := time.Duration(max(1, c.Timeout)) * time.Second
+		if round == 0 && len(c.Servers) > 1 {
+			timeout = min(timeout, firstRound)
+		}
+		for i := range c.Servers {
+			server := net.JoinHostPort(c.Servers[(first+i)%len(c.Servers)], cmp.Or(s.port, c.Port))
+			var m *dns.Msg
+			m, err = exchange(ctx, server, q, timeout, useTCP)
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			if err != nil {
+				continue
+			}
+			switch m.Rcode {
+			case dns.RcodeSuccess, dns.RcodeNameError:
+				return tidy(m, q), nil
+			}
+			unhelpful = m
+		}
+		if unhelpful != nil {
+			return tidy(unhelpful, q), nil
+		}
+	}
+	return nil, err
+}
+
+// maxServers is how many the C library asks.
+const maxServers = 3
+
+func readConfig(path string) (c *dns.ClientConfig, useTCP, rotate bool, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, false, false, fmt.Errorf("read resolver configuration: %w", err)
+	}
+	if c, err = dns.ClientConfigFromReader(bytes.NewReader(b)); err != nil {
+		return nil, false, false, fmt.Errorf("read resolver configuration: %w", err)
+	}
+	c.Servers = c.Servers[:min(len(c.Servers), maxServers)]
+	if len(c.Servers) == 0 {
+		c.Servers = []string{"127.0.0.1"} // resolv.conf(5)
+	}
+	// The library knows neither of these options.
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 0 && f[0] == "options" {
+			useTCP = useTCP || slices.Contains(f, "use-vc")
+			rotate = rotate || slices.Contains(f, "rotate")
+		}
+	}
+	return c, useTCP, rotate, nil
+}
+
+// exchange asks one server, by TCP too if the answer is too long for a datagram.
+func exchange(ctx context.Context, server string, q records.Question, timeout time.Duration, useTCP bool) (*dns.Msg, error) {
+	ask := new(dns.Msg).SetQuestion(dns.Fqdn(q.Name), q.Type)
+	ask.SetEdns0(ednsSize, false)
+	m, err := exchangeBy(ctx, server, ask, timeout, useTCP)
+	if err == nil && (m.Rcode == dns.RcodeFormatError || m.Rcode == dns.RcodeNotImplemented) {
+		ask.Extra = nil // a server from before EDNS
+		m, err = exchangeBy(ctx, server, ask, timeout, useTCP)
+	}
+	return m, err
+}
+
+func exchangeBy(ctx context.Context, server string, ask *dns.Msg, timeout time.Duration, useTCP bool) (*dns.Msg, error) {
+	network := "udp"
+	if useTCP {
+		network = "tcp"
+	}
+	ask.Id = dns.Id()
+	client := dns.Client{Net: network, Timeout: timeout}
+	m, _, err := client.ExchangeContext(ctx, ask, server)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", server, err)
+	}
+	if m.Truncated && !useTCP {
+		return exchangeBy(ctx, server, ask, timeout, true)
+	}
+	if !m.Response || len(m.Question) != 1 || m.Question[0].Qtype != ask.Question[0].Qtype ||
+		!strings.EqualFold(m.Question[0].Name, ask.Question[0].Name) {
+		return nil, fmt.Errorf("ask %s: it answered another question", server)
+	}
+	return m, nil
+}
+
+// hostsFile is a resolver that reads only the hosts file.
+var hostsFile = net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { //nolint:forbidigo // it dials nothing
+	return nil, errors.New("hosts file only")
+}}
+
+// hostsAnswer is nil if the file does not have the name.
+func hostsAnswer(ctx context.Context, q records.Question) *dns.Msg {
+	if a, ok := records.Reverse(q.Name); ok {
+		if q.Type != dns.TypePTR {
+			return nil
+		}
+		names, err := hostsFile.LookupAddr(ctx, a.String())
+		if err != nil {
+			return nil
+		}
+		m := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true}}
+		for _, name := range names {
+			m.Answer = append(m.Answer, &dns.PTR{Hdr: unknown(q), Ptr: dns.Fqdn(name)})
+		}
+		return m
+	}
+	addrs, err := hostsFile.LookupNetIP(ctx, "ip", q.Name)
+	if err != nil {
+		return nil
+	}
+	return addressAnswer(q, addrs)
+}

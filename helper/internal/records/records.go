@@ -1,0 +1,105 @@
+// Package records is what both helpers do with DNS answers: keep them for as
+// long as they last, and tell what a question is about.
+package records
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// UnknownTTL is that of a record whose lifetime its source does not tell, in seconds.
+const UnknownTTL = 30
+
+// MaxMessage is the size of the longest DNS message, in bytes.
+const MaxMessage = dns.MaxMsgSize - 1
+
+// Question is what one query asks, of class IN.
+type Question struct {
+	Name string // in lower case, without the trailing dot
+	Type uint16 // as in package dns
+}
+
+// QuestionOf returns the question of a query. ok is false unless m is a query
+// with one question of class IN.
+func QuestionOf(m *dns.Msg) (q Question, ok bool) {
+	if m.Response || m.Opcode != dns.OpcodeQuery || len(m.Question) != 1 || m.Question[0].Qclass != dns.ClassINET {
+		return Question{}, false
+	}
+	return Question{normal(m.Question[0].Name), m.Question[0].Qtype}, true
+}
+
+func normal(name string) string { return strings.TrimSuffix(dns.CanonicalName(name), ".") }
+
+// Reverse returns the address that a name below in-addr.arpa or ip6.arpa stands
+// for. ok is false for any other name, and for one of a whole network.
+func Reverse(name string) (a netip.Addr, ok bool) {
+	name = normal(name)
+	if rest, found := strings.CutSuffix(name, ".in-addr.arpa"); found {
+		labels := strings.Split(rest, ".")
+		if len(labels) != 4 {
+			return netip.Addr{}, false
+		}
+		a, err := netip.ParseAddr(labels[3] + "." + labels[2] + "." + labels[1] + "." + labels[0])
+		return a, err == nil
+	}
+	rest, found := strings.CutSuffix(name, ".ip6.arpa")
+	labels := strings.Split(rest, ".")
+	if !found || len(labels) != 32 {
+		return netip.Addr{}, false
+	}
+	var b [16]byte
+	for i, label := range labels {
+		n, err := strconv.ParseUint(label, 16, 4)
+		if err != nil || len(label) != 1 {
+			return netip.Addr{}, false
+		}
+		b[15-i/2] |= byte(n) << (4 * (i % 2))
+	}
+	return netip.AddrFrom16(b), true
+}
+
+// Address returns the record of an address that name has.
+func Address(name string, a netip.Addr, ttl uint32) dns.RR {
+	h := dns.RR_Header{Name: dns.Fqdn(name), Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: ttl}
+	if a.Is4() {
+		return &dns.A{Hdr: h, A: a.AsSlice()}
+	}
+	h.Rrtype = dns.TypeAAAA
+	return &dns.AAAA{Hdr: h, AAAA: a.AsSlice()}
+}
+
+// AddressOf returns the address that a record of type A or AAAA holds.
+func AddressOf(rr dns.RR) (a netip.Addr, ok bool) {
+	switch rr := rr.(type) {
+	case *dns.A:
+		a, ok = netip.AddrFromSlice(rr.A)
+	case *dns.AAAA:
+		a, ok = netip.AddrFromSlice(rr.AAAA)
+	}
+	return a.Unmap(), ok
+}
+
+// Lifetime is how long an answer may be kept, in seconds: as long as its
+// shortest record; one without records as its SOA says (RFC 2308, section 5),
+// and not at all without one or if it is a failure.
+func Lifetime(m *dns.Msg) uint32 {
+	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
+		return 0
+	}
+	ttl := uint32(1<<31 - 1)
+	for _, rr := range m.Answer {
+		ttl = min(ttl, rr.Header().Ttl)
+	}
+	if len(m.Answer) > 0 && len(m.Ns) == 0 {
+		return ttl
+	}
+	for _, rr := range m.Ns {
+		if soa, ok := rr.(*dns.SOA); ok {
+			return min(ttl, soa.Hdr.Ttl, soa.Minttl)
+		}
+	}
+	return 0
+}
