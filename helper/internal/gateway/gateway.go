@@ -31,6 +31,10 @@ type Options struct {
 	// Resolver finds the addresses of names; nil means SystemResolver.
 	Resolver Resolver
 
+	// Exits are the ways for resources that name one, by that name; the caller
+	// closes them. A resource whose exit is not here is not reached at all.
+	Exits map[string]Exit
+
 	// Interfaces returns the addresses of the machine's interfaces with their
 	// prefix lengths, not masked; nil means what the system says. On an error
 	// everything is refused.
@@ -141,7 +145,7 @@ func New(o Options) *Gateway {
 	return &Gateway{
 		o: o, log: o.Log,
 		dialer: dialer{
-			dial: o.Dial, resolver: o.Resolver, interfaces: o.Interfaces, ownPorts: o.OwnPorts, timeout: o.DialTimeout,
+			system: ownWay{o.Dial, o.Resolver}, exits: o.Exits, interfaces: o.Interfaces, ownPorts: o.OwnPorts, timeout: o.DialTimeout,
 		},
 		dials:    make(chan struct{}, o.MaxDials),
 		rate:     rate.NewLimiter(o.DialRate, max(1, int(2*o.DialRate))),
