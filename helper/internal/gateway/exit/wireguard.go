@@ -22,6 +22,9 @@ import (
 // handshakeLimit is how long a peer may take to answer the first handshake.
 const handshakeLimit = 8 * time.Second
 
+// retryPause is how long a peer that has not answered is taken for silent.
+const retryPause = 2 * time.Second
+
 // wireGuard is an exit by a profile run in user space. It comes up at the first
 // use.
 type wireGuard struct {
@@ -34,6 +37,9 @@ type wireGuard struct {
 	hasDNS bool
 	spoken bool // a peer has completed a handshake
 	closed bool
+
+	silent      error // what the last wait for an answer ended with
+	silentUntil time.Time
 }
 
 // up brings the exit up and waits until a peer has answered.
@@ -43,6 +49,10 @@ func (w *wireGuard) up(ctx context.Context) (*netstack.Net, error) {
 	if w.closed {
 		return nil, net.ErrClosed
 	}
+	// Whoever waited for this wait too must not begin another.
+	if time.Now().Before(w.silentUntil) {
+		return nil, w.silent
+	}
 	if w.dev == nil {
 		if err := w.start(ctx); err != nil {
 			return nil, &tunnel.Error{Code: tunnel.Failed, Reason: fmt.Sprintf("WireGuard profile %s: %v", w.file, err)}
@@ -50,6 +60,9 @@ func (w *wireGuard) up(ctx context.Context) (*netstack.Net, error) {
 	}
 	if !w.spoken {
 		if err := w.await(ctx); err != nil {
+			if ctx.Err() == nil {
+				w.silent, w.silentUntil = err, time.Now().Add(retryPause)
+			}
 			w.stop() // resolves the endpoints anew next time
 			return nil, err
 		}
