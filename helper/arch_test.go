@@ -44,15 +44,17 @@ var forbidden = []struct {
 
 // importers lists who alone may import a package directly.
 var importers = map[string][]string{
-	"os/exec":                         {"capture/hostnet", "cli", "daemon"},
-	"net/http":                        {"capture", "cli", "rpc", "gateway"},
-	"github.com/hashicorp/yamux":      {"tunnel"},
-	"github.com/sourcegraph/jsonrpc2": {"rpc"},
-	"github.com/miekg/dns":            {"records", "gateway", "capture/dns"},
-	"C":                               {},
-	"plugin":                          {},
-	"net/http/pprof":                  {},
-	"expvar":                          {},
+	"os/exec":                                 {"capture/hostnet", "cli", "daemon"},
+	"net/http":                                {"capture", "cli", "rpc", "gateway"},
+	"github.com/hashicorp/yamux":              {"tunnel"},
+	"github.com/sourcegraph/jsonrpc2":         {"rpc"},
+	"golang.zx2c4.com/wireguard/device":       {"gateway/exit"},
+	"golang.zx2c4.com/wireguard/tun/netstack": {"gateway/exit"},
+	"github.com/miekg/dns":                    {"records", "gateway", "capture/dns"},
+	"C":                                       {},
+	"plugin":                                  {},
+	"net/http/pprof":                          {},
+	"expvar":                                  {},
 }
 
 // within tells whether a package is tree or below it.

@@ -24,7 +24,7 @@ import (
 const startTime = 3 * time.Minute
 
 func connectCommand(e *env) *cobra.Command {
-	var file, events string
+	var file, exits, events string
 	var strict bool
 	var resume time.Duration
 	cmd := &cobra.Command{
@@ -34,6 +34,13 @@ func connectCommand(e *env) *cobra.Command {
 run "causeway capture --stdio" on the remote. FILE holds an array of resources,
 as causeway.resources does in the editor's settings, with comments if you like;
 naming it is the approval.
+
+A resource with "exit": "office" is reached by the exit of that name in the file
+of --exits, an object such as
+  {"office": {"type": "wireguard", "file": "/home/me/office.conf"},
+   "jump": {"type": "proxy", "url": "socks5://proxy.corp.example:1080"}}
+A WireGuard profile runs in this process, without privileges. A proxy may be
+socks5, http or https; PAC files are not supported.
 
 It prints one line that begins with "connected" when the remote is usable. If
 the link is lost, COMMAND is run again, and connections go on where they were.
@@ -56,18 +63,25 @@ every mistake.`,
 			if err != nil {
 				return err
 			}
+			ways, closeExits, err := readExits(e, exits, approved)
+			if err != nil {
+				return err
+			}
+			defer closeExits()
 			if resume <= 0 || resume > maxResume {
 				return usageError(fmt.Errorf("--resume takes a time of at most %v", maxResume))
 			}
-			c := connection{e: e, log: e.logs.logger("gateway"), json: events == "json", strict: strict, resume: resume, command: args}
+			c := connection{e: e, log: e.logs.logger("gateway"), json: events == "json", strict: strict, resume: resume, command: args, exits: ways}
 			return c.run(cmd.Context(), approved)
 		},
 	}
 	cmd.Flags().StringVar(&file, "resources", "", "file with the array of resources that the remote may reach")
+	cmd.Flags().StringVar(&exits, "exits", "", "file with the exits that resources name by \"exit\"")
 	cmd.Flags().StringVar(&events, "events", "", `"json": print a line of JSON per event on stdout`)
 	cmd.Flags().BoolVar(&strict, "strict-proxy", false, "the remote's proxy refuses what is no resource")
 	cmd.Flags().DurationVar(&resume, "resume", carrier.DefaultResumeLimit, "how long to try to get a lost link back, at most 3h; connections wait meanwhile")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
+	_ = cmd.MarkFlagFilename("exits", "json", "jsonc")
 	return cmd
 }
 
@@ -82,14 +96,8 @@ func readResources(e *env, file string) ([]gateway.Approved, error) {
 		return nil, usageError(err)
 	}
 	list, problems := resource.Parse("", text)
-	for _, p := range problems {
-		_, _ = fmt.Fprintf(e.stderr, "%s:%d:%d: %s: %s\n", file, p.Line, p.Column, p.Path, p.Message)
-	}
-	switch {
-	case len(problems) == 1:
-		return nil, usageError(fmt.Errorf("1 mistake in %s", file))
-	case len(problems) > 1:
-		return nil, usageError(fmt.Errorf("%d mistakes in %s", len(problems), file))
+	if err := reportProblems(e, file, problems); err != nil {
+		return nil, err
 	}
 	approved := make([]gateway.Approved, len(list))
 	for i, r := range list {
@@ -106,6 +114,7 @@ type connection struct {
 	strict  bool
 	resume  time.Duration // how long to try to get a lost link back
 	command []string      // the link's
+	exits   map[string]gateway.Exit
 
 	last *event // told so far about the remote; nil before it is usable
 	lost bool   // told last that there is no link
@@ -139,7 +148,7 @@ func (c *connection) run(ctx context.Context, approved []gateway.Approved) error
 	if err != nil {
 		return err
 	}
-	gw := gateway.New(gatewayOptions(c.log, gateway.Options{StrictProxy: c.strict, OnChange: touch}))
+	gw := gateway.New(gatewayOptions(c.log, gateway.Options{StrictProxy: c.strict, Exits: c.exits, OnChange: touch}))
 	gw.SetApproved(approved)
 	serving, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,8 +107,18 @@ func (h *gatewayHelper) set(s *gatewaySession, p rpc.ResourcesParams) rpc.Resour
 		problems = append(problems, wrong...)
 		return list
 	}
-	user := h.withoutPreapproved(parse("causeway.resources", p.Resources))
-	workspace := h.withoutPreapproved(parse("causeway.workspaceResources", p.WorkspaceResources))
+	// An approval here would not show where the exit leads.
+	known := func(root string, raw []byte) []resource.Resource {
+		return slices.DeleteFunc(parse(root, raw), func(r resource.Resource) bool {
+			if r.Exit != "" {
+				problems = append(problems, resource.Problem{Path: root, Message: fmt.Sprintf(
+					"%q is left out: exits are for causeway connect --exits only", r.Name)})
+			}
+			return r.Exit != ""
+		})
+	}
+	user := h.withoutPreapproved(known("causeway.resources", p.Resources))
+	workspace := h.withoutPreapproved(known("causeway.workspaceResources", p.WorkspaceResources))
 	review := s.approvals.Review(user, workspace)
 	s.mu.Lock()
 	s.problems = problems

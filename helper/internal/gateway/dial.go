@@ -23,12 +23,42 @@ const (
 // dialer resolves, judges and dials. Every address that it dials was judged
 // with the match it is dialled for.
 type dialer struct {
-	dial       netx.DialFunc
-	resolver   Resolver
+	system     Exit // the machine's own way
+	exits      map[string]Exit
 	interfaces func() ([]netip.Prefix, error)
 	ownPorts   []uint16
 	timeout    time.Duration  // of resolving and dialling together
 	attempts   sync.WaitGroup // dials, those that lost the race included
+}
+
+// Exit is one way into a private network: it resolves names and dials literal
+// addresses. The gateway judges in between.
+type Exit interface {
+	Resolver
+	// Dial is as netx.DialFunc; an error that is a *tunnel.Error is the answer.
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// ownWay is the exit of resources that name none.
+type ownWay struct {
+	dial netx.DialFunc
+	Resolver
+}
+
+// Dial implements Exit.
+func (w ownWay) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return w.dial(ctx, network, address)
+}
+
+// exit returns the way to a resource. The error is a *tunnel.Error.
+func (d *dialer) exit(r resource.Resource) (Exit, error) {
+	if r.Exit == "" {
+		return d.system, nil
+	}
+	if e := d.exits[r.Exit]; e != nil {
+		return e, nil
+	}
+	return nil, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the gateway has no exit called %q", r.Exit)}
 }
 
 // open connects to what a match stands for. The error is a *tunnel.Error.
@@ -46,7 +76,7 @@ func (d *dialer) open(ctx context.Context, network resource.Network, m resource.
 	if len(v.allowed) == 0 {
 		return dialled{}, &tunnel.Error{Code: tunnel.Denied, Reason: v.reason()}
 	}
-	return d.race(ctx, string(network), v.allowed, m.Port)
+	return d.race(ctx, string(network), m, v.allowed)
 }
 
 // resolve returns the addresses that a match may stand for, not judged yet.
@@ -57,7 +87,11 @@ func (d *dialer) resolve(ctx context.Context, m resource.Match) ([]netip.Addr, e
 	case m.Resource.Host.IsLocalhost():
 		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
 	}
-	addrs, err := d.resolver.LookupNetIP(ctx, m.Name)
+	way, err := d.exit(m.Resource)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := way.LookupNetIP(ctx, m.Name)
 	if err != nil {
 		return nil, resolveError(m.Name, err)
 	}
@@ -88,7 +122,11 @@ type attempt struct {
 
 // race connects to the first of the addresses that answers: one attempt after
 // the other, the next as soon as one fails or the stagger has passed.
-func (d *dialer) race(ctx context.Context, network string, addrs []netip.Addr, port uint16) (dialled, error) {
+func (d *dialer) race(ctx context.Context, network string, m resource.Match, addrs []netip.Addr) (dialled, error) {
+	way, err := d.exit(m.Resource)
+	if err != nil {
+		return dialled{}, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan attempt)
@@ -96,7 +134,7 @@ func (d *dialer) race(ctx context.Context, network string, addrs []netip.Addr, p
 		d.attempts.Go(func() {
 			attemptCtx, cancel := context.WithTimeout(ctx, attemptTimeout)
 			defer cancel()
-			conn, err := d.dial(attemptCtx, network, netip.AddrPortFrom(a, port).String())
+			conn, err := way.Dial(attemptCtx, network, netip.AddrPortFrom(a, m.Port).String())
 			select {
 			case results <- attempt{dialled{conn, a}, err}:
 			case <-ctx.Done():

@@ -86,7 +86,7 @@ func (n *fakeNet) dial(ctx context.Context, _, address string) (net.Conn, error)
 
 func newDialer(n *fakeNet, r Resolver) *dialer {
 	return &dialer{
-		dial: n.dial, resolver: r, timeout: 15 * time.Second,
+		system: ownWay{n.dial, r}, timeout: 15 * time.Second,
 		interfaces: func() ([]netip.Prefix, error) { return machine.own, nil },
 	}
 }
@@ -188,7 +188,7 @@ func TestLateConnectionIsClosed(t *testing.T) {
 		n := &fakeNet{hosts: map[string]any{"10.0.0.2": nil}}
 		d := newDialer(n, &names{answers: map[string][]any{"a.test": {[]string{"10.0.0.1", "10.0.0.2"}}}})
 		// The first dial does not heed its context and connects after the race.
-		d.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		d.system = ownWay{Resolver: d.system, dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if address == "10.0.0.1:80" {
 				time.Sleep(time.Second)
 				a, b := net.Pipe()
@@ -198,7 +198,7 @@ func TestLateConnectionIsClosed(t *testing.T) {
 				return a, nil
 			}
 			return n.dial(ctx, network, address)
-		}
+		}}
 		to, err := d.open(t.Context(), resource.TCP, match(t, `[{"host": "a.test", "ports": [80]}]`, "a.test", 80))
 		if err != nil || to.addr != addr("10.0.0.2") {
 			t.Fatal(to, err)

@@ -161,10 +161,11 @@ func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string
 
 // ask returns the records of what a match stands for, not judged.
 func (g *Gateway) ask(ctx context.Context, match resource.Match, qtype uint16) (*dns.Msg, error) {
-	if !match.Addr.IsValid() && !match.Resource.Host.IsLocalhost() {
+	if !match.Addr.IsValid() && !match.Resource.Host.IsLocalhost() && match.Resource.Exit == "" {
 		return g.dns.query(ctx, records.Question{Name: match.Name, Type: qtype})
 	}
-	// Only this helper knows that name: it has addresses, and nothing else.
+	// Only this helper, or an exit, knows that name: it has addresses, and
+	// nothing else.
 	addrs, err := g.dialer.resolve(ctx, match)
 	m := new(dns.Msg)
 	for _, a := range addrs {

@@ -40,6 +40,9 @@ func (SystemResolver) LookupNetIP(ctx context.Context, name string) ([]netip.Add
 // resolveError turns a resolver's failure into an answer. Only what is known
 // not to exist may become NoSuchName: programs remember that.
 func resolveError(name string, err error) *tunnel.Error {
+	if e, ok := errors.AsType[*tunnel.Error](err); ok {
+		return e
+	}
 	dns, ok := errors.AsType[*net.DNSError](err)
 	switch {
 	case ok && dns.IsNotFound:

@@ -75,7 +75,7 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 		return
 	}
 	t.done("judge", true, "", "allowed: %s", joined(v.allowed))
-	to, err := d.race(ctx, string(network), v.allowed, m.Port)
+	to, err := d.race(ctx, string(network), m, v.allowed)
 	if err != nil {
 		t.done("connect", false, t.connectHint(dialError(err), v.allowed), "port %d: %v", m.Port, err)
 		return
@@ -152,12 +152,13 @@ const probeName = "causeway-test.invalid"
 
 // portalHint finds out whether the resolver answers for names that do not exist.
 func (t *tester) portalHint(ctx context.Context, m resource.Match, addrs []netip.Addr) string {
-	if m.Resource.Host.IsLocalhost() {
+	way, err := t.g.dialer.exit(m.Resource)
+	if err != nil || m.Resource.Host.IsLocalhost() {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	lies, err := t.g.dialer.resolver.LookupNetIP(ctx, probeName)
+	lies, err := way.LookupNetIP(ctx, probeName)
 	if err != nil || !slices.ContainsFunc(lies, func(a netip.Addr) bool { return slices.Contains(addrs, a) }) {
 		return ""
 	}

@@ -20,7 +20,7 @@ func (p *parser) entry(path string, v hujson.Value) (Resource, bool) {
 		p.report(v.StartOffset, path, `must be an object such as {"host": "db.example.com", "ports": [5432]}, not %s`, kindOf(v))
 		return Resource{}, false
 	}
-	f := p.fields(path, obj)
+	f := p.fields(path, obj, fieldNames)
 	var r Resource
 	if host, ok := p.text(path, f, "host", maxName+2); ok {
 		h, err := parseHost(host)
@@ -39,6 +39,7 @@ func (p *parser) entry(path string, v hujson.Value) (Resource, bool) {
 	r.Protocols = p.protocols(path+".protocols", f)
 	r.Addresses = p.addresses(path+".addresses", f)
 	r.As = p.as(path, f)
+	r.Exit, _ = p.text(path, f, "exit", maxText)
 	r.Description, _ = p.text(path, f, "description", maxDescription)
 	r.Name, _ = p.text(path, f, "name", maxText)
 	if p.count == before {
@@ -56,6 +57,10 @@ func (p *parser) combination(path string, at int, f map[string]hujson.Value, r R
 	switch {
 	case r.Host.IsLocalhost() && r.As == "":
 		p.report(at, path, `localhost needs "as", the name that the remote uses for this machine, such as "laptop.internal"`)
+	case r.Exit == "" && given(f, "exit"):
+		p.report(f["exit"].StartOffset, path+".exit", "is empty; leave it out")
+	case r.Host.IsLocalhost() && r.Exit != "":
+		p.report(f["exit"].StartOffset, path+".exit", "localhost is this machine itself, which no exit leads to")
 	case r.As != "" && (r.Host.Kind == Wildcard || r.Host.Kind == Prefix):
 		p.report(f["as"].StartOffset, path+".as", "one name cannot stand for all of %s", r.Host)
 	case len(r.Addresses) > 0 && (r.Host.Kind == Address || r.Host.Kind == Prefix || r.Host.IsLocalhost()):
@@ -63,8 +68,13 @@ func (p *parser) combination(path string, at int, f map[string]hujson.Value, r R
 	}
 }
 
-// fields indexes an object's members and reports those that no resource has.
-func (p *parser) fields(path string, obj *hujson.Object) map[string]hujson.Value {
+func given(f map[string]hujson.Value, field string) bool {
+	_, ok := f[field]
+	return ok
+}
+
+// fields indexes an object's members and reports those that are not among names.
+func (p *parser) fields(path string, obj *hujson.Object, names []string) map[string]hujson.Value {
 	out := make(map[string]hujson.Value, len(obj.Members))
 	for _, m := range obj.Members {
 		key := m.Name.Value.(hujson.Literal).String()
@@ -72,13 +82,13 @@ func (p *parser) fields(path string, obj *hujson.Object) map[string]hujson.Value
 		switch {
 		case twice:
 			p.report(m.Name.StartOffset, path, "%s is given twice", quote(key))
-		case slices.Contains(fieldNames, key):
+		case slices.Contains(names, key):
 			out[key] = m.Value
 		default:
-			if near := nearest(key); near != "" {
+			if near := nearest(key, names); near != "" {
 				p.report(m.Name.StartOffset, path, "there is no %s; did you mean %q?", quote(key), near)
 			} else {
-				p.report(m.Name.StartOffset, path, "there is no %s; the fields are %s", quote(key), strings.Join(fieldNames, ", "))
+				p.report(m.Name.StartOffset, path, "there is no %s; the fields are %s", quote(key), strings.Join(names, ", "))
 			}
 		}
 	}
@@ -249,10 +259,10 @@ func kindOf(v hujson.Value) string {
 }
 
 // nearest returns the field that key was probably meant to be, or "".
-func nearest(key string) string {
+func nearest(key string, names []string) string {
 	lower := strings.ToLower(key)
 	best, bestDistance := "", 3
-	for _, f := range fieldNames {
+	for _, f := range names {
 		if len(f) > 2 && strings.HasPrefix(lower, f) {
 			return f
 		}

@@ -15,6 +15,7 @@ type entry struct {
 	Protocols   []string `json:"protocols"`
 	Addresses   []string `json:"addresses,omitempty"`
 	As          string   `json:"as,omitempty"`
+	Exit        string   `json:"exit,omitempty"`
 	Description string   `json:"description,omitempty"`
 }
 
@@ -22,7 +23,7 @@ type entry struct {
 func (r Resource) MarshalJSON() ([]byte, error) {
 	e := entry{
 		Name: r.Name, Host: r.Host.String(), Ports: make([]any, len(r.Ports)), Protocols: r.ProtocolStrings(),
-		Addresses: r.AddressStrings(), As: r.As, Description: r.Description,
+		Addresses: r.AddressStrings(), As: r.As, Exit: r.Exit, Description: r.Description,
 	}
 	for i, p := range r.Ports {
 		if p.Listen == 0 && p.First == p.Last {

@@ -25,7 +25,7 @@ const (
 	maxDepth       = 16
 )
 
-var fieldNames = []string{"name", "host", "ports", "protocols", "addresses", "as", "description"}
+var fieldNames = []string{"name", "host", "ports", "protocols", "addresses", "as", "exit", "description"}
 
 // Parse reads a list of resources: a JSON array in which comments and trailing
 // commas are allowed. It returns every mistake, with paths that begin with
@@ -90,13 +90,8 @@ func (p *parser) position(offset int) (line, column int) {
 }
 
 func (p *parser) list(root string) []Resource {
-	if offset, ok := tooDeep(p.src); ok {
-		p.report(offset, root, "the list is nested too deeply")
-		return nil
-	}
-	// The parser wants a line end behind a comment.
-	v, err := hujson.Parse(append(slices.Clip(p.src), '\n'))
-	if err != nil && len(bytes.TrimSpace(p.src)) == 0 {
+	v, ok, err := p.json(root)
+	if !ok {
 		return nil
 	}
 	whole := err == nil
@@ -116,6 +111,17 @@ func (p *parser) list(root string) []Resource {
 		return nil
 	}
 	return out
+}
+
+// json reads the whole of the text; false if there is nothing in it to go on with.
+func (p *parser) json(root string) (v hujson.Value, ok bool, err error) {
+	if offset, deep := tooDeep(p.src); deep {
+		p.report(offset, root, "nested too deeply")
+		return v, false, nil
+	}
+	// The parser wants a line end behind a comment.
+	v, err = hujson.Parse(append(slices.Clip(p.src), '\n'))
+	return v, err == nil || len(bytes.TrimSpace(p.src)) > 0, err
 }
 
 // syntax reports an error of the JSON parser, whose text begins with its position.

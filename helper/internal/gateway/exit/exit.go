@@ -1,0 +1,40 @@
+// Package exit holds the ways from the gateway into a private network other
+// than the machine's own: a WireGuard profile run in user space, and an upstream
+// proxy. It judges nothing: the gateway judges what an exit resolves, and has it
+// dial those addresses. There is no support for PAC files.
+package exit
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/rs/zerolog"
+)
+
+// Exit is one way into a private network. What it returns is closed by the
+// caller, and ends with the exit.
+type Exit interface {
+	// Dial opens a connection to a literal address, as netx.DialFunc. An error
+	// that is a *tunnel.Error is the answer to the flow.
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+	// LookupNetIP finds the addresses of a name in normal form, as
+	// gateway.Resolver does.
+	LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error)
+	// Close ends the exit with everything in it.
+	Close() error
+}
+
+// System is how an exit reaches what it goes through: the machine's own ways.
+type System interface {
+	LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error)
+}
+
+// New returns the exit that the settings describe. It does no I/O.
+func New(e resource.Exit, system System, log zerolog.Logger) Exit {
+	if e.Type == resource.WireGuard {
+		return &wireGuard{file: e.File, log: log}
+	}
+	return &upstream{url: e.URL, System: system}
+}
