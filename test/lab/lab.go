@@ -93,6 +93,7 @@ type Lab struct {
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
+	placed  map[int]bool // the ports that place has given
 	info    Info
 	undo    []func() error
 	closing sync.Once

@@ -4,12 +4,15 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -170,17 +173,42 @@ func (l *Lab) describeHosts() error {
 	return l.writeScripts()
 }
 
-// place says where a service listens: as given, or on loopback at a free port.
+// place says where a service listens: as given, or on loopback at a port that
+// neither the system hands out for other ends nor this lab has given before.
 func (l *Lab) place(addr string, port int) (string, int, error) {
 	if !l.opts.Loopback {
 		return addr, port, nil
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	const first, count = 20000, 12000 // the system's own choice is from 32768 up
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for range 1000 {
+		n := first + rand.IntN(count)
+		if l.placed[n] || !free(n) {
+			continue
+		}
+		if l.placed == nil {
+			l.placed = map[int]bool{}
+		}
+		l.placed[n] = true
+		return "127.0.0.1", n, nil
+	}
+	return "", 0, errors.New("no port of loopback is free")
+}
+
+// free says whether a port of loopback is, for TCP and for UDP.
+func free(port int) bool {
+	at := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	ln, err := net.Listen("tcp", at)
 	if err != nil {
-		return "", 0, err
+		return false
 	}
 	defer ln.Close()
-	return "127.0.0.1", ln.Addr().(*net.TCPAddr).Port, nil
+	pc, err := net.ListenPacket("udp", at)
+	if err != nil {
+		return false
+	}
+	return pc.Close() == nil
 }
 
 func (l *Lab) hosts() []*Host { return []*Host{l.Corp, l.Laptop, l.Cloud, l.Internet} }

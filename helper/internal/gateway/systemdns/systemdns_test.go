@@ -45,14 +45,7 @@ func serve(t *testing.T, handle func(m *dns.Msg, q dns.Question)) *server {
 func serveAt(t *testing.T, at string, handle func(m *dns.Msg, q dns.Question)) *server {
 	t.Helper()
 	s := &server{}
-	pc, err := net.ListenPacket("udp", at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, ln := listenBoth(t, at)
 	_, s.port, _ = net.SplitHostPort(pc.LocalAddr().String())
 	answer := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		s.mu.Lock()
@@ -74,6 +67,26 @@ func serveAt(t *testing.T, at string, handle func(m *dns.Msg, q dns.Question)) *
 		t.Cleanup(func() { _ = srv.Shutdown(); <-done })
 	}
 	return s
+}
+
+// listenBoth listens on one port by UDP and TCP; a free port of the one may be
+// taken in the other.
+func listenBoth(t *testing.T, at string) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for tries := 0; ; tries++ {
+		pc, err := net.ListenPacket("udp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("tcp", pc.LocalAddr().String())
+		if err == nil {
+			return pc, ln
+		}
+		_ = pc.Close()
+		if tries == 20 || !strings.HasSuffix(at, ":0") {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (s *server) questions() []string {
