@@ -57,7 +57,7 @@ func (s *Source) open(c *net.TCPConn, e endpoint, who owner.Owner) (*tunnel.Stre
 	if err != nil {
 		return nil, err
 	}
-	stop := watchClient(c, func(ended bool) bool {
+	stop := netx.WatchPeer(c, func(ended bool) bool {
 		if ended && (!s.isGone(c) || early.Len() > 0) {
 			return false // a half-close, or a last word that has to be delivered
 		}

@@ -181,39 +181,3 @@ func TestClientGoneWhileWaiting(t *testing.T) {
 	expect(t, st, "last words")
 	expectEOF(t, st)
 }
-
-func TestWatchClient(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	accept := func() (client, server *net.TCPConn) {
-		client = dial(t, ln.Addr().String())
-		c, err := ln.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		return client, c.(*net.TCPConn)
-	}
-	c, s := accept()
-	stop := watchClient(s, func(bool) bool { t.Error("gone, while it is there"); return true })
-	send(t, c, "x") // wakes the watcher, and is left alone
-	stop()
-	expect(t, s, "x")
-
-	c, s = accept()
-	told := make(chan bool, 2)
-	stop = watchClient(s, func(ended bool) bool { told <- ended; return !ended })
-	_ = c.CloseWrite()
-	if !<-told {
-		t.Error("a half-close was taken for a reset")
-	}
-	_ = c.SetLinger(0)
-	_ = c.Close()
-	if <-told {
-		t.Error("a reset was taken for a half-close")
-	}
-	stop()
-}

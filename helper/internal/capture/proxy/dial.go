@@ -2,16 +2,21 @@ package proxy
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,7 +26,12 @@ import (
 	xproxy "golang.org/x/net/proxy"
 )
 
-const dialTime = 30 * time.Second
+const (
+	dialTime = 30 * time.Second
+	// What the gateway has no answer to within this, with a link that is lost for
+	// longer than a client waits, has timed out.
+	openTime = 2 * time.Minute
+)
 
 // dialer opens connections: by the gateway, or as this machine did before.
 type dialer struct {
@@ -34,13 +44,13 @@ type dialer struct {
 func newDialer(o Options, self string) dialer {
 	env := o.Environment
 	if env == nil {
-		env = httpproxy.FromEnvironment()
+		env = environment()
 	}
 	find := env.ProxyFunc()
 	d := dialer{o: o, net: net.Dialer{Timeout: dialTime}}
 	d.upstream = func(u *url.URL) (*url.URL, error) {
 		via, err := find(u)
-		if via != nil && isSelf(via, self) {
+		if via != nil && isSelf(via, self, o.UID) {
 			return nil, err // an environment of ours, inherited
 		}
 		return via, err
@@ -56,13 +66,26 @@ func newDialer(o Options, self string) dialer {
 	return d
 }
 
-func isSelf(via *url.URL, self string) bool {
-	_, port, _ := net.SplitHostPort(self)
-	if via.Port() != port {
+// environment is what this process finds in its environment, ALL_PROXY included,
+// which httpproxy does not know.
+func environment() *httpproxy.Config {
+	env := httpproxy.FromEnvironment()
+	all := cmp.Or(os.Getenv("ALL_PROXY"), os.Getenv("all_proxy"))
+	env.HTTPProxy = cmp.Or(env.HTTPProxy, all)
+	env.HTTPSProxy = cmp.Or(env.HTTPSProxy, all)
+	return env
+}
+
+// isSelf tells whether via is a causeway proxy of this user: this one, or that
+// of another session, which might have this one for its own upstream.
+func isSelf(via *url.URL, self string, uid int) bool {
+	port, err := strconv.Atoi(via.Port())
+	if err != nil || net.JoinHostPort("127.0.0.1", via.Port()) != self && !slices.Contains(Ports(uid), port) {
 		return false
 	}
-	addr, err := netip.ParseAddr(via.Hostname())
-	return via.Hostname() == "localhost" || err == nil && addr.Unmap().IsLoopback()
+	host := strings.TrimSuffix(strings.ToLower(via.Hostname()), ".")
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && (addr.Unmap().IsLoopback() || addr.Unmap().IsUnspecified())
 }
 
 func (d *dialer) close() { d.direct.CloseIdleConnections() }
@@ -88,6 +111,8 @@ func (d *dialer) dial(ctx context.Context, source, host string, port uint16, who
 
 // open asks the gateway and waits for its answer.
 func (d *dialer) open(ctx context.Context, network tunnel.Network, source, host string, port uint16, who owner.Owner) (*tunnel.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
 	st, err := d.o.Tunnel.Open(ctx, tunnel.Request{
 		Target: tunnel.Target{Network: network, Host: host, Port: port},
 		Origin: tunnel.Origin{Source: source, User: who.User},
@@ -120,7 +145,7 @@ func (d *dialer) dialDirect(ctx context.Context, addr string) (net.Conn, error) 
 			return nil, err
 		}
 		return sd.(xproxy.ContextDialer).DialContext(ctx, "tcp", addr)
-	case "http":
+	case "http", "https":
 		return d.connectVia(ctx, via, addr)
 	default:
 		return nil, fmt.Errorf("proxy of this machine's environment has scheme %q, which is not supported", via.Scheme)
@@ -128,37 +153,46 @@ func (d *dialer) dialDirect(ctx context.Context, addr string) (net.Conn, error) 
 }
 
 // connectVia asks an upstream HTTP proxy for a tunnel to addr.
-func (d *dialer) connectVia(ctx context.Context, via *url.URL, addr string) (net.Conn, error) {
-	host := via.Host
-	if via.Port() == "" {
-		host = net.JoinHostPort(via.Hostname(), "80")
-	}
-	c, err := d.net.DialContext(ctx, "tcp", host)
+func (d *dialer) connectVia(ctx context.Context, via *url.URL, addr string) (_ net.Conn, err error) {
+	port := cmp.Or(via.Port(), map[string]string{"http": "80", "https": "443"}[via.Scheme])
+	c, err := d.net.DialContext(ctx, "tcp", net.JoinHostPort(via.Hostname(), port))
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
-	defer stop()
+	raw := c
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	defer func() {
+		if !stop() {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			_ = raw.Close()
+		}
+	}()
+	if via.Scheme == "https" {
+		t := tls.Client(c, &tls.Config{ServerName: via.Hostname(), MinVersion: tls.VersionTLS12})
+		if err := t.HandshakeContext(ctx); err != nil {
+			return nil, fmt.Errorf("proxy of this machine's environment: %w", err)
+		}
+		c = t
+	}
 	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: make(http.Header)}
 	if u := via.User; u != nil {
 		password, _ := u.Password()
 		req.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
 	}
-	r := bufio.NewReader(c)
-	err = req.Write(c)
-	var resp *http.Response
-	if err == nil {
-		resp, err = http.ReadResponse(r, req) //nolint:bodyclose // the reply to CONNECT has none, and c lives on
-	}
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the proxy of this machine's environment says %s", resp.Status)
-	}
-	if err == nil && r.Buffered() > 0 {
-		err = errors.New("the proxy of this machine's environment sent data too early")
-	}
-	if err != nil {
-		_ = c.Close()
+	if err := req.Write(c); err != nil {
 		return nil, err
+	}
+	r := bufio.NewReader(io.LimitReader(c, maxHeader))
+	resp, err := http.ReadResponse(r, req) //nolint:bodyclose // the reply to CONNECT has none, and c lives on
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("proxy of this machine's environment: %w", err)
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("the proxy of this machine's environment says %s", resp.Status)
+	case r.Buffered() > 0:
+		return nil, errors.New("the proxy of this machine's environment sent data too early")
 	}
 	return c, nil
 }

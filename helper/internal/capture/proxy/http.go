@@ -13,14 +13,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
 const maxHeader = 64 << 10
 
-type ownerKey struct{}
+type connKey struct{}
+
+func connOf(ctx context.Context) *peeked { c, _ := ctx.Value(connKey{}).(*peeked); return c }
 
 func (p *Proxy) httpServer() *http.Server {
 	// Connections to the gateway are pooled per target, which it has judged; it
@@ -31,8 +32,12 @@ func (p *Proxy) httpServer() *http.Server {
 			if err != nil {
 				return nil, err
 			}
-			who, _ := ctx.Value(ownerKey{}).(owner.Owner)
-			return p.out.open(ctx, tunnel.TCP, "http", host, port, who)
+			// The transport goes on dialling for later requests when this one is
+			// given up; not after Close.
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			defer context.AfterFunc(p.ctx, cancel)()
+			return p.out.open(ctx, tunnel.TCP, "http", host, port, connOf(ctx).who)
 		},
 		MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
 	}
@@ -74,7 +79,12 @@ func (p *Proxy) httpServer() *http.Server {
 			}
 		}),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, ownerKey{}, c.(*peeked).who)
+			return context.WithValue(ctx, connKey{}, c)
+		},
+		ConnState: func(c net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				c.(*peeked).finish()
+			}
 		},
 		BaseContext:       func(net.Listener) context.Context { return p.ctx },
 		ReadHeaderTimeout: handshakeTime,
@@ -97,8 +107,7 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "CONNECT takes host:port: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	who, _ := r.Context().Value(ownerKey{}).(owner.Owner)
-	target, err := p.out.dial(r.Context(), "http", host, port, who)
+	target, err := p.out.dial(r.Context(), "http", host, port, connOf(r.Context()).who)
 	if err != nil {
 		refuse(w, r.Host, err)
 		return
@@ -108,6 +117,8 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 		_ = target.Close()
 		return
 	}
+	client := connOf(r.Context())
+	defer client.finish()
 	_ = c.SetDeadline(time.Time{})
 	// What the client sent ahead of the reply comes first.
 	ahead, _ := rw.Reader.Peek(rw.Reader.Buffered())
@@ -120,11 +131,15 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 		_ = c.Close()
 		return
 	}
-	_ = netx.Relay(p.ctx, c, target, netx.RelayOptions{})
+	_ = netx.Relay(p.ctx, client.TCPConn, target, netx.RelayOptions{})
 }
 
-// refuse answers a request that failed: which part failed, where, and what to do.
+// refuse answers a request that failed: which part failed, where, and what to
+// do. Where the client is gone, nobody is left to answer.
 func refuse(w http.ResponseWriter, target string, err error) {
+	if errors.Is(err, context.Canceled) {
+		panic(http.ErrAbortHandler)
+	}
 	status, advice := http.StatusBadGateway, "Test the resource from the editor's Causeway view."
 	switch codeOf(err) {
 	case tunnel.Denied:
@@ -133,9 +148,6 @@ func refuse(w http.ResponseWriter, target string, err error) {
 		status, advice = http.StatusGatewayTimeout, "Is the VPN on the developer's machine up?"
 	case tunnel.Overloaded:
 		status, advice = http.StatusServiceUnavailable, "Try again with fewer connections at once."
-	}
-	if errors.Is(err, context.Canceled) {
-		return
 	}
 	http.Error(w, fmt.Sprintf("causeway: %s: %v. %s", tunnel.Clean(target), err, advice), status)
 }
@@ -150,7 +162,7 @@ func splitTarget(s, port string) (string, uint16, error) {
 	}
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 || host == "" || len(host) > tunnel.MaxHost {
+	if err != nil || n == 0 || host == "" || len(host) > tunnel.MaxHost || strings.ContainsFunc(host, notInName) {
 		return "", 0, fmt.Errorf("%.300q is no host and port", s)
 	}
 	return host, uint16(n), nil

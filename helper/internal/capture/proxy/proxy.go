@@ -178,16 +178,16 @@ func (p *Proxy) serve(c *net.TCPConn) {
 		return
 	}
 	_ = c.SetReadDeadline(time.Time{})
-	p.handoff.serve(p.ctx, &peeked{TCPConn: c, first: first[:], who: who, closed: make(chan struct{})})
+	p.handoff.serve(p.ctx, &peeked{TCPConn: c, first: first[:], who: who, done: make(chan struct{})})
 }
 
 // peeked is a connection whose first byte was read already.
 type peeked struct {
 	*net.TCPConn
-	first  []byte
-	who    owner.Owner
-	once   sync.Once
-	closed chan struct{}
+	first []byte
+	who   owner.Owner
+	once  sync.Once
+	done  chan struct{}
 }
 
 func (c *peeked) Read(p []byte) (int, error) {
@@ -199,10 +199,8 @@ func (c *peeked) Read(p []byte) (int, error) {
 	return c.TCPConn.Read(p)
 }
 
-func (c *peeked) Close() error {
-	c.once.Do(func() { close(c.closed) })
-	return c.TCPConn.Close()
-}
+// finish says that nothing is done for the connection any more.
+func (c *peeked) finish() { c.once.Do(func() { close(c.done) }) }
 
 // handoff is the listener of the HTTP server, which gets its connections from serve.
 type handoff struct {
@@ -212,11 +210,12 @@ type handoff struct {
 	done  chan struct{}
 }
 
-// serve hands c over and waits until it is closed, so that its slot stays taken.
+// serve hands c over and waits until the server is done with it, so that its
+// slot stays taken.
 func (h *handoff) serve(ctx context.Context, c *peeked) {
 	select {
 	case h.conns <- c:
-		<-c.closed
+		<-c.done
 	case <-h.done:
 		_ = c.Close()
 	case <-ctx.Done():

@@ -180,9 +180,9 @@ func replyCode(err error) byte {
 }
 
 func (p *Proxy) socksConnect(c *net.TCPConn, host string, port uint16, who owner.Owner) {
-	ctx, cancel := context.WithCancel(p.ctx)
-	defer cancel()
+	ctx, stop := whileThere(p.ctx, c)
 	target, err := p.out.dial(ctx, "socks", host, port, who)
+	stop()
 	if err != nil {
 		replySOCKS(c, replyCode(err), netip.AddrPort{})
 		_ = c.Close()
@@ -192,10 +192,24 @@ func (p *Proxy) socksConnect(c *net.TCPConn, host string, port uint16, who owner
 	_ = netx.Relay(p.ctx, c, target, netx.RelayOptions{})
 }
 
+// whileThere returns a context that ends when the client has left. stop, which
+// has to be called, ends the watch and the context.
+func whileThere(ctx context.Context, c *net.TCPConn) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	unwatch := netx.WatchPeer(c, func(bool) bool {
+		// Nobody ends just one direction before the reply is there.
+		cancel()
+		return true
+	})
+	return ctx, func() { unwatch(); cancel() }
+}
+
 // socksResolve answers with the first address of a name.
 func (p *Proxy) socksResolve(c *net.TCPConn, host string, who owner.Owner) {
 	defer func() { _ = c.Close() }()
-	ctx, cancel := context.WithTimeout(p.ctx, dialTime)
+	ctx, stop := whileThere(p.ctx, c)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	addr, err := p.lookUp(ctx, host, who)
 	if err != nil {

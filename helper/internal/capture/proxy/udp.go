@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
@@ -19,6 +21,8 @@ const (
 	maxUDPFlows = 256
 	udpIdle     = time.Minute
 	maxDatagram = 64 << 10
+	maxQueued   = 16      // datagrams of one flow that wait, such as for it to be opened
+	maxWaiting  = 1 << 20 // bytes of all that wait in one association
 )
 
 // destination is where a client's datagram goes, as the client spelled it.
@@ -36,9 +40,11 @@ type association struct {
 	ctx   context.Context // alive until the association ends
 	wg    sync.WaitGroup
 
+	waiting atomic.Int64 // bytes in flows' queues
+
 	mu     sync.Mutex
-	client netip.AddrPort // who talks to relay, once it has
-	flows  map[destination]net.Conn
+	client netip.AddrPort              // who talks to relay, once it has
+	flows  map[destination]chan []byte // the datagrams that wait to go out
 }
 
 // socksAssociate relays datagrams until the client closes c.
@@ -51,17 +57,12 @@ func (p *Proxy) socksAssociate(c *net.TCPConn, who owner.Owner) {
 		return
 	}
 	ctx, cancel := context.WithCancel(p.ctx)
-	a := &association{p: p, relay: relay, who: who, ctx: ctx, flows: make(map[destination]net.Conn)}
+	a := &association{p: p, relay: relay, who: who, ctx: ctx, flows: make(map[destination]chan []byte)}
 	a.wg.Go(a.fromClient)
 	replySOCKS(c, repOK, relay.LocalAddr().(*net.UDPAddr).AddrPort())
 	_, _ = io.Copy(io.Discard, c) // ends with the client, or with Close
 	cancel()
 	_ = relay.Close()
-	a.mu.Lock()
-	for _, f := range a.flows {
-		_ = f.Close()
-	}
-	a.mu.Unlock()
 	a.wg.Wait()
 }
 
@@ -83,9 +84,7 @@ func (a *association) fromClient() {
 		if err != nil {
 			continue
 		}
-		if f := a.flow(d); f != nil {
-			_, _ = f.Write(payload)
-		}
+		a.send(d, payload)
 	}
 }
 
@@ -112,26 +111,66 @@ func parseDatagram(b []byte) (destination, []byte, error) {
 	return destination{host, port}, b[len(b)-r.Len():], nil
 }
 
-// flow returns the flow to d, opening it if need be; nil if that cannot be.
-func (a *association) flow(d destination) net.Conn {
+// send passes a datagram to the flow to d, which it begins if need be. What
+// cannot be taken is lost, as on any network.
+func (a *association) send(d destination, payload []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if f := a.flows[d]; f != nil {
-		return f
+	out := a.flows[d]
+	if out == nil {
+		if len(a.flows) >= maxUDPFlows || a.ctx.Err() != nil {
+			return
+		}
+		out = make(chan []byte, maxQueued)
+		a.flows[d] = out
+		a.wg.Go(func() { a.carry(d, out) })
 	}
-	if len(a.flows) >= maxUDPFlows || a.ctx.Err() != nil {
-		return nil
+	if len(out) < cap(out) && a.waiting.Load() < maxWaiting {
+		a.waiting.Add(int64(len(payload)))
+		out <- bytes.Clone(payload)
 	}
-	f, err := a.open(d)
-	if err != nil {
-		return nil
-	}
-	a.flows[d] = f
-	a.wg.Go(func() { a.toClient(d, f) })
-	return f
 }
 
-// open begins a flow without waiting: a datagram may be lost, a round trip need not be.
+// carry passes datagrams both ways until none has come or gone for a while.
+func (a *association) carry(d destination, out chan []byte) {
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.flows, d)
+		for len(out) > 0 {
+			a.waiting.Add(-int64(len(<-out)))
+		}
+	}()
+	c, err := a.open(d)
+	if err != nil {
+		a.refused(d, err)
+		return
+	}
+	defer context.AfterFunc(a.ctx, func() { _ = c.Close() })()
+	back := make(chan struct{})
+	go func() {
+		defer close(back)
+		a.toClient(d, c)
+	}()
+	for {
+		_ = c.SetReadDeadline(time.Now().Add(udpIdle))
+		select {
+		case b := <-out:
+			a.waiting.Add(-int64(len(b)))
+			_, _ = c.Write(b)
+		case <-back:
+			_ = c.Close()
+			return
+		}
+	}
+}
+
+func (a *association) refused(d destination, err error) {
+	a.p.o.Log.Debug().Str("host", tunnel.Clean(d.host)).Uint16("port", d.port).Err(err).Msg("datagrams refused")
+}
+
+// open begins a flow. By the gateway it waits for no answer: a datagram may be
+// lost, a round trip need not be.
 func (a *association) open(d destination) (net.Conn, error) {
 	if a.p.o.Match("udp", d.host, d.port) {
 		return a.p.o.Tunnel.Open(a.ctx, tunnel.Request{
@@ -147,17 +186,11 @@ func (a *association) open(d destination) (net.Conn, error) {
 	return a.p.out.net.DialContext(ctx, "udp", net.JoinHostPort(d.host, strconv.Itoa(int(d.port))))
 }
 
-// toClient passes on what comes back, until nothing has come or gone for a while.
-func (a *association) toClient(d destination, f net.Conn) {
-	defer func() {
-		_ = f.Close()
-		a.mu.Lock()
-		delete(a.flows, d)
-		a.mu.Unlock()
-	}()
-	if st, ok := f.(*tunnel.Stream); ok {
+// toClient passes on what comes back.
+func (a *association) toClient(d destination, c net.Conn) {
+	if st, ok := c.(*tunnel.Stream); ok {
 		if _, err := st.Answer(a.ctx); err != nil {
-			a.p.o.Log.Debug().Str("host", tunnel.Clean(d.host)).Uint16("port", d.port).Err(err).Msg("datagrams refused")
+			a.refused(d, err)
 			return
 		}
 	}
@@ -165,11 +198,14 @@ func (a *association) toClient(d destination, f net.Conn) {
 	buf := make([]byte, len(head)+maxDatagram)
 	copy(buf, head)
 	for {
-		_ = f.SetReadDeadline(time.Now().Add(udpIdle))
-		n, err := f.Read(buf[len(head):])
+		n, err := c.Read(buf[len(head):])
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			continue // of one datagram; the next may be taken
+		}
 		if err != nil {
 			return
 		}
+		_ = c.SetReadDeadline(time.Now().Add(udpIdle))
 		a.mu.Lock()
 		client := a.client
 		a.mu.Unlock()

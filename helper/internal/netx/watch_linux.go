@@ -1,4 +1,4 @@
-package names
+package netx
 
 import (
 	"net"
@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchClient calls gone, from another goroutine, when the client has reset the
+// WatchPeer calls gone, from another goroutine, when the peer has reset the
 // connection, and with ended when it has merely ended its direction and nothing
 // is left to read, until gone returns true. It reads nothing. stop ends it and waits for it.
-func watchClient(c *net.TCPConn, gone func(ended bool) bool) (stop func()) {
+func WatchPeer(c *net.TCPConn, gone func(ended bool) bool) (stop func()) {
 	rc, err := c.SyscallConn()
 	if err != nil {
 		return func() {}
