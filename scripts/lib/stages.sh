@@ -112,6 +112,20 @@ stage_browser() {
   node --test --test-concurrency=1 test/e2e/browser/*.test.mjs
 }
 
+# The demo as root, and in a copy of its own as a user who is not.
+stage_demo() {
+  scripts/demo --check
+  local dir user=(setpriv --reuid=64321 --regid=64321 --clear-groups)
+  dir=$(mktemp -d /tmp/causeway-try-XXXXXX)
+  # shellcheck disable=SC2064 # the folder of now
+  trap "chmod -R u+w '$dir' && rm -rf '$dir'" EXIT
+  git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$dir"
+  mkdir "$dir/.home"
+  chown -R 64321:64321 "$dir"
+  (cd "$dir" && env HOME="$dir/.home" GOPATH="$dir/.home/go" GOPROXY="$(go env GOPROXY)" GOSUMDB="$(go env GOSUMDB)" \
+    npm_config_registry="$(npm config get registry)" "${user[@]}" scripts/demo --check)
+}
+
 stage_soak() {
   need_e2e
   CAUSEWAY_SOAK=1 go test -count=1 -p 1 -timeout 100m ./test/...

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Addresses are the same in every lab: a namespace has its own.
@@ -196,8 +197,11 @@ func (l *Lab) place(addr string, port int) (string, int, error) {
 	return "", 0, errors.New("no port of loopback is free")
 }
 
-// free says whether a port of loopback is, for TCP and for UDP.
+// free says whether a port of loopback is, for TCP and for UDP. No program is
+// started meanwhile: until it runs it would hold what is tried here open.
 func free(port int) bool {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	at := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	ln, err := net.Listen("tcp", at)
 	if err != nil {
