@@ -78,7 +78,11 @@ stage_unit_ts() {
   npm run --silent test:unit
 }
 
-stage_unit_go() { go test -race -timeout 5m ./helper/... ./scripts/...; }
+stage_unit_go() {
+  go test -race -timeout 5m ./helper/... ./scripts/...
+  # What a carrier goes through is drawn at random: many more than the race detector has time for.
+  go test -timeout 8m ./helper/internal/carrier -run '^TestAnySchedule$' -schedules 10000
+}
 
 # Every Fuzz function of the tree, CAUSEWAY_FUZZ_TIME each (default 5s), two at a time.
 stage_fuzz() {
@@ -128,6 +132,8 @@ stage_demo() {
 
 stage_soak() {
   need_e2e
+  go test -count=1 -timeout 30m ./helper/internal/carrier -run '^TestAnySchedule$' -schedules 300000
+  CAUSEWAY_FUZZ_TIME=1m stage_fuzz
   CAUSEWAY_SOAK=1 go test -count=1 -p 1 -timeout 100m ./test/...
   CAUSEWAY_SOAK=1 node --test --test-concurrency=1 test/e2e/browser/*.test.mjs
 }
