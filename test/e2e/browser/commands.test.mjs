@@ -95,6 +95,16 @@ test('a new terminal has the proxy, and what is no resource goes where it went',
   assert.doesNotMatch(shown(), /curl:/);
 });
 
+test('the view and the log say what failed, and why', { timeout: 60_000 }, async () => {
+  const { ok, out } = world.cloud('curl -sS -m 10 http://no-such-name.corp.test/ 2>&1');
+  assert.ok(!ok && /reset/.test(out), out);
+  await editor.run('View: Show Causeway');
+  const row = editor.page.locator('.monaco-list-row[role=treeitem]', { hasText: 'nowhere' });
+  await row.locator('.monaco-tl-twistie').click();
+  await until('the view has the error', 15_000, async () => (await editor.rows()).some((text) => /last error: .*no.such.name/i.test(text)));
+  assert.match(gateway.log(), /flow refused.*no such name.*no-such-name\.corp\.test/);
+});
+
 test('Test Resource reports what stands in the way', { timeout: 60_000 }, async () => {
   for (const [name, outcome] of [['web', /web can be reached/], ['nowhere', /nowhere cannot be reached: .*name/]]) {
     await editor.run('Causeway: Test Resource');
