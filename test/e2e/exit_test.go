@@ -1,0 +1,209 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// The office is a network that only a WireGuard peer reaches: its only host,
+// which is the peer too, runs in corp's namespace.
+const (
+	officeAddr = "10.99.0.1"
+	memberAddr = "10.99.0.2"
+	officePort = 51820
+)
+
+const officeResources = `[
+	{"name": "inside", "host": "inside.office.test", "ports": [80, 81], "exit": "office"},
+	{"name": "echo", "host": "echo.office.test", "ports": [7], "protocols": ["udp"], "exit": "office"},
+	{"name": "nowhere", "host": "nowhere.office.test", "ports": [80], "exit": "office"},
+	{"name": "address", "host": "10.99.0.1", "ports": [80], "exit": "office"},
+	{"name": "web", "host": "web.corp.test", "ports": [80]}
+]`
+
+// keyPair returns a private and a public key, of WireGuard's own making.
+func keyPair(t *testing.T) (private, public string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "wg", "genkey").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "wg", "pubkey")
+	cmd.Stdin = strings.NewReader(string(out))
+	pub, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out)), strings.TrimSpace(string(pub))
+}
+
+// raiseOffice starts the office with Debian's WireGuard, and what it serves. It
+// returns its public key. member is the public key of its only other peer.
+func raiseOffice(t *testing.T, member string) string {
+	t.Helper()
+	private, public := keyPair(t)
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte(private+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The socket by which wg(8) configures it is in a folder of all namespaces.
+	device := fmt.Sprintf("cw%d", os.Getpid())
+	corp := func(argv ...string) error {
+		out, err := world.Corp.Command(t.Context(), argv[0], argv[1:]...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
+		}
+		return nil
+	}
+	peer := exec.Command("ip", "netns", "exec", world.Corp.NS, "wireguard-go", "--foreground", device)
+	peer.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := peer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = peer.Process.Signal(syscall.SIGTERM)
+		_ = peer.Wait()
+	})
+	set := []string{"wg", "set", device, "listen-port", fmt.Sprint(officePort), "private-key", key, "peer", member, "allowed-ips", memberAddr + "/32"}
+	err := corp(set...)
+	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); err = corp(set...) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"ip addr add " + officeAddr + "/24 dev " + device, "ip link set " + device + " up mtu 1420"} {
+		if err := corp(strings.Fields(line)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	web, err := world.Corp.Listen("tcp", officeAddr+":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			_, _ = io.Copy(w, r.Body)
+			return
+		}
+		_, _ = io.WriteString(w, "inside")
+	})}
+	go func() { _ = server.Serve(web) }()
+	t.Cleanup(func() { _ = server.Close() })
+
+	echo, err := world.Corp.ListenPacket("udp", officeAddr+":7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = echo.Close() })
+	go func() {
+		b := make([]byte, 2000)
+		for {
+			n, from, err := echo.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = echo.WriteTo(b[:n], from)
+		}
+	}()
+	serveOfficeNames(t)
+	return public
+}
+
+func serveOfficeNames(t *testing.T) {
+	t.Helper()
+	pc, err := world.Corp.ListenPacket("udp", officeAddr+":53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg)
+		m.SetReply(q)
+		name := q.Question[0].Name
+		switch {
+		case name != "inside.office.test." && name != "echo.office.test.":
+			m.Rcode = dns.RcodeNameError
+		case q.Question[0].Qtype == dns.TypeA:
+			m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 5},
+				A: net.ParseIP(officeAddr)})
+		}
+		_ = w.WriteMsg(m)
+	})}
+	go func() { _ = names.ActivateAndServe() }()
+	t.Cleanup(func() { _ = names.Shutdown() })
+}
+
+// exitsFile writes a profile and the exits that name it.
+func exitsFile(t *testing.T, private, public, endpoint string) string {
+	t.Helper()
+	dir := t.TempDir()
+	profile := fmt.Sprintf("[Interface]\nPrivateKey = %s\nAddress = %s/24\nDNS = %s\n\n[Peer]\nPublicKey = %s\nEndpoint = %s\nAllowedIPs = 10.99.0.0/24\nPersistentKeepalive = 5\n",
+		private, memberAddr, officeAddr, public, endpoint)
+	if err := os.WriteFile(filepath.Join(dir, "office.conf"), []byte(profile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "exits.json")
+	if err := os.WriteFile(file, []byte(`{"office": {"type": "wireguard", "file": "office.conf"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestWireGuardExit(t *testing.T) {
+	private, member := keyPair(t)
+	public := raiseOffice(t, member)
+	peer := fmt.Sprintf("10.77.0.1:%d", officePort)
+	if c, err := world.Laptop.Dial(t.Context(), "tcp", officeAddr+":80"); err == nil {
+		_ = c.Close()
+		t.Fatal("laptop reaches the office by itself")
+	}
+	t.Run("reaches what only the peer reaches", func(t *testing.T) {
+		s := connect(t, officeResources, "--exits", exitsFile(t, private, public, peer))
+		for _, c := range []struct{ what, script, want string }{
+			{"TCP by name", "curl -sS -m 10 http://inside.office.test/", "inside"},
+			{"an address", "curl -sS -m 10 -x http://" + s.Proxy + " http://10.99.0.1/", "inside"},
+			{"another exit", "curl -sS -m 10 -o /dev/null -w '%{http_code}' http://web.corp.test/", "200"},
+			{"refused", "curl -sS -m 10 -o /dev/null -w '%{http_code}' -x http://" + s.Proxy + " http://inside.office.test:81/", "502"},
+			{"no such name", "curl -sS -m 10 -x http://" + s.Proxy + " http://nowhere.office.test/ | grep -c 'no address'", "1"},
+			{"UDP", `python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10)
+s.sendto(b"hello", ("echo.office.test", 7)); print(s.recv(100).decode())'`, "hello"},
+			{"16 MiB each way", `head -c 16777216 /dev/urandom > /tmp/sent.$$
+curl -sS -m 50 --data-binary @/tmp/sent.$$ http://inside.office.test/ | cmp - /tmp/sent.$$ && echo same; rm /tmp/sent.$$`, "same"},
+		} {
+			t.Run(c.what, func(t *testing.T) {
+				if out, err := cloud(t, time.Minute, c.script); out != c.want {
+					t.Errorf("%q (%v), want %q", out, err, c.want)
+				}
+			})
+		}
+	})
+	stranger, _ := keyPair(t)
+	for what, file := range map[string]string{
+		"a wrong key":   exitsFile(t, stranger, public, peer),
+		"a silent peer": exitsFile(t, private, public, "10.77.9.1:51820"),
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := connect(t, officeResources, "--exits", file)
+			start := time.Now()
+			out, _ := cloud(t, 20*time.Second, "curl -sS -m 15 -w ' %{http_code}' -x http://"+s.Proxy+" http://10.99.0.1/")
+			if took := time.Since(start); took > 10*time.Second || !strings.Contains(out, "no WireGuard peer answers") || !strings.HasSuffix(out, " 504") {
+				t.Errorf("after %s: %q", took, out)
+			}
+		})
+	}
+}
