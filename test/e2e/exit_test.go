@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -15,11 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/test/lab"
 	"github.com/miekg/dns"
 )
 
-// The office is a network that only a WireGuard peer reaches: its only host,
-// which is the peer too, runs in corp's namespace.
+// The office is a network that only a WireGuard peer reaches. Its only host is
+// the peer itself.
 const (
 	officeAddr = "10.99.0.1"
 	memberAddr = "10.99.0.2"
@@ -50,9 +52,9 @@ func keyPair(t *testing.T) (private, public string) {
 	return strings.TrimSpace(string(out)), strings.TrimSpace(string(pub))
 }
 
-// raiseOffice starts the office with Debian's WireGuard, and what it serves. It
-// returns its public key. member is the public key of its only other peer.
-func raiseOffice(t *testing.T, member string) string {
+// raiseOffice starts the office on host with Debian's WireGuard, and what it
+// serves. It returns its public key. member is that of its only other peer.
+func raiseOffice(t *testing.T, host *lab.Host, member string) string {
 	t.Helper()
 	private, public := keyPair(t)
 	key := filepath.Join(t.TempDir(), "key")
@@ -61,14 +63,14 @@ func raiseOffice(t *testing.T, member string) string {
 	}
 	// The socket by which wg(8) configures it is in a folder of all namespaces.
 	device := fmt.Sprintf("cw%d", os.Getpid())
-	corp := func(argv ...string) error {
-		out, err := world.Corp.Command(t.Context(), argv[0], argv[1:]...).CombinedOutput()
+	run := func(argv ...string) error {
+		out, err := host.Command(t.Context(), argv[0], argv[1:]...).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
 		}
 		return nil
 	}
-	peer := exec.Command("ip", "netns", "exec", world.Corp.NS, "wireguard-go", "--foreground", device)
+	peer := exec.Command("ip", "netns", "exec", host.NS, "wireguard-go", "--foreground", device)
 	peer.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := peer.Start(); err != nil {
 		t.Fatal(err)
@@ -78,19 +80,19 @@ func raiseOffice(t *testing.T, member string) string {
 		_ = peer.Wait()
 	})
 	set := []string{"wg", "set", device, "listen-port", fmt.Sprint(officePort), "private-key", key, "peer", member, "allowed-ips", memberAddr + "/32"}
-	err := corp(set...)
-	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); err = corp(set...) {
+	err := run(set...)
+	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); err = run(set...) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, line := range []string{"ip addr add " + officeAddr + "/24 dev " + device, "ip link set " + device + " up mtu 1420"} {
-		if err := corp(strings.Fields(line)...); err != nil {
+		if err := run(strings.Fields(line)...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	web, err := world.Corp.Listen("tcp", officeAddr+":80")
+	web, err := host.Listen("tcp", officeAddr+":80")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +106,7 @@ func raiseOffice(t *testing.T, member string) string {
 	go func() { _ = server.Serve(web) }()
 	t.Cleanup(func() { _ = server.Close() })
 
-	echo, err := world.Corp.ListenPacket("udp", officeAddr+":7")
+	echo, err := host.ListenPacket("udp", officeAddr+":7")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,13 +121,13 @@ func raiseOffice(t *testing.T, member string) string {
 			_, _ = echo.WriteTo(b[:n], from)
 		}
 	}()
-	serveOfficeNames(t)
+	serveOfficeNames(t, host)
 	return public
 }
 
-func serveOfficeNames(t *testing.T) {
+func serveOfficeNames(t *testing.T, host *lab.Host) {
 	t.Helper()
-	pc, err := world.Corp.ListenPacket("udp", officeAddr+":53")
+	pc, err := host.ListenPacket("udp", officeAddr+":53")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +166,7 @@ func exitsFile(t *testing.T, private, public, endpoint string) string {
 
 func TestWireGuardExit(t *testing.T) {
 	private, member := keyPair(t)
-	public := raiseOffice(t, member)
+	public := raiseOffice(t, world.Corp, member)
 	peer := fmt.Sprintf("10.77.0.1:%d", officePort)
 	if c, err := world.Laptop.Dial(t.Context(), "tcp", officeAddr+":80"); err == nil {
 		_ = c.Close()
@@ -205,5 +207,44 @@ curl -sS -m 50 --data-binary @/tmp/sent.$$ http://inside.office.test/ | cmp - /t
 				t.Errorf("after %s: %q", took, out)
 			}
 		})
+	}
+}
+
+// TestCaptureAlone has no developer's machine: the profile is used on cloud.
+func TestCaptureAlone(t *testing.T) {
+	private, member := keyPair(t)
+	public := raiseOffice(t, world.Internet, member)
+	exits := exitsFile(t, private, public, fmt.Sprintf("198.51.100.10:%d", officePort))
+	dir := filepath.Dir(exits)
+	list := `[{"name": "inside", "host": "*.office.test", "ports": [80, 81]}, {"host": "echo.office.test", "ports": [7], "protocols": ["udp"]}]`
+	if err := os.WriteFile(filepath.Join(dir, "resources.json"), []byte(list), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dev := world.Info().Users[lab.Dev]
+	home := filepath.Join(dev.Home, "alone")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.CopyFS(home, os.DirFS(dir)))
+	defer func() { must(os.RemoveAll(home)) }()
+	for _, name := range []string{"", "office.conf", "resources.json", "exits.json"} {
+		must(os.Chown(filepath.Join(home, name), dev.UID, dev.GID))
+	}
+	hosts := hostsFile(t)
+	s := begin(t, world.Cloud.CommandAs(context.Background(), dev, helper, "capture", "--events=json",
+		"--exit", filepath.Join(home, "office.conf"), "--resources", filepath.Join(home, "resources.json")))
+	if out := mustCloud(t, 20*time.Second, "curl -sS -m 10 http://inside.office.test/"); out != "inside" {
+		t.Errorf("%q", out)
+	}
+	if out, err := cloud(t, 20*time.Second, "curl -sS -m 10 http://inside.office.test:81/ 2>&1"); err == nil {
+		t.Errorf("port 81: %q", out)
+	}
+	mustCloud(t, 10*time.Second, "curl -sSf -o /dev/null "+world.Info().Public.URL)
+	s.stop()
+	if now := hostsFile(t); now != hosts {
+		t.Errorf("hosts afterwards:\n%s", now)
 	}
 }

@@ -124,8 +124,14 @@ func connectBy(t *testing.T, list string, args []string, link ...string) *sessio
 		t.Fatal(err)
 	}
 	argv := append([]string{"connect", "--resources", file, "--events=json"}, args...)
-	s := &session{t: t, events: make(chan event, 100), log: new(syncBuffer), ended: make(chan error, 1)}
-	s.cmd = world.Laptop.Command(context.Background(), helper, append(append(argv, "--"), link...)...)
+	return begin(t, world.Laptop.Command(context.Background(), helper, append(append(argv, "--"), link...)...))
+}
+
+// begin starts a gateway that tells its events as JSON, and waits until the
+// remote is usable.
+func begin(t *testing.T, cmd *exec.Cmd) *session {
+	t.Helper()
+	s := &session{t: t, cmd: cmd, events: make(chan event, 100), log: new(syncBuffer), ended: make(chan error, 1)}
 	s.cmd.Stderr = s.log
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {

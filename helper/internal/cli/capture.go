@@ -16,30 +16,49 @@ const cleanUpTime = 4 * time.Second
 
 func captureCommand(e *env) *cobra.Command {
 	var stdio bool
+	var profile, list, events string
 	var background *bool
 	cmd := &cobra.Command{
-		Use:   "capture --stdio",
-		Short: "Run the remote's role, driven over stdio by an extension or by connect",
+		Use:   "capture --stdio | --exit FILE --resources FILE",
+		Short: "Run the remote's role, driven over stdio, or alone with a WireGuard profile",
 		Long: `Capture turns the connections of ordinary programs on this machine into flows.
 It is started by the editor's extension, or by "causeway connect" over ssh or
 docker exec, which drives it over stdin and stdout. What serves them stays in the
 background while a session waits for its link, at most for the resume limit, and
-cleans up when the session ends. See "causeway sessions".`,
-		Example: "  causeway connect --resources resources.json -- ssh host causeway capture --stdio",
+cleans up when the session ends. See "causeway sessions".
+
+With --exit there is no other machine: what the file of --resources names, an
+array as for "causeway connect", is reached by the WireGuard profile, which runs
+in user space and needs neither rights nor a device. It prints one line that
+begins with "connected" when the resources can be used; Ctrl-C ends it.`,
+		Example: `  causeway connect --resources resources.json -- ssh host causeway capture --stdio
+  causeway capture --exit office.conf --resources resources.json`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			start := func(log zerolog.Logger) role { return newCaptureSessions(log) }
 			switch {
+			case stdio && profile != "":
+				return usageError(errors.New("--stdio and --exit exclude each other"))
 			case *background:
 				return runBackground(cmd.Context(), "capture", start)
 			case stdio:
 				return runStdio(cmd, e, "capture", start)
+			case profile != "":
+				if events != "" && events != "json" {
+					return usageError(fmt.Errorf("--events takes json, not %q", events))
+				}
+				return captureByExit(cmd.Context(), e, profile, list, events == "json")
 			}
-			return usageError(errors.New("capture is driven over stdio: give --stdio"))
+			return usageError(errors.New("capture is driven over stdio: give --stdio, or --exit for a WireGuard profile"))
 		},
 	}
 	background = addBackground(cmd)
 	cmd.Flags().BoolVar(&stdio, "stdio", false, "speak the protocol on stdin and stdout")
+	cmd.Flags().StringVar(&profile, "exit", "", "reach the resources by this WireGuard profile, from this machine")
+	cmd.Flags().StringVar(&list, "resources", "", "with --exit: file with the array of resources")
+	cmd.Flags().StringVar(&events, "events", "", `with --exit: "json" prints a line of JSON per event on stdout`)
+	_ = cmd.MarkFlagFilename("exit", "conf")
+	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
 	return cmd
 }
 

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/exit"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -45,6 +47,36 @@ func readExits(e *env, file string, approved []gateway.Approved) (exits map[stri
 			_ = way.Close()
 		}
 	}, nil
+}
+
+// soleExit is the name of the exit that capture --exit has.
+const soleExit = "exit"
+
+// captureByExit is both roles on one machine: what the resources in list name is
+// reached by the WireGuard profile, and there is no developer's machine.
+func captureByExit(ctx context.Context, e *env, profile, list string, json bool) error {
+	approved, err := readResources(e, list)
+	if err != nil {
+		return err
+	}
+	for i := range approved {
+		if named := approved[i].Resource.Exit; named != "" {
+			return usageError(fmt.Errorf("resource %q names the exit %q, but --exit is the only one there is", approved[i].Resource.Name, named))
+		}
+		approved[i].Resource.Exit = soleExit
+	}
+	if _, err := os.Stat(profile); err != nil {
+		return usageError(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	way := exit.New(resource.Exit{Type: resource.WireGuard, File: profile}, gateway.SystemResolver{}, e.logs.logger("exit"))
+	defer func() { _ = way.Close() }()
+	c := connection{e: e, log: e.logs.logger("gateway"), json: json, resume: carrier.DefaultResumeLimit,
+		command: []string{self, "capture", "--stdio", "--log-level", e.logs.level}, exits: map[string]gateway.Exit{soleExit: way}}
+	return c.run(ctx, approved)
 }
 
 // reportProblems prints every mistake in a file, and is an error if there is one.
