@@ -33,7 +33,7 @@ in user space and needs neither rights nor a device. It prints one line that
 begins with "connected" when the resources can be used; Ctrl-C ends it.`,
 		Example: `  causeway connect --resources resources.json -- ssh host causeway capture --stdio
   causeway capture --exit office.conf --resources resources.json`,
-		Args:    noArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			start := func(log zerolog.Logger) role { return newCaptureSessions(log) }
 			switch {
