@@ -43,13 +43,18 @@ func startHelper(t *testing.T, role string) *shim.Helper {
 // drive opens a session with a command link.
 func drive(t *testing.T) *driven {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	s, err := shim.Open(ctx, startHelper(t, "gateway"), startHelper(t, "capture"), `[
+	return driveWith(t, shim.Settings{Resources: `[
 		{"name": "orders", "host": "orders-db.corp.test", "ports": [5432]},
 		{"name": "web", "host": "web.corp.test", "ports": [80]},
 		{"name": "echo", "host": "echo.corp.test", "ports": [7]}
-	]`)
+	]`})
+}
+
+func driveWith(t *testing.T, settings shim.Settings) *driven {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	s, err := shim.Open(ctx, startHelper(t, "gateway"), startHelper(t, "capture"), settings)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/test/lab"
+	"github.com/causeway-dev/causeway/test/shim"
 	"github.com/miekg/dns"
 )
 
@@ -192,6 +193,13 @@ curl -sS -m 50 --data-binary @/tmp/sent.$$ http://inside.office.test/ | cmp - /t
 					t.Errorf("%q (%v), want %q", out, err, c.want)
 				}
 			})
+		}
+	})
+	t.Run("from the editor's settings", func(t *testing.T) {
+		profile := filepath.Join(filepath.Dir(exitsFile(t, private, public, peer)), "office.conf")
+		driveWith(t, shim.Settings{Resources: officeResources, Exits: fmt.Sprintf(`{"office": {"type": "wireguard", "file": %q}}`, profile)})
+		if out := mustCloud(t, 20*time.Second, "curl -sS -m 10 http://inside.office.test/"); out != "inside" {
+			t.Errorf("%q", out)
 		}
 	})
 	stranger, _ := keyPair(t)

@@ -224,15 +224,21 @@ type Session struct {
 	Carried atomic.Int64
 }
 
-// Open opens a session with what resources, a JSON array, approves once, and
-// joins its ends by a command link. Both helpers have to be without one.
-func Open(ctx context.Context, gateway, capture *Helper, resources string) (*Session, error) {
+// Settings are those of an editor: JSON, of which Exits may be empty.
+type Settings struct{ Resources, Exits string }
+
+// Open opens a session, approves all that its settings ask for, once, and joins
+// its ends by a command link. Both helpers have to be without one.
+func Open(ctx context.Context, gateway, capture *Helper, settings Settings) (*Session, error) {
 	s := &Session{Gateway: gateway, Capture: capture}
 	var opened struct {
 		Session, Secret string
 		Approvals       []struct{ ID string }
 	}
-	params := map[string]any{"authority": "test+cloud", "workspace": "w", "resources": json.RawMessage(resources)}
+	params := map[string]any{"authority": "test+cloud", "workspace": "w", "resources": json.RawMessage(settings.Resources)}
+	if settings.Exits != "" {
+		params["exits"] = json.RawMessage(settings.Exits)
+	}
 	if err := gateway.Call(ctx, "session/open", params, &opened); err != nil {
 		return nil, err
 	}

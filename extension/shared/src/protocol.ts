@@ -64,10 +64,11 @@ export interface LinkClosed {
   reason: string;
 }
 
-/** Both lists go as they stand in the settings, mistakes and all: the gateway validates. */
+/** Lists and exits go as they stand in the settings, mistakes and all: the gateway validates. */
 export interface ResourcesParams {
   resources?: unknown;
   workspaceResources?: unknown;
+  exits?: unknown;
 }
 
 export interface GatewayOpenParams extends ResourcesParams {
@@ -111,6 +112,8 @@ export interface Approval {
   protocols: string[];
   addresses?: string[];
   as?: string;
+  /** Its name and where it leads. */
+  exit?: string;
   description?: string;
   change: 'new' | 'changed';
   differences?: Difference[];

@@ -73,8 +73,13 @@ describe('settings', () => {
   });
 
   it('have the defaults that the code has', () => {
-    const { 'causeway.resources': list, 'causeway.workspaceResources': asked, ...rest } = properties;
-    expect([list?.default, asked?.default]).toEqual([[], []]);
+    const {
+      'causeway.resources': list,
+      'causeway.workspaceResources': asked,
+      'causeway.exits': exits,
+      ...rest
+    } = properties;
+    expect([list?.default, asked?.default, exits?.default]).toEqual([[], [], {}]);
     const defaults = Object.entries(rest).map(([name, value]) => [name.replace('causeway.', ''), value.default]);
     expect(Object.fromEntries(defaults)).toEqual(DEFAULTS);
   });

@@ -49,15 +49,17 @@ export function readSettings(configuration: Configuration): Settings {
 }
 
 /**
- * The two lists, as they stand: the gateway validates. What a workspace asks for
+ * The two lists and the exits, as they stand: the gateway validates. What a workspace asks for
  * counts only when it stands in the workspace's own settings, and is trusted.
  */
 export function readResources(configuration: Configuration, trusted: boolean): ResourcesParams {
   const resources = configuration.inspect('resources')?.globalValue;
+  const exits = configuration.inspect('exits')?.globalValue;
   const asked = trusted ? configuration.inspect('workspaceResources')?.workspaceValue : undefined;
   return {
     ...(resources === undefined ? {} : { resources }),
     ...(asked === undefined ? {} : { workspaceResources: asked }),
+    ...(exits === undefined ? {} : { exits }),
   };
 }
 

@@ -21,7 +21,7 @@ export class SettingsWatcher implements vscode.Disposable {
     this.subscriptions = vscode.Disposable.from(
       vscode.workspace.onDidChangeConfiguration((event) =>
         this.note(
-          event.affectsConfiguration('causeway.resources') || event.affectsConfiguration('causeway.workspaceResources'),
+          ['resources', 'workspaceResources', 'exits'].some((key) => event.affectsConfiguration(`causeway.${key}`)),
           event.affectsConfiguration('causeway.logLevel'),
         ),
       ),

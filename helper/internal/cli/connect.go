@@ -63,11 +63,10 @@ every mistake.`,
 			if err != nil {
 				return err
 			}
-			ways, closeExits, err := readExits(e, exits, approved)
+			ways, err := readExits(e, exits, approved)
 			if err != nil {
 				return err
 			}
-			defer closeExits()
 			if resume <= 0 || resume > maxResume {
 				return usageError(fmt.Errorf("--resume takes a time of at most %v", maxResume))
 			}
@@ -114,7 +113,7 @@ type connection struct {
 	strict  bool
 	resume  time.Duration // how long to try to get a lost link back
 	command []string      // the link's
-	exits   map[string]gateway.Exit
+	exits   map[string]resource.Exit // by what the resources name
 
 	last *event // told so far about the remote; nil before it is usable
 	lost bool   // told last that there is no link
@@ -148,7 +147,10 @@ func (c *connection) run(ctx context.Context, approved []gateway.Approved) error
 	if err != nil {
 		return err
 	}
-	gw := gateway.New(gatewayOptions(c.log, gateway.Options{StrictProxy: c.strict, Exits: c.exits, OnChange: touch}))
+	gw := gateway.New(gatewayOptions(c.log, gateway.Options{StrictProxy: c.strict, OnChange: touch}))
+	exits := exitSet{log: c.e.logs.logger("exit")}
+	defer exits.keep(nil)
+	gw.SetExits(exits.use(c.exits))
 	gw.SetApproved(approved)
 	serving, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)

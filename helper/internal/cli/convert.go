@@ -92,7 +92,7 @@ func approvalOf(p gateway.Proposal) rpc.Approval {
 	r := p.Resource
 	out := rpc.Approval{
 		ID: p.ID, From: p.From, Name: r.Name, Host: r.Host.String(), Ports: r.PortStrings(),
-		Protocols: r.ProtocolStrings(), Addresses: r.AddressStrings(), As: r.As, Description: r.Description,
+		Protocols: r.ProtocolStrings(), Addresses: r.AddressStrings(), As: r.As, Exit: r.Exit, Description: r.Description,
 		Change: p.Change, Warnings: p.Warnings,
 	}
 	for _, d := range p.Differences {

@@ -10,47 +10,85 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/exit"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/rs/zerolog"
 )
 
-// readExits reads the file of exits that a user named, "" for none, and wants
-// every exit in it that the resources name. The exits end with closeAll.
-func readExits(e *env, file string, approved []gateway.Approved) (exits map[string]gateway.Exit, closeAll func(), err error) {
+// exitSet keeps the exits of a session open while its resources name them.
+type exitSet struct {
+	log  zerolog.Logger
+	open map[string]exit.Exit // by what resources name
+}
+
+// use returns the ways for what wanted describes, and those that were open.
+func (x *exitSet) use(wanted map[string]resource.Exit) map[string]gateway.Exit {
+	if x.open == nil {
+		x.open = map[string]exit.Exit{}
+	}
+	for via, settings := range wanted {
+		if x.open[via] == nil {
+			x.open[via] = exit.New(settings, gateway.SystemResolver{}, x.log)
+		}
+	}
+	ways := make(map[string]gateway.Exit, len(x.open))
+	for via, way := range x.open {
+		ways[via] = way
+	}
+	return ways
+}
+
+// keep closes all but what wanted describes.
+func (x *exitSet) keep(wanted map[string]resource.Exit) {
+	for via, way := range x.open {
+		if _, ok := wanted[via]; !ok {
+			_ = way.Close()
+			delete(x.open, via)
+		}
+	}
+}
+
+// byWay lets a resource say where its exit leads, and notes that in wanted. It
+// reports an exit that named does not have.
+func byWay(r *resource.Resource, named, wanted map[string]resource.Exit) bool {
+	if r.Exit == "" {
+		return true
+	}
+	e, ok := named[r.Exit]
+	if ok {
+		r.Exit = e.Via(r.Exit)
+		wanted[r.Exit] = e
+	}
+	return ok
+}
+
+// readExits reads the exits in file, "" for none, and lets the approved resources
+// say where theirs lead.
+func readExits(e *env, file string, approved []gateway.Approved) (wanted map[string]resource.Exit, err error) {
 	named := map[string]resource.Exit{}
 	if file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return nil, nil, usageError(err)
+			return nil, usageError(err)
 		}
 		var problems []resource.Problem
 		named, problems = resource.ParseExits("", text)
+		base, err := filepath.Abs(filepath.Dir(file))
+		if err != nil {
+			return nil, err
+		}
+		problems = append(problems, resource.Absolute("", named, base)...)
 		if err := reportProblems(e, file, problems); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	for _, a := range approved {
-		if _, ok := named[a.Resource.Exit]; a.Resource.Exit != "" && !ok {
-			return nil, nil, usageError(fmt.Errorf("resource %q names the exit %q, which --exits does not have", a.Resource.Name, a.Resource.Exit))
+	wanted = map[string]resource.Exit{}
+	for i := range approved {
+		r := &approved[i].Resource
+		if !byWay(r, named, wanted) {
+			return nil, usageError(fmt.Errorf("resource %q names the exit %q, which --exits does not have", r.Name, r.Exit))
 		}
 	}
-	exits = map[string]gateway.Exit{}
-	var all []exit.Exit
-	for name, settings := range named {
-		if settings.File != "" && !filepath.IsAbs(settings.File) {
-			settings.File = filepath.Join(filepath.Dir(file), settings.File)
-		}
-		way := exit.New(settings, gateway.SystemResolver{}, e.logs.logger("exit"))
-		exits[name] = way
-		all = append(all, way)
-	}
-	return exits, func() {
-		for _, way := range all {
-			_ = way.Close()
-		}
-	}, nil
+	return wanted, nil
 }
-
-// soleExit is the name of the exit that capture --exit has.
-const soleExit = "exit"
 
 // captureByExit is both roles on one machine: what the resources in list name is
 // reached by the WireGuard profile, and there is no developer's machine.
@@ -59,23 +97,23 @@ func captureByExit(ctx context.Context, e *env, profile, list string, json bool)
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(profile); err != nil {
+		return usageError(err)
+	}
+	only := resource.Exit{Type: resource.WireGuard, File: profile}
+	via := only.Via("exit")
 	for i := range approved {
 		if named := approved[i].Resource.Exit; named != "" {
 			return usageError(fmt.Errorf("resource %q names the exit %q, but --exit is the only one there is", approved[i].Resource.Name, named))
 		}
-		approved[i].Resource.Exit = soleExit
-	}
-	if _, err := os.Stat(profile); err != nil {
-		return usageError(err)
+		approved[i].Resource.Exit = via
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	way := exit.New(resource.Exit{Type: resource.WireGuard, File: profile}, gateway.SystemResolver{}, e.logs.logger("exit"))
-	defer func() { _ = way.Close() }()
 	c := connection{e: e, log: e.logs.logger("gateway"), json: json, resume: carrier.DefaultResumeLimit,
-		command: []string{self, "capture", "--stdio", "--log-level", e.logs.level}, exits: map[string]gateway.Exit{soleExit: way}}
+		command: []string{self, "capture", "--stdio", "--log-level", e.logs.level}, exits: map[string]resource.Exit{via: only}}
 	return c.run(ctx, approved)
 }
 

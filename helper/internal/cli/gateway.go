@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ func gatewayCommand(e *env) *cobra.Command {
 		stdio   bool
 		listen  string
 		file    string
+		exits   string
 		origins []string
 	}
 	var background *bool
@@ -41,8 +43,8 @@ approved and --origin who may connect.`,
 				return usageError(errors.New("give either --stdio or --listen 127.0.0.1:PORT"))
 			}
 			if o.stdio {
-				if o.file != "" || len(o.origins) > 0 {
-					return usageError(errors.New("--resources and --origin go with --listen"))
+				if o.file != "" || o.exits != "" || len(o.origins) > 0 {
+					return usageError(errors.New("--resources, --exits and --origin go with --listen"))
 				}
 				return runStdio(cmd, e, "gateway", start)
 			}
@@ -56,7 +58,11 @@ approved and --origin who may connect.`,
 					return err
 				}
 			}
-			return runGatewayListen(cmd.Context(), e, o.listen, origins, preapproved)
+			exits, err := readExits(e, o.exits, preapproved)
+			if err != nil {
+				return err
+			}
+			return runGatewayListen(cmd.Context(), e, o.listen, origins, preapproval{preapproved, exits})
 		},
 	}
 	background = addBackground(cmd)
@@ -64,9 +70,17 @@ approved and --origin who may connect.`,
 	f.BoolVar(&o.stdio, "stdio", false, "speak the protocol on stdin and stdout")
 	f.StringVar(&o.listen, "listen", "", "wait for an editor in a browser at this loopback address and port")
 	f.StringVar(&o.file, "resources", "", "file with resources that are approved without asking")
+	f.StringVar(&o.exits, "exits", "", "file with the exits that those resources name by \"exit\"; see \"causeway connect --help\"")
 	f.StringArrayVar(&o.origins, "origin", nil, "origin of a page that may connect, as in https://name.github.dev (repeatable)")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
+	_ = cmd.MarkFlagFilename("exits", "json", "jsonc")
 	return cmd
+}
+
+// preapproval is what the command line's files have approved.
+type preapproval struct {
+	resources []gateway.Approved
+	exits     map[string]resource.Exit // by what the resources name
 }
 
 // serve serves one shim until its conversation ends, or ctx.
@@ -80,7 +94,7 @@ func (all *gatewaySessions) serve(ctx context.Context, p rpc.Pipe) error {
 	return err
 }
 
-func runGatewayListen(ctx context.Context, e *env, addr string, origins []string, preapproved []gateway.Approved) error {
+func runGatewayListen(ctx context.Context, e *env, addr string, origins []string, pre preapproval) error {
 	pair, err := openPairing()
 	if err != nil {
 		return err
@@ -97,24 +111,24 @@ func runGatewayListen(ctx context.Context, e *env, addr string, origins []string
 	all := &gatewaySessions{log: log}
 	defer all.endAll(errEnding)
 	l.serve = func(ctx context.Context, p rpc.Pipe, origin string) {
-		servePage(ctx, e, l, p, origin, preapproved, all)
+		servePage(ctx, e, l, p, origin, pre, all)
 	}
 	_, _ = fmt.Fprintf(e.stdout, "listening on ws://%s\npairing token: %s\n", ln.Addr(), pair.token())
-	if l.terminal == nil && len(preapproved) == 0 {
+	if l.terminal == nil && len(pre.resources) == 0 {
 		log.Warn().Msg("there is no terminal to ask at and no --resources: nothing will be approved beyond what was before")
 	}
 	return l.run(ctx, ln)
 }
 
 // servePage serves one page until it or ctx ends.
-func servePage(ctx context.Context, e *env, l *listener, p rpc.Pipe, origin string, preapproved []gateway.Approved, all *gatewaySessions) {
+func servePage(ctx context.Context, e *env, l *listener, p rpc.Pipe, origin string, pre preapproval, all *gatewaySessions) {
 	h := newGatewayHelper(zerolog.Nop(), all)
 	h.log = e.logs.loggerTo("gateway", func(m rpc.LogMessage) {
 		if c := h.conn.Load(); c != nil {
 			_ = c.Notify(rpc.NotifyLog, m)
 		}
 	})
-	h.preapproved, h.terminal, h.origin = preapproved, l.terminal, origin
+	h.pre, h.terminal, h.origin = pre, l.terminal, origin
 	h.admit = func(ctx context.Context) error { return l.admit(ctx, origin) }
 	h.ownPorts = []uint16{uint16(l.port)}
 	id := identity()

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +23,7 @@ const statusPeriod = 250 * time.Millisecond
 type gatewayHelper struct {
 	log         zerolog.Logger
 	sessions    *gatewaySessions
-	preapproved []gateway.Approved
+	pre         preapproval
 	ownPorts    []uint16
 	terminal    *terminal                   // where approvals are asked for; nil: the shim asks
 	origin      string                      // of the page that is served; "" for a shim that started us
@@ -72,7 +72,7 @@ func (h *gatewayHelper) OpenSession(ctx context.Context, p rpc.GatewayOpenParams
 	if err != nil {
 		return rpc.GatewayOpenResult{}, err
 	}
-	result := h.set(s, rpc.ResourcesParams{Resources: p.Resources, WorkspaceResources: p.WorkspaceResources})
+	result := h.set(s, rpc.ResourcesParams{Resources: p.Resources, WorkspaceResources: p.WorkspaceResources, Exits: p.Exits})
 	return rpc.GatewayOpenResult{Session: s.id(), Secret: s.secret(), Resumed: resumed, ResourcesResult: result}, nil
 }
 
@@ -95,6 +95,8 @@ func (h *gatewayHelper) SetResources(_ context.Context, p rpc.ResourcesParams) (
 }
 
 func (h *gatewayHelper) set(s *gatewaySession, p rpc.ResourcesParams) rpc.ResourcesResult {
+	s.setting.Lock()
+	defer s.setting.Unlock()
 	var problems []resource.Problem
 	parse := func(root string, raw []byte) []resource.Resource {
 		if len(raw) == 0 || string(raw) == "null" {
@@ -107,15 +109,30 @@ func (h *gatewayHelper) set(s *gatewaySession, p rpc.ResourcesParams) rpc.Resour
 		problems = append(problems, wrong...)
 		return list
 	}
-	// An approval here would not show where the exit leads.
-	known := func(root string, raw []byte) []resource.Resource {
-		return slices.DeleteFunc(parse(root, raw), func(r resource.Resource) bool {
-			if r.Exit != "" {
-				problems = append(problems, resource.Problem{Path: root, Message: fmt.Sprintf(
-					"%q is left out: exits are for causeway connect --exits only", r.Name)})
+	named := map[string]resource.Exit{}
+	if len(p.Exits) > 0 && string(p.Exits) != "null" {
+		const root = "causeway.exits"
+		var wrong []resource.Problem
+		named, wrong = resource.ParseExits(root, p.Exits)
+		for i := range wrong {
+			wrong[i].Line, wrong[i].Column = 0, 0
+		}
+		problems = append(append(problems, wrong...), resource.Absolute(root, named, "")...)
+	}
+	wanted := maps.Clone(h.pre.exits)
+	if wanted == nil {
+		wanted = map[string]resource.Exit{}
+	}
+	known := func(root string, raw []byte) (list []resource.Resource) {
+		for _, r := range parse(root, raw) {
+			if byWay(&r, named, wanted) {
+				list = append(list, r)
+				continue
 			}
-			return r.Exit != ""
-		})
+			problems = append(problems, resource.Problem{Path: root, Message: fmt.Sprintf(
+				"%q names the exit %q, which causeway.exits does not have", r.Name, r.Exit)})
+		}
+		return list
 	}
 	user := h.withoutPreapproved(known("causeway.resources", p.Resources))
 	workspace := h.withoutPreapproved(known("causeway.workspaceResources", p.WorkspaceResources))
@@ -123,14 +140,18 @@ func (h *gatewayHelper) set(s *gatewaySession, p rpc.ResourcesParams) rpc.Resour
 	s.mu.Lock()
 	s.problems = problems
 	s.mu.Unlock()
-	return h.apply(s, review)
+	// Before what is approved, and after it: no resource is without its exit.
+	s.gw.SetExits(s.exits.use(wanted))
+	result := h.apply(s, review)
+	s.exits.keep(wanted)
+	return result
 }
 
 // withoutPreapproved leaves out what the command line's file has already.
 func (h *gatewayHelper) withoutPreapproved(list []resource.Resource) (rest []resource.Resource) {
 	for _, r := range list {
 		covered := false
-		for _, a := range h.preapproved {
+		for _, a := range h.pre.resources {
 			covered = covered || r.Name == a.Resource.Name || r.Within(a.Resource)
 		}
 		if !covered {
@@ -146,7 +167,7 @@ func (h *gatewayHelper) hold(s *gatewaySession, review gateway.Review) rpc.Resou
 	s.review = review
 	result := resourcesResult(s.problems, review)
 	s.mu.Unlock()
-	s.gw.SetApproved(append(append([]gateway.Approved(nil), h.preapproved...), review.Approved...))
+	s.gw.SetApproved(append(append([]gateway.Approved(nil), h.pre.resources...), review.Approved...))
 	s.touch()
 	return result
 }
@@ -200,6 +221,7 @@ func question(p gateway.Proposal) string {
 	line("protocols", strings.Join(a.Protocols, ", "))
 	line("addresses", strings.Join(a.Addresses, ", "))
 	line("as", a.As)
+	line("exit", a.Exit)
 	line("description", a.Description)
 	for _, d := range a.Differences {
 		line("was "+d.Field, d.Was)

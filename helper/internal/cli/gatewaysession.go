@@ -44,6 +44,8 @@ type gatewaySession struct {
 	ctx       context.Context // alive until the session is to end
 	running   sync.WaitGroup
 	asking    sync.Mutex // held while the terminal is asked
+	setting   sync.Mutex // held while resources and exits are replaced
+	exits     exitSet
 	abandoned *time.Timer
 
 	mu       sync.Mutex
@@ -103,6 +105,7 @@ func (all *gatewaySessions) start(h *gatewayHelper, p rpc.GatewayOpenParams, key
 	}
 	s.session = plain
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	s.exits.log = all.log
 	s.direct = &directLinks{c: s.carrier, log: all.log, wanted: s.driven}
 	s.gw = gateway.New(gatewayOptions(all.log, gateway.Options{
 		StrictProxy: p.StrictProxy, OwnPorts: h.ownPorts, OnChange: s.touch,
@@ -220,6 +223,9 @@ func (s *gatewaySession) ended(err error) {
 	h := s.shim
 	s.mu.Unlock()
 	s.stop(errors.New(reason))
+	s.setting.Lock()
+	s.exits.keep(nil)
+	s.setting.Unlock()
 	if h == nil {
 		return
 	}

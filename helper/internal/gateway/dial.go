@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,7 +25,7 @@ const (
 // with the match it is dialled for.
 type dialer struct {
 	system     Exit // the machine's own way
-	exits      map[string]Exit
+	exits      atomic.Pointer[map[string]Exit]
 	interfaces func() ([]netip.Prefix, error)
 	ownPorts   []uint16
 	timeout    time.Duration  // of resolving and dialling together
@@ -55,8 +56,10 @@ func (d *dialer) exit(r resource.Resource) (Exit, error) {
 	if r.Exit == "" {
 		return d.system, nil
 	}
-	if e := d.exits[r.Exit]; e != nil {
-		return e, nil
+	if exits := d.exits.Load(); exits != nil {
+		if e := (*exits)[r.Exit]; e != nil {
+			return e, nil
+		}
 	}
 	return nil, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the gateway has no exit called %q", r.Exit)}
 }

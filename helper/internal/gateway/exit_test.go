@@ -44,8 +44,8 @@ func TestExitIsJudged(t *testing.T) {
 	}}
 	for addr, wanted := range map[string]bool{"10.1.2.3": true, "169.254.169.254": false, "127.0.0.1": false} {
 		o := &office{addr: netip.MustParseAddr(addr)}
-		d := &dialer{system: fail, exits: map[string]Exit{"office": o}, timeout: time.Second,
-			interfaces: func() ([]netip.Prefix, error) { return nil, nil }}
+		d := &dialer{system: fail, timeout: time.Second, interfaces: func() ([]netip.Prefix, error) { return nil, nil }}
+		d.exits.Store(&map[string]Exit{"office": o})
 		to, err := d.open(t.Context(), resource.TCP, m)
 		if wanted != (err == nil) || wanted != (len(o.dialed) == 1) {
 			t.Errorf("%s: %v, dialled %v", addr, err, o.dialed)

@@ -35,10 +35,6 @@ type Options struct {
 	// Records answers for any type of record; nil means this machine's resolver.
 	Records Records
 
-	// Exits are the ways for resources that name one, by that name; the caller
-	// closes them. A resource whose exit is not here is not reached at all.
-	Exits map[string]Exit
-
 	// Interfaces returns the addresses of the machine's interfaces with their
 	// prefix lengths, not masked; nil means what the system says. On an error
 	// everything is refused.
@@ -153,7 +149,7 @@ func New(o Options) *Gateway {
 	return &Gateway{
 		o: o, log: o.Log,
 		dialer: dialer{
-			system: ownWay{o.Dial, o.Resolver}, exits: o.Exits, interfaces: o.Interfaces, ownPorts: o.OwnPorts, timeout: o.DialTimeout,
+			system: ownWay{o.Dial, o.Resolver}, interfaces: o.Interfaces, ownPorts: o.OwnPorts, timeout: o.DialTimeout,
 		},
 		dials:    make(chan struct{}, o.MaxDials),
 		dns:      newDNSAnswers(o.Records, o.DialTimeout),
@@ -165,6 +161,11 @@ func New(o Options) *Gateway {
 		sessions: map[*session]struct{}{},
 	}
 }
+
+// SetExits replaces the ways for resources that name one, by that name; the
+// caller closes them, and does not change the map. A resource whose exit is
+// not in it is not reached at all.
+func (g *Gateway) SetExits(exits map[string]Exit) { g.dialer.exits.Store(&exits) }
 
 // SetApproved replaces what the remote may reach, tells it, and resets the
 // flows that the new list would not allow. The names in the list are unique;

@@ -39,7 +39,7 @@ func (p *parser) entry(path string, v hujson.Value) (Resource, bool) {
 	r.Protocols = p.protocols(path+".protocols", f)
 	r.Addresses = p.addresses(path+".addresses", f)
 	r.As = p.as(path, f)
-	r.Exit, _ = p.text(path, f, "exit", maxText)
+	r.Exit, _ = p.text(path, f, "exit", maxExit)
 	r.Description, _ = p.text(path, f, "description", maxDescription)
 	r.Name, _ = p.text(path, f, "name", maxText)
 	if p.count == before {

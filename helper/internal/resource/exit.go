@@ -2,8 +2,11 @@ package resource
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tailscale/hujson"
@@ -32,6 +35,37 @@ func (e Exit) String() string {
 		return e.URL.String()
 	}
 	return e.File
+}
+
+// Via is an exit by its name and where it leads, in one line that no other exit
+// has: what a resource names once that is known, so that it is shown, approved
+// and compared whole.
+func (e Exit) Via(name string) string {
+	return name + ": " + e.Type + " " + strconv.Quote(e.String())
+}
+
+// Absolute makes file names absolute, from the folder base on. Without a base it
+// reports those that are not, and leaves their exits out.
+func Absolute(root string, exits map[string]Exit, base string) (problems []Problem) {
+	for _, name := range slices.Sorted(maps.Keys(exits)) {
+		e := exits[name]
+		path := strings.TrimPrefix(root+"["+quote(name)+"]", ".")
+		switch {
+		case e.File == "" || filepath.IsAbs(e.File):
+		case base == "":
+			problems = append(problems, Problem{Path: path + ".file", Message: "must be an absolute path on this machine"})
+			delete(exits, name)
+			continue
+		default:
+			e.File = filepath.Join(base, e.File)
+			exits[name] = e
+		}
+		if len(e.Via(name)) > maxExit {
+			problems = append(problems, Problem{Path: path, Message: "its name and path are too long"})
+			delete(exits, name)
+		}
+	}
+	return problems
 }
 
 // ParseExits reads named exits: a JSON object in which comments and trailing

@@ -63,7 +63,7 @@ type Resource struct {
 	Protocols   []Network      // sorted, defaults to tcp
 	Addresses   []netip.Prefix // what the name may resolve to; empty: see the gateway's policy
 	As          string         // the name that the remote uses for it; empty: Host itself
-	Exit        string         // how the gateway reaches it, a name of causeway.exits; empty: as the machine itself does
+	Exit        string         // how the gateway reaches it, a name of causeway.exits, or what Via made of it; empty: as the machine itself does
 	Description string
 }
 

@@ -119,13 +119,14 @@ type CancelParams struct {
 	ID json.RawMessage `json:"id"`
 }
 
-// GatewayOpenParams opens a session at the gateway. Both lists are passed as
+// GatewayOpenParams opens a session at the gateway. Lists and exits are passed as
 // they stand in the settings, mistakes and all: the gateway validates.
 type GatewayOpenParams struct {
 	Authority          string          `json:"authority"` // the remote, such as "ssh-remote+host" or "codespaces+name"
 	Workspace          string          `json:"workspace"` // the URI of the workspace or first folder, may be empty
 	Resources          json.RawMessage `json:"resources,omitempty"`
 	WorkspaceResources json.RawMessage `json:"workspaceResources,omitempty"`
+	Exits              json.RawMessage `json:"exits,omitempty"`
 	StrictProxy        bool            `json:"strictProxy,omitempty"` // the remote's proxy refuses what is no resource
 
 	// A session of the same authority and workspace that waits for a shim is resumed.
@@ -144,10 +145,12 @@ type GatewayOpenResult struct {
 	ResourcesResult
 }
 
-// ResourcesParams replaces both lists of an open session.
+// ResourcesParams replaces both lists of an open session, and the exits that
+// they name.
 type ResourcesParams struct {
 	Resources          json.RawMessage `json:"resources,omitempty"`
 	WorkspaceResources json.RawMessage `json:"workspaceResources,omitempty"`
+	Exits              json.RawMessage `json:"exits,omitempty"`
 }
 
 // ResourcesResult is what became of the lists: mistakes, and what waits for the user.
@@ -166,6 +169,7 @@ type Approval struct {
 	Protocols   []string     `json:"protocols"`
 	Addresses   []string     `json:"addresses,omitempty"`
 	As          string       `json:"as,omitempty"`
+	Exit        string       `json:"exit,omitempty"` // its name and where it leads
 	Description string       `json:"description,omitempty"`
 	Change      string       `json:"change"` // "new" or "changed"
 	Differences []Difference `json:"differences,omitempty"`

@@ -44,6 +44,7 @@ const approval = shape<p.Approval>({
   protocols: strings,
   addresses: maybe(strings),
   as: maybe('string'),
+  exit: maybe('string'),
   description: maybe('string'),
   change: 'string',
   differences: maybe({ list: shape<p.Difference>({ field: 'string', was: 'string', is: 'string' }) }),
@@ -114,6 +115,7 @@ const SHAPES: Record<string, [Spec, Spec]> = {
       workspace: 'string',
       resources: maybe('any'),
       workspaceResources: maybe('any'),
+      exits: maybe('any'),
       strictProxy: maybe('boolean'),
       fresh: maybe('boolean'),
       resumeOnly: maybe('boolean'),
@@ -140,7 +142,7 @@ const SHAPES: Record<string, [Spec, Spec]> = {
     none,
   ],
   'resources/set': [
-    shape<p.ResourcesParams>({ resources: maybe('any'), workspaceResources: maybe('any') }),
+    shape<p.ResourcesParams>({ resources: maybe('any'), workspaceResources: maybe('any'), exits: maybe('any') }),
     resourcesResult,
   ],
   'approvals/answer': [

@@ -40,11 +40,15 @@ describe('settings', () => {
 
   it('pass the lists on as they stand, from the user and from a trusted workspace', () => {
     const lists = configuration(
-      { resources: 'mistake', workspaceResources: ['of the user'] },
-      { resources: ['of the workspace'], workspaceResources: [1] },
+      { resources: 'mistake', workspaceResources: ['of the user'], exits: { office: {} } },
+      { resources: ['of the workspace'], workspaceResources: [1], exits: { office: 'of the workspace' } },
     );
-    expect(readResources(lists, true)).toEqual({ resources: 'mistake', workspaceResources: [1] });
-    expect(readResources(lists, false)).toEqual({ resources: 'mistake' });
+    expect(readResources(lists, true)).toEqual({
+      resources: 'mistake',
+      workspaceResources: [1],
+      exits: { office: {} },
+    });
+    expect(readResources(lists, false)).toEqual({ resources: 'mistake', exits: { office: {} } });
     expect(readResources(configuration({}), true)).toEqual({});
   });
 });
