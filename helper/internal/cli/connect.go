@@ -111,8 +111,8 @@ type connection struct {
 	log     zerolog.Logger
 	json    bool
 	strict  bool
-	resume  time.Duration // how long to try to get a lost link back
-	command []string      // the link's
+	resume  time.Duration            // how long to try to get a lost link back
+	command []string                 // the link's
 	exits   map[string]resource.Exit // by what the resources name
 
 	last *event // told so far about the remote; nil before it is usable

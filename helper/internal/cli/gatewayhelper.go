@@ -21,14 +21,14 @@ const statusPeriod = 250 * time.Millisecond
 
 // gatewayHelper serves the gateway's methods to one shim.
 type gatewayHelper struct {
-	log         zerolog.Logger
-	sessions    *gatewaySessions
-	pre         preapproval
-	ownPorts    []uint16
-	terminal    *terminal                   // where approvals are asked for; nil: the shim asks
-	origin      string                      // of the page that is served; "" for a shim that started us
-	admit       func(context.Context) error // asks whether the page may be served at all; nil: yes
-	conn        atomic.Pointer[rpc.Conn]
+	log      zerolog.Logger
+	sessions *gatewaySessions
+	pre      preapproval
+	ownPorts []uint16
+	terminal *terminal                   // where approvals are asked for; nil: the shim asks
+	origin   string                      // of the page that is served; "" for a shim that started us
+	admit    func(context.Context) error // asks whether the page may be served at all; nil: yes
+	conn     atomic.Pointer[rpc.Conn]
 
 	mu      sync.Mutex
 	session *gatewaySession // the one it drives

@@ -20,8 +20,8 @@ const (
 	MaxAddresses = 256  // listed in one resource
 
 	maxProblems    = 1000
-	maxText        = 255 // bytes of a name
-	maxDescription = 500 // bytes
+	maxText        = 255  // bytes of a name
+	maxDescription = 500  // bytes
 	maxExit        = 2048 // bytes of an exit, once Via has said where it leads
 	maxDepth       = 16
 )
