@@ -4,10 +4,13 @@ package e2e
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/causeway-dev/causeway/test/lab"
 )
 
 func TestClientsByName(t *testing.T) {
@@ -165,6 +168,12 @@ func TestFailuresAreFaithful(t *testing.T) {
 		out, err := cloud(t, 10*time.Second, "curl -sS -m 8 http://echo.corp.test:99/ 2>&1")
 		if err == nil || !strings.Contains(out, "reset") || time.Since(start) > 3*time.Second {
 			t.Errorf("after %s: %v %q, want a reset", time.Since(start), err, out)
+		}
+	})
+	t.Run("the log says whose it was", func(t *testing.T) {
+		user := world.Info().Users[lab.Dev].Name
+		if want := regexp.MustCompile(`"source":"names","program":"curl","pid":[1-9][0-9]*,"user":"` + user + `".*flow refused`); !want.MatchString(s.log.String()) {
+			t.Errorf("no %s in:\n%s", want, s.log)
 		}
 	})
 	t.Run("the server's reset arrives", func(t *testing.T) {

@@ -160,6 +160,15 @@ export interface ResourceStatus {
   bytesUp: number;
   bytesDown: number;
   lastError?: { time: string; code: string; reason: string };
+  /** Whose the flows are, as the remote says: those with the most first, at most 16. */
+  clients?: Client[];
+}
+
+export interface Client {
+  user: string;
+  pid?: number;
+  program?: string;
+  flows: number;
 }
 
 export interface TestParams {

@@ -1,4 +1,4 @@
-import type { GatewayStatus, Problem, ResourceStatus } from '../../shared/src/protocol';
+import type { Client, GatewayStatus, Problem, ResourceStatus } from '../../shared/src/protocol';
 import { bytes, count, markdown, plain } from '../../shared/src/text';
 import { problemText } from './problems';
 
@@ -83,6 +83,7 @@ function resourceNode(resource: ResourceStatus): Node {
         (served): Node => ({ id: `${id}:served:${served}`, label: servedText(served), icon: 'plug', children: [] }),
       ),
       { id: `${id}:traffic`, label: traffic, icon: 'arrow-swap', children: [] },
+      ...(resource.clients ?? []).map((client) => clientNode(id, client)),
       ...(resource.lastError ? [errorNode(id, resource.lastError)] : []),
     ],
   };
@@ -119,6 +120,17 @@ function errorNode(id: string, error: NonNullable<ResourceStatus['lastError']>):
     label: `last error: ${plain(text)}`,
     tooltip: markdown(text),
     icon: 'error',
+    children: [],
+  };
+}
+
+function clientNode(parent: string, { user, pid, program, flows }: Client): Node {
+  const name = program ? plain(program, 100) : 'a program';
+  const of = [...(pid ? [`pid ${pid}`] : []), ...(user ? [plain(user, 100)] : [])].join(', ');
+  return {
+    id: `${parent}:client:${user}:${pid ?? 0}:${program ?? ''}`,
+    label: `${name}${of ? ` (${of})` : ''}: ${count(flows, 'flow')}`,
+    icon: 'terminal',
     children: [],
   };
 }

@@ -104,7 +104,7 @@ func (c *capture) start(check *owner.Checker) error {
 			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
 			Match:  func(network, host string, port uint16) bool { return c.match.Load().covers(network, host, port) },
 			Strict: c.strict.Load,
-			Check:  check.Check, CheckUDP: check.CheckUDP,
+			Check:  check.Check, CheckUDP: check.CheckUDP, Process: check.Process,
 		})
 		if err != nil {
 			c.notes = append(c.notes, "There is no proxy: "+err.Error())
@@ -116,7 +116,7 @@ func (c *capture) start(check *owner.Checker) error {
 	if c.o.Names {
 		c.names = names.New(names.Options{
 			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
-			Check: check.Check, CheckUDP: check.CheckUDP, StartHosts: c.o.StartHosts, Changed: c.changed,
+			Check: check.Check, CheckUDP: check.CheckUDP, Process: check.Process, StartHosts: c.o.StartHosts, Changed: c.changed,
 		})
 	}
 	if c.o.Names && c.o.StartResolver != nil {

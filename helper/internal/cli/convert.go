@@ -59,6 +59,9 @@ func readyStatus(r gateway.ResourceStatus) rpc.ResourceStatus {
 	out.State, out.Address, out.Note = rpc.ResourceReady, r.Address, r.Trouble
 	out.Served = append(out.Served, r.Served...)
 	out.Flows, out.BytesUp, out.BytesDown = r.Flows, r.Up, r.Down
+	for _, c := range r.Clients {
+		out.Clients = append(out.Clients, rpc.Client(c))
+	}
 	switch {
 	case r.Trouble != "":
 		out.State = rpc.ResourceTrouble

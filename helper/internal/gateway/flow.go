@@ -68,7 +68,7 @@ func (g *Gateway) serveFlow(ctx context.Context, st *tunnel.Stream) {
 		return
 	}
 	g.log.Debug().Str("resource", f.match.Resource.Name).Str("target", f.target()).Stringer("dialled", f.dialled).
-		Str("program", req.Origin.Program).Msg("connected")
+		Str("program", req.Origin.Program).Uint32("pid", req.Origin.PID).Str("user", req.Origin.User).Msg("connected")
 	if f.network == resource.UDP {
 		err = g.relayDatagrams(ctx, f, conn)
 	} else {

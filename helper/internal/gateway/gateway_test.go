@@ -189,7 +189,10 @@ func TestFlowsLapse(t *testing.T) {
 		}
 	}
 	dialling := r.open(tunnel.TCP, "10.0.0.1", 80, "")
-	r.wait("three flows", func(s Status) bool { return s.Flows == 3 })
+	r.wait("three flows", func(s Status) bool {
+		c := s.Resources[0].Clients
+		return s.Flows == 3 && len(c) == 1 && c[0].Flows == 1
+	})
 	r.wait("a dial", func(Status) bool { return len(r.g.dials) == 1 })
 
 	r.approve(`[` + strings.Replace(loopbackAs("b.test", port), `"ports": [`, `"ports": [9, `, 1) + `]`) // b is kept, and widened

@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +34,19 @@ type ResourceStatus struct {
 	Flows    int
 	Up, Down uint64
 	LastFail *Failure // nil: none so far
+	Clients  []Client // of its flows, as the remote says; those with the most first, not all of very many
 }
+
+// Client is a program on the remote with flows to a resource.
+type Client struct {
+	User    string
+	PID     uint32 // 0 if it is not known
+	Program string // its file's name, "" if it is not known
+	Flows   int
+}
+
+// maxClients bounds the clients of a resource that are told of.
+const maxClients = 16
 
 // Failure is why a flow to a resource failed.
 type Failure struct {
@@ -49,11 +64,40 @@ func (g *Gateway) Status() Status {
 		Flows:    len(g.flows), Up: g.up.Load(), Down: g.down.Load(), Proxy: g.report.proxy, Notes: g.report.notes,
 		Resources: make([]ResourceStatus, len(g.approved)),
 	}
+	clients := g.clients()
 	for i, a := range g.approved {
 		said := g.report.names[a.Resource.Name]
 		s.Resources[i] = g.stats[a.Resource.Name].snapshot(a, said)
+		s.Resources[i].Clients = clients[a.Resource.Name]
 	}
 	return s
+}
+
+// clients tells whose the open flows are, by the resource's name. The caller
+// holds g.mu.
+func (g *Gateway) clients() map[string][]Client {
+	counts := map[string]map[Client]int{}
+	for f := range g.flows {
+		o := f.st.Request().Origin
+		name := f.match.Resource.Name
+		if counts[name] == nil {
+			counts[name] = map[Client]int{}
+		}
+		counts[name][Client{User: o.User, PID: o.PID, Program: o.Program}]++
+	}
+	all := make(map[string][]Client, len(counts))
+	for name, of := range counts {
+		var list []Client
+		for c, n := range of {
+			c.Flows = n
+			list = append(list, c)
+		}
+		slices.SortFunc(list, func(a, b Client) int {
+			return cmp.Or(b.Flows-a.Flows, strings.Compare(a.Program, b.Program), cmp.Compare(a.PID, b.PID), strings.Compare(a.User, b.User))
+		})
+		all[name] = list[:min(len(list), maxClients)]
+	}
+	return all
 }
 
 // stats counts what happens at one resource. It outlives changes of the
@@ -104,6 +148,7 @@ func (l *refusalLog) add(r tunnel.Request, name string, e *tunnel.Error) {
 		event = event.Str("resource", name)
 	}
 	event.Str("target", targetOf(r)).Str("source", r.Origin.Source).Str("program", r.Origin.Program).
+		Uint32("pid", r.Origin.PID).Str("user", r.Origin.User).
 		Stringer("code", e.Code).Str("reason", e.Reason).Msg("flow refused")
 }
 

@@ -254,6 +254,15 @@ type ResourceStatus struct {
 	BytesUp   uint64   `json:"bytesUp"`
 	BytesDown uint64   `json:"bytesDown"`
 	LastError *Refusal `json:"lastError,omitempty"`
+	Clients   []Client `json:"clients,omitempty"` // whose the flows are: those with the most first, at most 16
+}
+
+// Client is a program on the remote that has flows, as the remote says.
+type Client struct {
+	User    string `json:"user"`
+	PID     uint32 `json:"pid,omitempty"`
+	Program string `json:"program,omitempty"`
+	Flows   int    `json:"flows"`
 }
 
 // Refusal is the last failure of a flow to a resource.

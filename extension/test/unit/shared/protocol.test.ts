@@ -65,6 +65,9 @@ const resource = shape<p.ResourceStatus>({
   bytesUp: 'number',
   bytesDown: 'number',
   lastError: maybe({ time: 'string', code: 'string', reason: 'string' }),
+  clients: maybe({
+    list: shape<p.Client>({ user: 'string', pid: maybe('number'), program: maybe('string'), flows: 'number' }),
+  }),
 });
 const gatewayStatus = shape<p.GatewayStatus>({
   state: 'string',

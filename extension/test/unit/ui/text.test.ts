@@ -113,11 +113,17 @@ describe('statusText', () => {
 describe('treeModel', () => {
   it('shows a resource with its address, its notes and its last error', () => {
     const lastError = { time: '2026-01-02T03:04:05Z', code: 'refused', reason: 'nobody listens' };
-    const [node] = treeModel(status([{ ...resource, note: 'served by another window', lastError }]), []);
+    const clients = [
+      { user: 'dev', pid: 4711, program: 'psql', flows: 2 },
+      { user: '', flows: 1 },
+    ];
+    const [node] = treeModel(status([{ ...resource, note: 'served by another window', lastError, clients }]), []);
     expect(node).toMatchObject({ label: 'orders', description: 'orders-db.corp.test:5432 · 2 flows' });
     const children = node?.children.map(({ label }) => label) ?? [];
     expect(children).toContain('served by another window');
     expect(children).toContain('reachable through the proxy');
+    expect(children).toContain('psql (pid 4711, dev): 2 flows');
+    expect(children).toContain('a program: 1 flow');
     expect(children.some((label) => label.startsWith('last error: refused: nobody listens'))).toBe(true);
   });
 

@@ -43,6 +43,8 @@ func (s *Source) carry(c *net.TCPConn, e endpoint, who owner.Owner) error {
 // open asks the gateway, with what the client has said so far, and returns once
 // the flow is connected. A client that goes away meanwhile ends the attempt.
 func (s *Source) open(c *net.TCPConn, e endpoint, who owner.Owner) (*tunnel.Stream, error) {
+	process := make(chan owner.Process, 1)
+	go func() { process <- s.o.Process(who) }()
 	early := netx.NewChunk(tunnel.EarlyMax)
 	defer early.Release()
 	if err := readEarly(c, early); err != nil {
@@ -52,7 +54,7 @@ func (s *Source) open(c *net.TCPConn, e endpoint, who owner.Owner) (*tunnel.Stre
 	defer cancel(nil)
 	st, err := s.o.Tunnel.Open(ctx, tunnel.Request{
 		Target: tunnel.Target{Network: tunnel.TCP, Host: e.host, Port: e.port},
-		Origin: tunnel.Origin{Source: "names", User: who.User},
+		Origin: origin("names", <-process),
 	}, early.Bytes())
 	if err != nil {
 		return nil, err
@@ -71,6 +73,10 @@ func (s *Source) open(c *net.TCPConn, e endpoint, who owner.Owner) (*tunnel.Stre
 		return nil, err
 	}
 	return st, nil
+}
+
+func origin(source string, p owner.Process) tunnel.Origin {
+	return tunnel.Origin{Source: source, User: p.User, PID: uint32(p.PID), Program: p.Program}
 }
 
 func (s *Source) isGone(c net.Conn) bool {

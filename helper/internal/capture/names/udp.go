@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
@@ -51,7 +52,7 @@ func (d *datagrams) serve() {
 			d.s.strangers.Do(func() { d.s.o.Log.Warn().Err(err).Str("host", d.e.host).Msg("refused a datagram") })
 			continue
 		}
-		if st := d.flow(from, who.User); st != nil {
+		if st := d.flow(from, who); st != nil {
 			_, _ = st.Write(buf.Room()[:n])
 		}
 	}
@@ -59,7 +60,7 @@ func (d *datagrams) serve() {
 
 // flow returns the exchange of a client, beginning it if need be; nil if that
 // cannot be. A datagram may be lost, so no answer is waited for.
-func (d *datagrams) flow(from netip.AddrPort, user string) *tunnel.Stream {
+func (d *datagrams) flow(from netip.AddrPort, who owner.Owner) *tunnel.Stream {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if st := d.flows[from]; st != nil {
@@ -70,7 +71,7 @@ func (d *datagrams) flow(from netip.AddrPort, user string) *tunnel.Stream {
 	}
 	st, err := d.s.o.Tunnel.Open(d.s.ctx, tunnel.Request{
 		Target: tunnel.Target{Network: tunnel.UDP, Host: d.e.host, Port: d.e.port},
-		Origin: tunnel.Origin{Source: "names", User: user},
+		Origin: origin("names", d.s.o.Process(who)),
 	}, nil)
 	if err != nil {
 		return nil

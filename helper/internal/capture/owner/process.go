@@ -1,6 +1,6 @@
 package owner
 
-// Process is a program that holds a port, as far as this user may know it.
+// Process is a program that has a socket, as far as this user may know it.
 type Process struct {
 	UID     int
 	User    string // its name, or the number where there is none

@@ -115,7 +115,7 @@ func (d *dialer) open(ctx context.Context, network tunnel.Network, source, host 
 	defer cancel()
 	st, err := d.o.Tunnel.Open(ctx, tunnel.Request{
 		Target: tunnel.Target{Network: network, Host: host, Port: port},
-		Origin: tunnel.Origin{Source: source, User: who.User},
+		Origin: origin(source, d.o.Process(who)),
 	}, nil)
 	if err != nil {
 		return nil, &tunnel.Error{Code: tunnel.Failed, Reason: err.Error()}
@@ -125,6 +125,10 @@ func (d *dialer) open(ctx context.Context, network tunnel.Network, source, host 
 		return nil, err
 	}
 	return st, nil
+}
+
+func origin(source string, p owner.Process) tunnel.Origin {
+	return tunnel.Origin{Source: source, User: p.User, PID: uint32(p.PID), Program: p.Program}
 }
 
 // dialDirect connects as a program on this machine would have without us.

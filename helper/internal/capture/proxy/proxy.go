@@ -52,6 +52,8 @@ type Options struct {
 	// Check and CheckUDP tell who sent something, or refuse them.
 	Check    func(net.Conn) (owner.Owner, error)
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
+	// Process tells more of who was let in; nil: nothing is known.
+	Process func(owner.Owner) owner.Process
 
 	// Environment is the proxy that programs here had before; nil means what
 	// this process finds in its environment.
@@ -92,6 +94,9 @@ func Listen(o Options) (*Proxy, error) {
 	ports := Ports(o.UID)
 	if o.Port != 0 {
 		ports = []int{o.Port}
+	}
+	if o.Process == nil {
+		o.Process = func(w owner.Owner) owner.Process { return owner.Process{UID: w.UID, User: w.User} }
 	}
 	var ln net.Listener
 	var err error

@@ -235,7 +235,7 @@ func (p *Proxy) lookUp(ctx context.Context, host string, who owner.Owner) (netip
 	}
 	st, err := p.o.Tunnel.Open(ctx, tunnel.Request{
 		Target: tunnel.Target{Network: tunnel.Lookup, Host: host},
-		Origin: tunnel.Origin{Source: "socks", User: who.User},
+		Origin: origin("socks", p.o.Process(who)),
 	}, nil)
 	if err != nil {
 		return netip.Addr{}, err

@@ -175,7 +175,7 @@ func (a *association) open(d destination) (net.Conn, error) {
 	if a.p.o.Match("udp", d.host, d.port) {
 		return a.p.o.Tunnel.Open(a.ctx, tunnel.Request{
 			Target: tunnel.Target{Network: tunnel.UDP, Host: d.host, Port: d.port},
-			Origin: tunnel.Origin{Source: "socks", User: a.who.User},
+			Origin: origin("socks", a.p.o.Process(a.who)),
 		}, nil)
 	}
 	if a.p.out.strict() {

@@ -1,0 +1,111 @@
+package owner
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// Bounds of one search, and of all together: to know who asks must not cost what
+// the asking does. A look is at a descriptor or, for lookPerPID of them, a process.
+const (
+	maxLooks   = 2000
+	looksASec  = 10_000 // about a hundredth of a processor
+	maxRecent  = 16
+	lookPerPID = 4
+)
+
+// finder tells which process has a socket. It knows by the descriptors of those
+// processes that this user may look at.
+type finder struct {
+	recent []int // pids that had one, the latest first
+	looks  float64
+	at     time.Time // when looks was that many
+}
+
+// find returns the process with the socket; zero if that cannot be told, or only
+// by looking at too much.
+func (f *finder) find(inode uint32, uid int) (pid int) {
+	now := time.Now()
+	f.looks = min(looksASec, f.looks+looksASec*now.Sub(f.at).Seconds()) // at first, very long ago
+	f.at = now
+	left := min(maxLooks, int(f.looks))
+	before := left
+	defer func() { f.looks -= float64(before - left) }()
+	want := "socket:[" + strconv.FormatUint(uint64(inode), 10) + "]"
+	for _, pid := range f.recent {
+		if holds(pid, want, &left) {
+			return f.found(pid)
+		}
+	}
+	// The newest first: whoever connects has mostly just begun.
+	for _, pid := range pids() {
+		if left <= 0 {
+			return 0
+		}
+		left--
+		if slices.Contains(f.recent, pid) || !belongs(pid, uid) {
+			continue
+		}
+		if holds(pid, want, &left) {
+			return f.found(pid)
+		}
+	}
+	return 0
+}
+
+func (f *finder) found(pid int) int {
+	if i := slices.Index(f.recent, pid); i >= 0 {
+		f.recent = slices.Delete(f.recent, i, i+1)
+	}
+	f.recent = slices.Insert(f.recent, 0, pid)
+	f.recent = f.recent[:min(len(f.recent), maxRecent)]
+	return pid
+}
+
+// pids lists the processes, the newest first where numbers have not wrapped.
+func pids() []int {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	var all []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			all = append(all, pid)
+		}
+	}
+	slices.SortFunc(all, func(a, b int) int { return b - a })
+	return all
+}
+
+func belongs(pid, uid int) bool {
+	var st syscall.Stat_t
+	return syscall.Stat("/proc/"+strconv.Itoa(pid), &st) == nil && int(st.Uid) == uid
+}
+
+// holds tells whether one of the process's descriptors is want, a link of /proc.
+func holds(pid int, want string, left *int) bool {
+	if *left <= 0 {
+		return false
+	}
+	folder := "/proc/" + strconv.Itoa(pid) + "/fd"
+	dir, err := os.Open(folder)
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(*left)
+	*left -= len(names) + lookPerPID
+	for _, name := range slices.Backward(names) {
+		if link, err := os.Readlink(filepath.Join(folder, name)); err == nil && link == want {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,55 @@
+//go:build linux
+
+package owner
+
+import (
+	"net"
+	"os"
+	"testing"
+	"time"
+)
+
+// A process that connects again is known at once, and what would take too long
+// to find is not looked for.
+func TestFinderIsBounded(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	s, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	k := New(os.Geteuid())
+	defer k.Close()
+	o, err := k.Check(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := k.Process(o); p.PID != os.Getpid() {
+		t.Fatalf("%+v", p)
+	}
+	k.finder.looks = 100 - looksASec // none to spare, but for the one that is known
+	k.finder.at = time.Now().Add(-time.Second)
+	if p := k.Process(o); p.PID != os.Getpid() {
+		t.Errorf("known, and not found: %+v", p)
+	}
+	o.Inode = 1
+	if p := k.Process(o); p.PID != 0 {
+		t.Errorf("nobody's socket is %+v's", p)
+	}
+	k.finder = finder{}
+	for range 20 { // each looks at what there is, until there is nothing to spare
+		_ = k.Process(o)
+	}
+	if k.finder.looks < -maxLooks {
+		t.Errorf("%f looks left", k.finder.looks)
+	}
+}
