@@ -1,0 +1,145 @@
+package tun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	wgtun "golang.zx2c4.com/wireguard/tun"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+)
+
+const (
+	nic = 1
+	// Buffers of a connection: what one that stalls may hold, and what one that
+	// moves may grow to.
+	firstBuffer = 128 << 10
+	lastBuffer  = 1 << 20
+	// timeWait is short since a local device neither delays nor doubles packets,
+	// and the program's kernel may use its port again at once.
+	timeWait = 250 * time.Millisecond
+)
+
+// errClosed is the cause of what ends with the engine.
+var errClosed = errors.New("the device is closed")
+
+// engine terminates the TCP and UDP that comes from one device.
+type engine struct {
+	o     Options
+	index int // of the device
+	link  *link
+	stack *stack.Stack
+
+	ctx  context.Context // alive until close begins: for flows
+	stop context.CancelFunc
+	wg   sync.WaitGroup // flows and the reader
+	gone chan struct{}  // closed when the device is
+
+	mu       sync.Mutex
+	closing  bool
+	attempts map[tuple]*attempt
+	flows    int // of TCP that are open
+	datagram int // flows of UDP
+}
+
+// newEngine serves dev, of which it becomes the owner, until close.
+func newEngine(o Options, dev wgtun.Device, mtu, index int) (*engine, error) {
+	e := &engine{o: o, index: index, link: &link{dev: dev, mtu: uint32(mtu)}, gone: make(chan struct{}),
+		attempts: make(map[tuple]*attempt)}
+	e.ctx, e.stop = context.WithCancel(context.Background())
+	e.stack = stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
+	})
+	if err := e.configure(); err != nil {
+		e.stop()
+		e.stack.Destroy()
+		_ = dev.Close()
+		return nil, err
+	}
+	go func() {
+		defer close(e.gone)
+		if err := e.link.read(e.handle); err != nil {
+			o.Log.Warn().Err(err).Msg("TUN device given up")
+		}
+	}()
+	return e, nil
+}
+
+func (e *engine) configure() error {
+	s := e.stack
+	sack, moderate, wait := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true), tcpip.TCPTimeWaitTimeoutOption(timeWait)
+	for _, o := range []tcpip.SettableTransportProtocolOption{
+		&sack, &moderate, &wait,
+		&tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: firstBuffer, Max: lastBuffer},
+		&tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: firstBuffer, Max: lastBuffer},
+	} {
+		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
+			return fmt.Errorf("set TCP option: %s", err)
+		}
+	}
+	s.SetTransportProtocolHandler(tcp.ProtocolNumber, tcp.NewForwarder(s, firstBuffer, maxAttempts, e.accept).HandlePacket)
+	s.SetTransportProtocolHandler(udp.ProtocolNumber, udp.NewForwarder(s, e.acceptUDP).HandlePacket)
+	if err := s.CreateNIC(nic, e.link); err != nil {
+		return fmt.Errorf("attach the device: %s", err)
+	}
+	// Every address that is routed here is one of ours.
+	if err := s.SetPromiscuousMode(nic, true); err != nil {
+		return fmt.Errorf("attach the device: %s", err)
+	}
+	if err := s.SetSpoofing(nic, true); err != nil {
+		return fmt.Errorf("attach the device: %s", err)
+	}
+	s.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}, {Destination: header.IPv6EmptySubnet, NIC: nic}})
+	return nil
+}
+
+// handle takes one packet from the device.
+func (e *engine) handle(b []byte) {
+	switch v, t, at := classify(b); v {
+	case open:
+		e.begin(t, b, at)
+	case pass:
+		e.link.deliver(b)
+	}
+}
+
+// spawn runs f as long as the engine is not closing.
+func (e *engine) spawn(f func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		return false
+	}
+	e.wg.Go(f)
+	return true
+}
+
+// close resets the flows, so that programs are told, and closes the device,
+// with which its routes go. It waits for everything that it started.
+func (e *engine) close() {
+	e.mu.Lock()
+	e.closing = true
+	e.mu.Unlock()
+	e.stop()
+	e.wg.Wait()
+	_ = e.link.dev.Close()
+	<-e.gone
+	e.stack.Destroy()
+}
+
+// tupleOf is the flow that the stack knows by id.
+func tupleOf(id stack.TransportEndpointID) tuple {
+	client, _ := netip.AddrFromSlice(id.RemoteAddress.AsSlice())
+	server, _ := netip.AddrFromSlice(id.LocalAddress.AsSlice())
+	return tuple{netip.AddrPortFrom(client, id.RemotePort), netip.AddrPortFrom(server, id.LocalPort)}
+}
