@@ -102,6 +102,7 @@ type capture struct {
 	match   atomic.Pointer[matcher]
 	strict  atomic.Bool
 	report  chan struct{}
+	busy    atomic.Bool // sources change: the report waits until all of them have
 
 	mu        sync.Mutex
 	published []peer.Published
@@ -182,6 +183,7 @@ func (c *capture) follow() error {
 			return fmt.Errorf("read from the gateway: %w", err)
 		}
 		c.o.Log.Info().Int("resources", len(p.Resources)).Msg("resources published")
+		c.busy.Store(true)
 		c.strict.Store(p.StrictProxy)
 		c.match.Store(newMatcher(p.Resources))
 		c.mu.Lock()
@@ -196,11 +198,15 @@ func (c *capture) follow() error {
 		if c.tun != nil {
 			c.tun.Apply(p.Resources)
 		}
+		c.busy.Store(false)
 		c.changed()
 	}
 }
 
 func (c *capture) changed() {
+	if c.busy.Load() {
+		return // follow tells of it
+	}
 	select {
 	case c.report <- struct{}{}:
 	default:
