@@ -27,6 +27,9 @@ const (
 	// timeWait is short since a local device neither delays nor doubles packets,
 	// and the program's kernel may use its port again at once.
 	timeWait = 250 * time.Millisecond
+	// settle is how long the kernel may take to look at packets that were written:
+	// it drops those that it has not when the device goes.
+	settle = 50 * time.Millisecond
 )
 
 // errClosed is the cause of what ends with the engine.
@@ -129,9 +132,13 @@ func (e *engine) spawn(f func()) bool {
 func (e *engine) close() {
 	e.mu.Lock()
 	e.closing = true
+	flows := e.flows
 	e.mu.Unlock()
 	e.stop()
 	e.wg.Wait()
+	if flows > 0 {
+		time.Sleep(settle)
+	}
 	_ = e.link.dev.Close()
 	<-e.gone
 	e.stack.Destroy()
