@@ -2,7 +2,6 @@ package tun
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -31,9 +30,6 @@ const (
 	// it drops those that it has not when the device goes.
 	settle = 50 * time.Millisecond
 )
-
-// errClosed is the cause of what ends with the engine.
-var errClosed = errors.New("the device is closed")
 
 // engine terminates the TCP and UDP that comes from one device.
 type engine struct {

@@ -119,8 +119,8 @@ func (e *engine) refuse(t tuple, a *attempt, err error) {
 
 // reasonOf is what ICMP says of a target that the gateway did not connect to.
 func reasonOf(err error) (reason, bool) {
-	var failed *tunnel.Error
-	if !errors.As(err, &failed) {
+	failed, ok := errors.AsType[*tunnel.Error](err)
+	if !ok {
 		return reason{}, false
 	}
 	switch failed.Code {
@@ -137,8 +137,7 @@ func reasonOf(err error) (reason, bool) {
 // refused tells whether the program is to see a refusal. The rest is silence, in
 // which a program tries again: a time-out, or too much at a time.
 func refused(err error) bool {
-	var failed *tunnel.Error
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*tunnel.Error](err); ok {
 		return failed.Code == tunnel.Refused || failed.Code == tunnel.Reset
 	}
 	return errors.Is(err, owner.ErrStranger) || errors.Is(err, owner.ErrGone)

@@ -23,6 +23,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
+	wgtun "golang.zx2c4.com/wireguard/tun"
 )
 
 // Opener opens flows; a tunnel.Session is one.
@@ -67,6 +68,7 @@ type Options struct {
 	Retry time.Duration
 
 	strangers *rate.Sometimes // bounds the log of what is refused
+	open      func(*os.File) (wgtun.Device, error)
 }
 
 // Route is what became of a published resource.
@@ -111,6 +113,7 @@ func New(o Options) *Source {
 	if o.Retry == 0 {
 		o.Retry = 2 * time.Second
 	}
+	o.open = openDevice
 	o.strangers = &rate.Sometimes{First: 5, Interval: 10 * time.Second}
 	s := &Source{o: o, lost: make(chan struct{}, 1)}
 	s.setup, s.stop = context.WithCancel(context.Background())
@@ -262,7 +265,7 @@ func (s *Source) start() error {
 	if err != nil {
 		return err
 	}
-	dev, err := openDevice(d.File)
+	dev, err := s.o.open(d.File)
 	if err == nil {
 		s.engine, err = newEngine(s.o, dev, d.Device.MTU, d.Device.Index)
 	}
