@@ -122,6 +122,22 @@ func TestTunCarriesRawAddresses(t *testing.T) {
 	})
 }
 
+// A capture that is root needs no sudo.
+func TestTunAsRoot(t *testing.T) {
+	enter := []string{"ip", "netns", "exec", world.Cloud.NS, helper, "capture", "--stdio"}
+	s := connectBy(t, addresses, nil, enter...)
+	if got := onCloud(t, "curl -sS -m 10 -o /dev/null -w '%{http_code}' http://10.77.0.12/"); got != "200" {
+		t.Errorf("got %q", got)
+	}
+	if out, err := cloud(t, 5*time.Second, "curl -sS -m 3 http://10.77.0.12/"); err == nil {
+		t.Errorf("root's capture serves another user: %q", out)
+	}
+	s.stop()
+	if d := device(t); d != "" {
+		t.Errorf("%s is left", d)
+	}
+}
+
 // datagramProbe sends datagrams up to the longest that there is, also an empty one.
 const datagramProbe = `
 import socket
