@@ -357,3 +357,13 @@ func TestTunBulkIsExact(t *testing.T) {
 	t.Logf("tun: %s bytes/s up", up[len(up)-1])
 	checkMemory(t, stop)
 }
+
+func TestTunStalledFlowsAreBounded(t *testing.T) {
+	connect(t, addresses)
+	stallFlows(t, "10.77.0.14")
+}
+
+func TestTunShortConnectionsLeaveNothing(t *testing.T) {
+	connect(t, addresses)
+	connectMuch(t, "10.77.0.14")
+}

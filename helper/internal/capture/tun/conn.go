@@ -27,6 +27,9 @@ type conn struct {
 	done     chan struct{} // closed by Close and Reset
 	entries  [2]waiter.Entry
 	closing  sync.Once
+
+	share            func() int // how large a buffer may be now; nil: as it is
+	received, toSend int        // how large they are; each its goroutine's
 }
 
 var (
@@ -55,7 +58,7 @@ func (c *conn) ReadUpTo(limit int) (*netx.Chunk, error) {
 			result, err := c.ep.Read(&room, tcpip.ReadOptions{})
 			if err == nil {
 				chunk.Grow(result.Count)
-				c.ep.ModerateRecvBuf(result.Count)
+				c.fitReceived()
 				return chunk, nil
 			}
 			chunk.Release()
@@ -69,6 +72,37 @@ func (c *conn) ReadUpTo(limit int) (*netx.Chunk, error) {
 			return nil, net.ErrClosed
 		}
 	}
+}
+
+// fit gives a new connection its buffers.
+func (c *conn) fit() {
+	c.fitReceived()
+	c.fitToSend()
+}
+
+func (c *conn) fitReceived() {
+	if c.changed(&c.received) {
+		c.ep.SocketOptions().SetReceiveBufferSize(int64(c.received), true)
+	}
+}
+
+func (c *conn) fitToSend() {
+	if c.changed(&c.toSend) {
+		c.ep.SocketOptions().SetSendBufferSize(int64(c.toSend), true)
+	}
+}
+
+// changed sets size to the share that it is to have, if that is quite another.
+func (c *conn) changed(size *int) bool {
+	if c.share == nil {
+		return false
+	}
+	now := c.share()
+	if now < 2**size && *size < 2*now {
+		return false
+	}
+	*size = now
+	return true
 }
 
 // Read is for the interface's sake.
@@ -111,6 +145,7 @@ func (c *conn) WriteChunk(chunk *netx.Chunk) error {
 func (c *conn) Write(b []byte) (int, error) {
 	r := bytes.NewReader(b)
 	for {
+		c.fitToSend()
 		_, err := c.ep.Write(r, tcpip.WriteOptions{})
 		if _, ok := err.(*tcpip.ErrWouldBlock); err != nil && !ok {
 			return len(b) - r.Len(), goError(err)

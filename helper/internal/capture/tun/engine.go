@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	wgtun "golang.zx2c4.com/wireguard/tun"
@@ -19,10 +20,14 @@ import (
 
 const (
 	nic = 1
-	// Buffers of a connection: what one that stalls may hold, and what one that
-	// moves may grow to.
-	firstBuffer = 128 << 10
-	lastBuffer  = 1 << 20
+	// All connections share about this much memory for what they have received
+	// and not passed on, and as much for what they have to send: each is given its
+	// part, within bounds, when it moves. Those that stall one after another hold
+	// little more than the sum of that series.
+	bufferBudget = 2 << 20
+	leastBuffer  = 8 << 10
+	mostBuffer   = 512 << 10
+	firstBuffer  = 16 << 10 // during the handshake
 	// timeWait is short since a local device neither delays nor doubles packets,
 	// and the program's kernel may use its port again at once.
 	timeWait = 250 * time.Millisecond
@@ -46,8 +51,8 @@ type engine struct {
 	mu       sync.Mutex
 	closing  bool
 	attempts map[tuple]*attempt
-	flows    int // of TCP that are open
-	datagram int // flows of UDP
+	flows    atomic.Int32 // of TCP that are open; they become more under mu
+	datagram int          // flows of UDP
 }
 
 // newEngine serves dev, of which it becomes the owner, until close.
@@ -76,11 +81,13 @@ func newEngine(o Options, dev wgtun.Device, mtu, index int) (*engine, error) {
 
 func (e *engine) configure() error {
 	s := e.stack
-	sack, moderate, wait := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true), tcpip.TCPTimeWaitTimeoutOption(timeWait)
+	// The scale of a window, which is for good, is that of the largest buffer as
+	// long as buffers may grow by themselves.
+	sack, grow, wait := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true), tcpip.TCPTimeWaitTimeoutOption(timeWait)
 	for _, o := range []tcpip.SettableTransportProtocolOption{
-		&sack, &moderate, &wait,
-		&tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: firstBuffer, Max: lastBuffer},
-		&tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: firstBuffer, Max: lastBuffer},
+		&sack, &grow, &wait,
+		&tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: firstBuffer, Max: mostBuffer},
+		&tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: firstBuffer, Max: mostBuffer},
 	} {
 		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
 			return fmt.Errorf("set TCP option: %s", err)
@@ -100,6 +107,11 @@ func (e *engine) configure() error {
 	}
 	s.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}, {Destination: header.IPv6EmptySubnet, NIC: nic}})
 	return nil
+}
+
+// share is how large a buffer of one connection may be now.
+func (e *engine) share() int {
+	return min(max(bufferBudget/max(int(e.flows.Load()), 1), leastBuffer), mostBuffer)
 }
 
 // handle takes one packet from the device.
@@ -128,7 +140,7 @@ func (e *engine) spawn(f func()) bool {
 func (e *engine) close() {
 	e.mu.Lock()
 	e.closing = true
-	flows := e.flows
+	flows := e.flows.Load()
 	e.mu.Unlock()
 	e.stop()
 	e.wg.Wait()

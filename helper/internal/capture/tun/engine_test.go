@@ -206,14 +206,14 @@ func TestAttemptsAreBounded(t *testing.T) {
 		r.engine.handle(syn(port + 1))
 	}
 	r.engine.mu.Lock()
-	attempts, flows := len(r.engine.attempts), r.engine.flows
+	attempts, flows := len(r.engine.attempts), r.engine.flows.Load()
 	r.engine.mu.Unlock()
 	if attempts != maxAttempts || flows != maxAttempts {
 		t.Errorf("%d attempts, %d flows", attempts, flows)
 	}
 	r.engine.close()
-	if len(r.engine.attempts) != 0 || r.engine.flows != 0 {
-		t.Errorf("after the end %d attempts, %d flows", len(r.engine.attempts), r.engine.flows)
+	if len(r.engine.attempts) != 0 || r.engine.flows.Load() != 0 {
+		t.Errorf("after the end %d attempts, %d flows", len(r.engine.attempts), r.engine.flows.Load())
 	}
 }
 

@@ -47,15 +47,13 @@ func (e *engine) begin(t tuple, syn []byte, at int) {
 	}
 	// Where there are too many, the program tries again, as on a network that
 	// loses packets.
-	if len(e.attempts) < maxAttempts && e.flows < maxFlows && !e.closing {
+	if len(e.attempts) < maxAttempts && e.flows.Load() < maxFlows && !e.closing {
 		a := &attempt{syn: append([]byte(nil), syn...), at: at, conn: make(chan *conn, 1)}
 		e.attempts[t] = a
-		e.flows++
+		e.flows.Add(1)
 		e.wg.Go(func() {
+			defer e.flows.Add(-1)
 			e.carry(t, a)
-			e.mu.Lock()
-			e.flows--
-			e.mu.Unlock()
 		})
 	}
 	e.mu.Unlock()
@@ -189,6 +187,8 @@ func (e *engine) accept(r *tcp.ForwarderRequest) {
 	var c *conn
 	if err == nil {
 		c = newConn(ep, &wq, t)
+		c.share = e.share
+		c.fit()
 	}
 	e.mu.Lock()
 	taken := e.attempts[t] == a && len(a.conn) == 0
