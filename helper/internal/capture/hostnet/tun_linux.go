@@ -16,12 +16,14 @@ const (
 	// tunMTU is as large as wireguard/tun's buffers and a whole word allow: the
 	// packets of a local device cost by their number.
 	tunMTU = 65520
+	// inContainers is what to do.
+	inContainers = `a container needs "runArgs": ["--cap-add=NET_ADMIN", "--device=/dev/net/tun"] in devcontainer.json`
 )
 
 // tunMissing says why no TUN device can be had, before anything is started.
 func tunMissing() error {
 	if _, err := os.Stat(tunPath); err != nil {
-		return fmt.Errorf("%w (a container needs \"runArgs\": [\"--cap-add=NET_ADMIN\", \"--device=%s\"] in devcontainer.json)", err, tunPath)
+		return fmt.Errorf("%w; %s", err, inContainers)
 	}
 	return nil
 }
@@ -45,7 +47,7 @@ func openDevice() (_ *os.File, _ *Device, err error) {
 	}
 	ifr.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr); err != nil {
-		return nil, nil, fmt.Errorf("make the device: %w (it takes NET_ADMIN)", err)
+		return nil, nil, fmt.Errorf("make the device: %w; %s", err, inContainers)
 	}
 	d := &Device{Name: ifr.Name(), MTU: tunMTU}
 	if err := d.raise(); err != nil {
