@@ -42,14 +42,20 @@ func (w *world) link(ctx context.Context, c condition, kind string) ([]string, e
 	return nil, fmt.Errorf("there is no link %q", kind)
 }
 
-func causeway(kind string) tool {
-	return tool{"Causeway over " + kind, func(ctx context.Context, w *world, c condition) (*way, error) {
+// causeway is the helper over a kind of link, with the server as a resource by
+// its name, or by its address, which takes a TUN device.
+func causeway(kind, host string) tool {
+	name := "Causeway over " + kind
+	if host == serverAddr {
+		name = "Causeway's TUN over " + kind
+	}
+	return tool{name, func(ctx context.Context, w *world, c condition) (*way, error) {
 		link, err := w.link(ctx, c, kind)
 		if err != nil {
 			return nil, err
 		}
 		file := filepath.Join(w.dir, "resources.json")
-		list := fmt.Sprintf(`[{"name": "bench", "host": %q, "ports": [%d]}]`, serverName, serverPort)
+		list := fmt.Sprintf(`[{"name": "bench", "host": %q, "ports": [%d]}]`, host, serverPort)
 		if err := os.WriteFile(file, []byte(list), 0o600); err != nil {
 			return nil, err
 		}
@@ -77,7 +83,7 @@ func causeway(kind string) tool {
 			for _, err := events.ReadBytes('\n'); err == nil; _, err = events.ReadBytes('\n') {
 			}
 		}()
-		v := &way{Target: at(serverName, serverPort), processes: []*process{p}}
+		v := &way{Target: at(host, serverPort), processes: []*process{p}}
 		socks, http := v.Target, v.Target
 		socks.Via, socks.Proxy = "socks5", connected.Proxy
 		http.Via, http.Proxy = "http", connected.Proxy

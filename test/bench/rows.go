@@ -39,11 +39,12 @@ var (
 
 // The targets are about mine, and compare it with ssh.
 var (
-	mine    = causeway(overTCP)
-	mineSSH = causeway(overSSH)
+	mine    = causeway(overTCP, serverName)
+	mineSSH = causeway(overSSH, serverName)
+	mineTUN = causeway(overTCP, serverAddr)
 	// essential are those that --quick takes.
 	essential = []tool{direct, sshFixed, mine}
-	everyone  = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineSSH}
+	everyone  = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineTUN, mineSSH}
 )
 
 func allRows() []row {
@@ -71,6 +72,6 @@ func allRows() []row {
 		{"setup-100", true, setupTitle, ocean, everyone, setup, measureSetup},
 		{"bulk-capped", false, bulkTitle, capped, []tool{direct, bare, sshFixed, mine, mineSSH}, bulk, measureBulk},
 		{"echo-limited", true, echoTitle, limited, []tool{direct, bare, sshFixed, sshSOCKS, wireGuard, mine, mineSSH}, echo, measureEcho},
-		{"memory", true, "Resident memory: fresh, all processes and the largest; for each idle flow", alone, []tool{sshFixed, mine}, memory, measureMemory},
+		{"memory", true, "Resident memory: fresh, all processes and the largest; for each idle flow", alone, []tool{sshFixed, mine, mineTUN}, memory, measureMemory},
 	}
 }

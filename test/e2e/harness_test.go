@@ -80,6 +80,15 @@ type event struct {
 	Event  string `json:"event"`
 	Reason string `json:"reason"`
 	Proxy  string `json:"proxy"`
+
+	Resources []eventResource `json:"resources"`
+	Notes     []string        `json:"notes"`
+}
+
+type eventResource struct {
+	Name    string   `json:"name"`
+	Served  []string `json:"served"`
+	Trouble string   `json:"trouble"`
 }
 
 // session is a running causeway connect on laptop.
@@ -89,6 +98,7 @@ type session struct {
 	events chan event
 	log    *syncBuffer
 	Proxy  string
+	first  event // told when the remote became usable
 	ended  chan error
 }
 
@@ -162,7 +172,7 @@ func begin(t *testing.T, cmd *exec.Cmd) *session {
 		if !ok || e.Event != "connected" {
 			t.Fatalf("first event is %+v, want connected\n%s", e, s.log)
 		}
-		s.Proxy = e.Proxy
+		s.Proxy, s.first = e.Proxy, e
 	case <-time.After(30 * time.Second):
 		t.Fatalf("not connected\n%s", s.log)
 	}

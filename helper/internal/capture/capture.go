@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/capture/names"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/capture/proxy"
+	"github.com/causeway-dev/causeway/helper/internal/capture/tun"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
@@ -34,6 +36,13 @@ type Options struct {
 	// StartResolver begins to edit resolv.conf, for a stub resolver that goes with
 	// Names; nil means none.
 	StartResolver func(context.Context) (dns.Editor, error)
+
+	// StartTun makes a TUN device, for resources that are addresses or networks;
+	// nil means none.
+	StartTun func(context.Context) (tun.Started, error)
+	// WantTun has the user told if there is no such device, rather than only with
+	// the resources that it would serve.
+	WantTun bool
 
 	// Changed is told of each new Status; may be nil. It must not block.
 	Changed func(Status)
@@ -89,9 +98,11 @@ type capture struct {
 	names   *names.Source // nil without
 	dns     *dns.Source   // nil without
 	proxy   *proxy.Proxy  // nil without
+	tun     *tun.Source   // nil without
 	match   atomic.Pointer[matcher]
 	strict  atomic.Bool
 	report  chan struct{}
+	busy    atomic.Bool // sources change: the report waits until all of them have
 
 	mu        sync.Mutex
 	published []peer.Published
@@ -127,11 +138,23 @@ func (c *capture) start(check *owner.Checker) error {
 			StartEditor: c.o.StartResolver, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
 		})
 	}
+	if c.o.StartTun != nil {
+		c.tun = tun.New(tun.Options{
+			Log: c.o.Log, Tunnel: c.s,
+			Covers: func(network string, addr netip.Addr, port uint16) bool {
+				return c.match.Load().coversAddr(network, addr, port)
+			},
+			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, Start: c.o.StartTun, Changed: c.changed,
+		})
+	}
 	return nil
 }
 
 // close stops the sources, first those that point others here.
 func (c *capture) close() {
+	if c.tun != nil {
+		c.tun.Close()
+	}
 	if c.dns != nil {
 		if err := c.dns.Close(); err != nil {
 			c.o.Log.Warn().Err(err).Msg("resolv.conf not put back")
@@ -160,6 +183,7 @@ func (c *capture) follow() error {
 			return fmt.Errorf("read from the gateway: %w", err)
 		}
 		c.o.Log.Info().Int("resources", len(p.Resources)).Msg("resources published")
+		c.busy.Store(true)
 		c.strict.Store(p.StrictProxy)
 		c.match.Store(newMatcher(p.Resources))
 		c.mu.Lock()
@@ -171,11 +195,18 @@ func (c *capture) follow() error {
 		if c.dns != nil {
 			c.dns.Apply(c.match.Load().hasNames())
 		}
+		if c.tun != nil {
+			c.tun.Apply(p.Resources)
+		}
+		c.busy.Store(false)
 		c.changed()
 	}
 }
 
 func (c *capture) changed() {
+	if c.busy.Load() {
+		return // follow tells of it
+	}
 	select {
 	case c.report <- struct{}{}:
 	default:
@@ -223,6 +254,11 @@ func (c *capture) compose() (peer.Report, Status) {
 			r.Names = append(r.Names, peer.NameReport{Name: p.Name})
 		}
 	}
+	if c.tun != nil {
+		if note := addRoutes(r.Names, c.tun.Report()); c.o.WantTun && note != "" {
+			r.Notes = append(r.Notes, note)
+		}
+	}
 	for i := range r.Names {
 		n := &r.Names[i]
 		if n.Address != "" && i < len(published) {
@@ -234,4 +270,23 @@ func (c *capture) compose() (peer.Report, Status) {
 	}
 	status.Notes = r.Notes
 	return r, status
+}
+
+// addRoutes puts what the TUN device serves into the report, which may be on
+// other resources for a moment. It returns a sentence if there is one that the
+// device should serve and does not.
+func addRoutes(names []peer.NameReport, routes []tun.Route) (note string) {
+	for i, r := range routes[:min(len(routes), len(names))] {
+		if !r.Address {
+			continue
+		}
+		names[i].Trouble = r.Trouble
+		if r.Served {
+			names[i].Served = append(slices.Clip(names[i].Served), "tun")
+			continue
+		}
+		names[i].Trouble += "; use the proxy"
+		note = "Addresses are served by the proxy alone: " + r.Trouble
+	}
+	return note
 }

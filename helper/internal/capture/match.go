@@ -43,10 +43,7 @@ func newMatcher(published []peer.Published) *matcher {
 func (m *matcher) covers(network, host string, port uint16) bool {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if addr, err := netip.ParseAddr(host); err == nil {
-		addr = addr.Unmap()
-		return slices.ContainsFunc(m.prefixes, func(p prefixed) bool {
-			return p.prefix.Contains(addr) && offers(p.Published, network, port)
-		})
+		return m.coversAddr(network, addr.Unmap(), port)
 	}
 	covered := func(p peer.Published) bool { return offers(p, network, port) }
 	if slices.ContainsFunc(m.names[host], covered) {
@@ -62,6 +59,13 @@ func (m *matcher) covers(network, host string, port uint16) bool {
 		}
 		rest = parent
 	}
+}
+
+// coversAddr is covers for an address, unmapped.
+func (m *matcher) coversAddr(network string, addr netip.Addr, port uint16) bool {
+	return slices.ContainsFunc(m.prefixes, func(p prefixed) bool {
+		return p.prefix.Contains(addr) && offers(p.Published, network, port)
+	})
 }
 
 // hasNames tells whether a published resource is one of names.

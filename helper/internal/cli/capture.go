@@ -1,12 +1,19 @@
 package cli
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture"
+	"github.com/causeway-dev/causeway/helper/internal/capture/dns"
+	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
+	"github.com/causeway-dev/causeway/helper/internal/capture/names"
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
+	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 )
@@ -84,4 +91,24 @@ func parseSession(session, secret string) (id carrier.SessionID, s carrier.Secre
 		return id, s, fmt.Errorf("secret is not %d bytes of hex", len(s))
 	}
 	return id, s, nil
+}
+
+// options are what the session offers its programs.
+func (s *captureSession) options() capture.Options {
+	o := capture.Options{
+		Log:           s.all.log,
+		UID:           os.Geteuid(),
+		Names:         s.params.Names == nil || *s.params.Names,
+		Proxy:         s.params.Proxy == nil || *s.params.Proxy,
+		StartHosts:    func(ctx context.Context) (names.Hosts, error) { return startPrivileged(ctx, hostnet.Start) },
+		StartResolver: func(ctx context.Context) (dns.Editor, error) { return startPrivileged(ctx, hostnet.StartResolver) },
+		Changed: func(c capture.Status) {
+			s.set(func(st *rpc.CaptureStatus) { st.Proxy, st.NoProxy, st.Notes = c.Proxy, c.Names, c.Notes })
+		},
+		WantTun: s.params.Tun == rpc.TunOn,
+	}
+	if s.params.Tun != rpc.TunOff {
+		o.StartTun = startTun
+	}
+	return o
 }

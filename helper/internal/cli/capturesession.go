@@ -6,16 +6,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"os"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture"
-	"github.com/causeway-dev/causeway/helper/internal/capture/dns"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
-	"github.com/causeway-dev/causeway/helper/internal/capture/names"
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/daemon"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
@@ -93,6 +91,9 @@ func (h *captureHelper) OpenSession(_ context.Context, p rpc.CaptureOpenParams) 
 	id, secret, err := parseSession(p.Session, p.Secret)
 	if err != nil {
 		return err
+	}
+	if !rpc.IsTun(p.Tun) {
+		return fmt.Errorf("tun is auto, on or off, not %q", p.Tun)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -263,22 +264,12 @@ func (s *captureSession) run() error {
 	defer func() { _ = s.carrier.Close() }()
 	stop := context.AfterFunc(s.ctx, func() { _ = s.carrier.CloseWithReason(context.Cause(s.ctx).Error()) })
 	defer stop()
-	tun, err := tunnel.Client(s.carrier, tunnel.Options{Log: s.all.log})
+	session, err := tunnel.Client(s.carrier, tunnel.Options{Log: s.all.log})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tun.Close() }()
-	err = capture.Serve(s.ctx, tun, capture.Options{
-		Log:           s.all.log,
-		UID:           os.Geteuid(),
-		Names:         s.params.Names == nil || *s.params.Names,
-		Proxy:         s.params.Proxy == nil || *s.params.Proxy,
-		StartHosts:    func(ctx context.Context) (names.Hosts, error) { return startPrivileged(ctx, hostnet.Start) },
-		StartResolver: func(ctx context.Context) (dns.Editor, error) { return startPrivileged(ctx, hostnet.StartResolver) },
-		Changed: func(c capture.Status) {
-			s.set(func(st *rpc.CaptureStatus) { st.Proxy, st.NoProxy, st.Notes = c.Proxy, c.Names, c.Notes })
-		},
-	})
+	defer func() { _ = session.Close() }()
+	err = capture.Serve(s.ctx, session, s.options())
 	if cause := s.carrier.Err(); cause != nil && s.ctx.Err() == nil {
 		err = cause
 	}

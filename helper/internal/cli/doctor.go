@@ -130,7 +130,7 @@ func checkResolver(ctx context.Context) check {
 }
 
 func captureChecks(ctx context.Context) []check {
-	return []check{checkLoopback(), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(ctx), checkOwner(ctx)}
+	return []check{checkLoopback(), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(ctx), checkTun(ctx), checkOwner(ctx)}
 }
 
 func checkLoopback() check {
@@ -221,6 +221,24 @@ func listenLow(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
 	}
 	defer func() { _ = h.Close() }()
 	return h.ListenTCP(ctx, at)
+}
+
+// checkTun tells whether addresses can be reached without the proxy. That they
+// cannot is no failure.
+func checkTun(ctx context.Context) check {
+	c := check{Side: "capture", Name: "TUN device", OK: true}
+	d, err := startTun(ctx)
+	if err != nil {
+		c.Detail = err.Error()
+		c.Hint = "Addresses and networks are served by the proxy alone."
+		return c
+	}
+	if err := errors.Join(d.File.Close(), d.Host.Close()); err != nil {
+		c.OK, c.Detail = false, err.Error()
+		return c
+	}
+	c.Detail = "any program can reach addresses and networks that are resources"
+	return c
 }
 
 func checkOwner(ctx context.Context) check {

@@ -5,15 +5,17 @@ import (
 	"os"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
+	"github.com/causeway-dev/causeway/helper/internal/capture/tun"
 	"github.com/spf13/cobra"
 )
 
 // privilegedCommand is what the capture starts, by sudo if it must, to edit the
-// hosts file and resolv.conf. It takes neither arguments nor a path.
+// hosts file and resolv.conf, and for a TUN device. It takes neither arguments
+// nor a path.
 func privilegedCommand(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:    "privileged",
-		Short:  "Edit the hosts file and resolv.conf for a capture (started by the capture itself)",
+		Short:  "Change this machine's network set-up for a capture (started by the capture itself)",
 		Hidden: true,
 		Args:   noArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -30,4 +32,17 @@ func startPrivileged(ctx context.Context, start func(context.Context, hostnet.St
 		return nil, err
 	}
 	return start(ctx, hostnet.StartOptions{Self: self})
+}
+
+// startTun has that command make a TUN device.
+func startTun(ctx context.Context) (tun.Started, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return tun.Started{}, err
+	}
+	h, file, d, err := hostnet.StartTun(ctx, hostnet.StartOptions{Self: self})
+	if err != nil {
+		return tun.Started{}, err
+	}
+	return tun.Started{Host: h, File: file, Device: d}, nil
 }

@@ -164,7 +164,16 @@ type ChunkWriter interface {
 // only once there is something to read: an idle flow holds no buffer.
 type readFunc func(limit int) (*Chunk, error)
 
+// boundedReader is a connection that takes a chunk from the pool by itself once
+// there is something to read.
+type boundedReader interface {
+	ReadUpTo(limit int) (*Chunk, error)
+}
+
 func reader(c net.Conn) readFunc {
+	if br, ok := c.(boundedReader); ok {
+		return br.ReadUpTo
+	}
 	if cr, ok := c.(ChunkReader); ok {
 		return func(int) (*Chunk, error) { return cr.ReadChunk() }
 	}

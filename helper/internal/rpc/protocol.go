@@ -306,7 +306,18 @@ type CaptureOpenParams struct {
 	Window string `json:"window,omitempty"`
 	Names  *bool  `json:"names,omitempty"` // serve names by loopback addresses and the hosts file; default true
 	Proxy  *bool  `json:"proxy,omitempty"` // serve the proxy; default true
+	Tun    string `json:"tun,omitempty"`   // serve addresses by a TUN device: TunAuto, the default, TunOn or TunOff
 }
+
+// Values of CaptureOpenParams.Tun.
+const (
+	TunAuto = "auto" // if it can be had
+	TunOn   = "on"   // and tell the user if it cannot
+	TunOff  = "off"
+)
+
+// IsTun tells whether v is such a value, or the default.
+func IsTun(v string) bool { return v == "" || v == TunAuto || v == TunOn || v == TunOff }
 
 // CaptureStatus is the state of a session, as the capture knows it.
 type CaptureStatus struct {

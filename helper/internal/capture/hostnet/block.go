@@ -1,7 +1,8 @@
 // Package hostnet changes the network set-up of the remote host for the
-// capture: so far, a block of the hosts file. It holds the only code that may
-// run with privileges, so it depends on the standard library alone, accepts only
-// what it can check, and undoes what it did when its caller is gone.
+// capture: a block of the hosts file, resolv.conf, a TUN device and routes to it.
+// It holds the only code that may run with privileges, so it depends on little
+// more than the standard library, accepts only what it can check, and undoes what
+// it did when its caller is gone.
 package hostnet
 
 import (

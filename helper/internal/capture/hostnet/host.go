@@ -33,6 +33,8 @@ type StartOptions struct {
 	Resolv    string   // as HostsPath, of StartResolver; "" means DefaultResolvPath
 }
 
+var errEnded = errors.New("the privileged subcommand ended")
+
 // Host is a running privileged subcommand. It is safe for concurrent use.
 type Host struct {
 	in      net.Conn
@@ -49,7 +51,9 @@ type Host struct {
 // write the hosts file, else by "sudo -n". It returns when the child has shown
 // that it can edit the file; the error says what stands in the way.
 func Start(ctx context.Context, o StartOptions) (*Host, error) {
-	return begin(ctx, o, cmp.Or(o.HostsPath, DefaultPath), func(h *Host) error { return h.SetHosts(ctx, nil) })
+	path := cmp.Or(o.HostsPath, DefaultPath)
+	t := task{"edit " + path, "not writable", writable(path)}
+	return begin(ctx, o, t, func(h *Host) error { return h.SetHosts(ctx, nil) })
 }
 
 // StartResolver is Start for resolv.conf. A file that another program keeps is
@@ -59,11 +63,19 @@ func StartResolver(ctx context.Context, o StartOptions) (*Host, error) {
 	if err := CheckResolv(path, "/run"); err != nil {
 		return nil, fmt.Errorf("%s is left alone: %w", path, err)
 	}
-	return begin(ctx, o, path, func(h *Host) error { return h.SetResolver(ctx, netip.Addr{}) })
+	t := task{"edit " + path, "not writable", writable(path)}
+	return begin(ctx, o, t, func(h *Host) error { return h.SetResolver(ctx, netip.Addr{}) })
 }
 
-// begin starts the subcommand for the file at path. try shows that it can edit that.
-func begin(ctx context.Context, o StartOptions, path string, try func(*Host) error) (*Host, error) {
+// task is what the subcommand is to do.
+type task struct {
+	what   string // as in "cannot what"
+	lacks  string // the right that this user lacks if cause is not nil
+	lacked error
+}
+
+// begin starts the subcommand for t. try shows that it can do that.
+func begin(ctx context.Context, o StartOptions, t task, try func(*Host) error) (*Host, error) {
 	if _, err := identity(); err != nil {
 		return nil, err
 	}
@@ -72,23 +84,25 @@ func begin(ctx context.Context, o StartOptions, path string, try func(*Host) err
 	}
 	argv := append([]string{o.Self}, o.Args...)
 	why := ""
-	if err := writable(path); err != nil {
-		var perr error
-		if argv, perr = withSudo(argv, err); perr != nil {
-			return nil, fmt.Errorf("cannot edit %s: %w", path, perr)
+	if t.lacked != nil {
+		var err error
+		if argv, err = withSudo(argv, t); err != nil {
+			return nil, fmt.Errorf("cannot %s: %w", t.what, err)
 		}
-		why = "not writable, and sudo -n is refused: "
+		why = t.lacks + ", and sudo -n is refused: "
 	}
 	h, stderr, err := start(argv, o.Env)
 	if err != nil {
-		return nil, fmt.Errorf("cannot edit %s: %s%w", path, why, err)
+		return nil, fmt.Errorf("cannot %s: %s%w", t.what, why, err)
 	}
 	if err := try(h); err != nil {
 		_ = h.Close()
 		if said := stderr.last(); said != "" {
 			err = errors.New(said)
+		} else if why != "" && !errors.Is(err, errEnded) {
+			why = ""
 		}
-		return nil, fmt.Errorf("cannot edit %s: %s%w", path, why, err)
+		return nil, fmt.Errorf("cannot %s: %s%w", t.what, why, err)
 	}
 	return h, nil
 }
@@ -103,13 +117,13 @@ func writable(path string) error {
 
 // withSudo returns the command line that runs argv as root, if the lack of
 // that right is what stands in the way.
-func withSudo(argv []string, cause error) ([]string, error) {
-	if !errors.Is(cause, os.ErrPermission) || os.Geteuid() == 0 {
-		return nil, cause
+func withSudo(argv []string, t task) ([]string, error) {
+	if !errors.Is(t.lacked, os.ErrPermission) || os.Geteuid() == 0 {
+		return nil, t.lacked
 	}
 	sudo, err := exec.LookPath("sudo")
 	if err != nil {
-		return nil, errors.New("not writable, and there is no sudo")
+		return nil, errors.New(t.lacks + ", and there is no sudo")
 	}
 	return append([]string{sudo, "-n", "--"}, argv...), nil
 }
@@ -137,6 +151,7 @@ func start(argv, env []string) (*Host, *tail, error) {
 		return nil, nil, err
 	}
 	h := &Host{in: in, out: out, lines: bufio.NewScanner(out), process: cmd.Process, done: make(chan struct{})}
+	h.lines.Buffer(nil, maxRequest)
 	go func() {
 		h.err = ended(cmd.Wait(), stderr)
 		close(h.done)
@@ -192,7 +207,7 @@ func (h *Host) ListenUDP(ctx context.Context, at netip.AddrPort) (pc net.PacketC
 }
 
 func (h *Host) listen(ctx context.Context, e endpoint, use func(*os.File) error) error {
-	err := h.request(ctx, request{Listen: &e}, func() error {
+	err := h.request(ctx, request{Listen: &e}, func(answer) error {
 		f, err := takeSocket(h.in)
 		if err != nil {
 			return err
@@ -207,7 +222,7 @@ func (h *Host) listen(ctx context.Context, e endpoint, use func(*os.File) error)
 }
 
 // request sends one request and waits for its answer. then runs if it was good.
-func (h *Host) request(ctx context.Context, r request, then func() error) error {
+func (h *Host) request(ctx context.Context, r request, then func(answer) error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b, err := json.Marshal(r)
@@ -223,7 +238,7 @@ func (h *Host) request(ctx context.Context, r request, then func() error) error 
 		err = h.read(&a)
 	}
 	if err == nil && a.OK && then != nil {
-		err = then()
+		err = then(a)
 	}
 	if err != nil {
 		// The answer may still come, and would be taken for that of the next
@@ -242,7 +257,7 @@ func (h *Host) read(a *answer) error {
 		if err := h.lines.Err(); err != nil {
 			return err
 		}
-		return errors.New("the privileged subcommand ended")
+		return errEnded
 	}
 	return json.Unmarshal(h.lines.Bytes(), a)
 }

@@ -62,7 +62,9 @@ type changes struct {
 	stub        netip.Addr // in resolv.conf
 	hosts       part
 	resolv      part
-	resolvError error // why resolv.conf could not be cleaned at the start
+	hostsError  error // why the hosts file could not be cleaned at the start
+	resolvError error // the same of resolv.conf
+	tun         tunnel
 }
 
 func newChanges(o Options, id string) *changes {
@@ -92,6 +94,9 @@ func (c *changes) undo() error {
 	if c.resolv.inUse() {
 		c.stub = netip.Addr{}
 		err = c.resolv.remove()
+	}
+	if c.hostsError != nil {
+		return err // nothing was ever put in
 	}
 	c.entries = nil
 	return errors.Join(err, c.hosts.remove())

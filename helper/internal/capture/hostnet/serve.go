@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// request is one of three. Requests and answers are JSON, one a line.
+// request is one of five. Requests and answers are JSON, one a line.
 type request struct {
 	// Hosts replaces our whole block of the hosts file, if nothing else is asked.
 	Hosts []Entry `json:"hosts"`
@@ -23,6 +23,10 @@ type request struct {
 	Resolver *netip.Addr `json:"resolver,omitempty"`
 	// Listen opens a port below 1024, and passes the socket on.
 	Listen *endpoint `json:"listen,omitempty"`
+	// Tun makes a TUN device, once, and passes its descriptor on.
+	Tun bool `json:"tun,omitempty"`
+	// Routes replaces what leads to that device.
+	Routes *[]netip.Prefix `json:"routes,omitempty"`
 }
 
 type endpoint struct {
@@ -33,6 +37,9 @@ type endpoint struct {
 type answer struct {
 	OK    bool   `json:"ok"`
 	Error string `json:"error,omitempty"`
+
+	Device *Device       `json:"device,omitempty"` // to Tun
+	Routes []RouteReport `json:"routes,omitempty"` // to Routes
 }
 
 // Options of Serve.
@@ -65,11 +72,8 @@ func Serve(stdin io.Reader, stdout io.Writer, o Options) (err error) {
 	o.ResolvPath = cmp.Or(o.ResolvPath, DefaultResolvPath)
 	o.RunDir = cmp.Or(o.RunDir, "/run")
 	o.Poll = cmp.Or(o.Poll, time.Second)
-	if err := Cleanup(o.HostsPath); err != nil {
-		_ = json.NewEncoder(stdout).Encode(answer{Error: err.Error()})
-		return err
-	}
 	c := newChanges(o, id)
+	c.hostsError = Cleanup(o.HostsPath)
 	c.resolvError = CleanupResolv(o.ResolvPath, o.RunDir)
 	defer func() { err = errors.Join(err, c.undo()) }()
 	return c.serve(stdin, stdout, stop, o.Poll)
@@ -89,7 +93,7 @@ func (c *changes) serve(stdin io.Reader, stdout io.Writer, stop <-chan os.Signal
 				return nil
 			}
 			reply := answer{OK: true}
-			if err := c.handle(line, stdin); err != nil {
+			if err := c.handle(line, stdin, &reply); err != nil {
 				reply = answer{Error: err.Error()}
 			}
 			if err := out.Encode(reply); err != nil {
@@ -122,7 +126,7 @@ func readLines(stdin io.Reader, quit <-chan struct{}) <-chan []byte {
 	return lines
 }
 
-func (c *changes) handle(line []byte, caller io.Reader) error {
+func (c *changes) handle(line []byte, caller io.Reader, reply *answer) (err error) {
 	var r request
 	if err := json.Unmarshal(line, &r); err != nil {
 		return fmt.Errorf("read request: %w", err)
@@ -133,6 +137,16 @@ func (c *changes) handle(line []byte, caller io.Reader) error {
 			return fmt.Errorf("check request: %w", err)
 		}
 		return passSocket(caller, *r.Listen)
+	case r.Tun:
+		if c.tun.device != nil {
+			return errors.New("there is a device already")
+		}
+		reply.Device, err = passDevice(caller)
+		c.tun = tunnel{device: reply.Device, routes: make(map[netip.Prefix]bool)}
+		return err
+	case r.Routes != nil:
+		reply.Routes, err = c.tun.setRoutes(*r.Routes, survey, changeRoute)
+		return err
 	case r.Resolver != nil:
 		if r.Resolver.IsValid() && !isLoopback(*r.Resolver) {
 			return fmt.Errorf("check request: %s is not in %s", *r.Resolver, loopback)
@@ -142,7 +156,7 @@ func (c *changes) handle(line []byte, caller io.Reader) error {
 		}
 		before := c.stub
 		c.stub = *r.Resolver
-		err := c.resolv.write()
+		err = c.resolv.write()
 		if err != nil {
 			c.stub = before
 		}
@@ -150,6 +164,9 @@ func (c *changes) handle(line []byte, caller io.Reader) error {
 	}
 	if err := check(r.Hosts); err != nil {
 		return fmt.Errorf("check request: %w", err)
+	}
+	if c.hostsError != nil {
+		return c.hostsError
 	}
 	c.entries = r.Hosts
 	return c.hosts.write()

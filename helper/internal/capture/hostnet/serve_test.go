@@ -365,7 +365,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestCannotEdit(t *testing.T) {
-	if _, err := withSudo([]string{"x"}, syscall.EROFS); !errors.Is(err, syscall.EROFS) {
+	if _, err := withSudo([]string{"x"}, task{lacked: syscall.EROFS}); !errors.Is(err, syscall.EROFS) {
 		t.Errorf("read-only: %v", err)
 	}
 	o := options(filepath.Join(t.TempDir(), "none"))
@@ -398,7 +398,7 @@ func TestSilentChild(t *testing.T) {
 func TestServeBadRequests(t *testing.T) {
 	defer signal.Reset()
 	path := hostsFile(t, original)
-	for _, line := range []string{"", "null", "{", `{"hosts":{}}`, `{"hosts":[{"address":"x"}]}`, `{"hosts":[{"address":"1.2.3.4","names":["a"]}]}`,
+	for _, line := range []string{"", "null", "{", `{"tun":true}`, `{"routes":["10.0.0.0/8"]}`, `{"hosts":{}}`, `{"hosts":[{"address":"x"}]}`, `{"hosts":[{"address":"1.2.3.4","names":["a"]}]}`,
 		strings.Repeat("x", maxRequest+1)} {
 		var out strings.Builder
 		if err := Serve(strings.NewReader(line+"\n"), &out, Options{HostsPath: path}); err != nil {

@@ -29,19 +29,46 @@ func controlPair() (stdin *os.File, ours net.Conn, err error) {
 
 // passSocket opens e and sends the socket to who holds the other end of caller.
 func passSocket(caller io.Reader, e endpoint) error {
-	stdin, ok := caller.(*os.File)
-	if !ok {
-		return errors.New("there is no socket to pass others on")
-	}
 	socket, err := open(e)
 	if err != nil {
 		return err
 	}
 	defer socket.Close()
-	if err := syscall.Sendmsg(int(stdin.Fd()), []byte{'s'}, syscall.UnixRights(int(socket.Fd())), nil, 0); err != nil {
-		return os.NewSyscallError("sendmsg", err)
+	return pass(caller, socket)
+}
+
+// passDevice makes a TUN device for who holds the other end of caller. It keeps
+// no descriptor, so that the device goes with that process.
+func passDevice(caller io.Reader) (*Device, error) {
+	if _, ok := caller.(*os.File); !ok {
+		return nil, errNoSocket
 	}
-	return nil
+	file, d, err := openDevice()
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if err := pass(caller, file); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+var errNoSocket = errors.New("there is no socket to pass others on")
+
+func pass(caller io.Reader, f *os.File) error {
+	stdin, ok := caller.(*os.File)
+	if !ok {
+		return errNoSocket
+	}
+	conn, err := f.SyscallConn() // Fd would make a device's reads block
+	if err != nil {
+		return err
+	}
+	cerr := conn.Control(func(fd uintptr) {
+		err = syscall.Sendmsg(int(stdin.Fd()), []byte{'s'}, syscall.UnixRights(int(fd)), nil, 0)
+	})
+	return errors.Join(cerr, os.NewSyscallError("sendmsg", err))
 }
 
 func open(e endpoint) (*os.File, error) {

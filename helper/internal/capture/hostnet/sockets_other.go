@@ -13,4 +13,6 @@ func controlPair() (*os.File, net.Conn, error) { return nil, nil, errors.ErrUnsu
 
 func passSocket(io.Reader, endpoint) error { return errors.ErrUnsupported }
 
+func passDevice(io.Reader) (*Device, error) { return nil, errors.ErrUnsupported }
+
 func takeSocket(net.Conn) (*os.File, error) { return nil, errors.ErrUnsupported }

@@ -17,7 +17,6 @@ const (
 	headerLen        = unix.NLMSG_HDRLEN
 	requestLen       = headerLen + 56 // struct inet_diag_req_v2
 	messageLen       = 72             // struct inet_diag_msg
-	loopbackIndex    = 1              // of lo, in every namespace
 	maxDump          = 4096           // rows of one dump
 )
 
@@ -48,14 +47,15 @@ func openDiag() (*diag, error) {
 
 func (d *diag) close() { _ = unix.Close(d.fd) }
 
-// exact returns the one row at local that is connected to remote, or ErrGone.
+// exact returns the one row at local that is connected to remote, or ErrGone. A
+// socket that is bound to a device is found by the index of that one alone.
 // Asked in the family of IPv4, the kernel finds the mapped sockets of IPv6 too.
-func (d *diag) exact(local, remote netip.AddrPort) ([]row, error) {
+func (d *diag) exact(local, remote netip.AddrPort, device int) ([]row, error) {
 	family := uint8(unix.AF_INET6)
 	if local.Addr().Is4() {
 		family = unix.AF_INET
 	}
-	rows, err := d.ask(request(family, unix.IPPROTO_TCP, 0, local, remote))
+	rows, err := d.ask(request(family, unix.IPPROTO_TCP, 0, local, remote, device))
 	if err == nil && len(rows) != 1 {
 		err = ErrGone
 	}
@@ -67,7 +67,7 @@ func (d *diag) dump(protocol uint8, port uint16) ([]row, error) {
 	var all []row
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		at := netip.AddrPortFrom(netip.Addr{}, port)
-		rows, err := d.ask(request(family, protocol, unix.NLM_F_DUMP, at, netip.AddrPort{}))
+		rows, err := d.ask(request(family, protocol, unix.NLM_F_DUMP, at, netip.AddrPort{}, 0))
 		if errors.Is(err, ErrGone) {
 			return nil, errNoDiag // a dump always ends well, unless the kernel lacks the module
 		}
@@ -83,7 +83,7 @@ func (d *diag) dump(protocol uint8, port uint16) ([]row, error) {
 	return all, nil
 }
 
-func request(family, protocol uint8, flags uint16, local, remote netip.AddrPort) []byte {
+func request(family, protocol uint8, flags uint16, local, remote netip.AddrPort, device int) []byte {
 	b := make([]byte, requestLen)
 	ne := binary.NativeEndian
 	ne.PutUint32(b, requestLen)
@@ -97,7 +97,7 @@ func request(family, protocol uint8, flags uint16, local, remote netip.AddrPort)
 	copy(q[12:28], local.Addr().AsSlice())
 	copy(q[28:44], remote.Addr().AsSlice())
 	if flags&unix.NLM_F_DUMP == 0 {
-		ne.PutUint32(q[44:], loopbackIndex) // finds sockets bound to lo as well as unbound ones
+		ne.PutUint32(q[44:], uint32(device)) // finds sockets bound to it as well as unbound ones
 	}
 	ne.PutUint64(q[48:], ^uint64(0)) // any cookie
 	return b

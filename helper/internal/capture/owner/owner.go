@@ -1,4 +1,4 @@
-// Package owner tells which user is at the other end of a loopback connection,
+// Package owner tells which user is at the other end of a local connection,
 // from the kernel's socket tables. It guards the listeners of the capture,
 // which every user of the remote host could reach otherwise. It opens no
 // listener and drops no connection: its callers do.
@@ -20,6 +20,8 @@ type Owner struct {
 	User  string // its name, or the number where there is none
 	Inode uint32 // of the socket, never 0
 }
+
+const loopbackIndex = 1 // of lo, in every namespace
 
 // Errors of a check; errors.Is tells them apart.
 var (
@@ -68,9 +70,20 @@ func (k *Checker) Check(c net.Conn) (Owner, error) {
 	if !lok || !rok {
 		return Owner{}, fmt.Errorf("check owner of %v: not a TCP connection", c.RemoteAddr())
 	}
-	r, err := k.table.tcp(remote, local)
+	return k.check(remote, local, loopbackIndex, false)
+}
+
+// CheckConnecting is Check for a connection from client, a socket of this host,
+// to server, an address beyond the device of that index, that may not be
+// established yet.
+func (k *Checker) CheckConnecting(client, server netip.AddrPort, device int) (Owner, error) {
+	return k.check(unmap(client), unmap(server), device, true)
+}
+
+func (k *Checker) check(client, server netip.AddrPort, device int, connecting bool) (Owner, error) {
+	r, err := k.table.tcp(client, server, device, connecting)
 	if err != nil {
-		return Owner{}, fmt.Errorf("check owner of %s: %w", remote, err)
+		return Owner{}, fmt.Errorf("check owner of %s: %w", client, err)
 	}
 	return k.judge(r)
 }

@@ -223,7 +223,7 @@ func TestListenerIsNoClient(t *testing.T) {
 	at := ln.Addr().(*net.TCPAddr).AddrPort()
 	for name, k := range checkers(t, os.Geteuid()) {
 		k.table.proven = true
-		if r, err := k.table.tcp(at, netip.MustParseAddrPort("127.0.0.1:9")); !errors.Is(err, ErrGone) {
+		if r, err := k.table.tcp(at, netip.MustParseAddrPort("127.0.0.1:9"), loopbackIndex, true); !errors.Is(err, ErrGone) {
 			t.Errorf("%s: %+v %v", name, r, err)
 		}
 	}

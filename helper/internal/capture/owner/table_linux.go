@@ -11,6 +11,7 @@ import (
 // States of net/tcp_states.h.
 const (
 	stateEstablished = 1
+	stateSynSent     = 2
 	stateFinWait1    = 4
 	stateFinWait2    = 5
 	stateCloseWait   = 8
@@ -29,9 +30,10 @@ type table struct {
 	proven bool // sock_diag has found a TCP socket, so "not found" means it
 }
 
-// tcp returns the row of the TCP socket at local that is connected to remote.
-func (t *table) tcp(local, remote netip.AddrPort) (row, error) {
-	r, err := t.diagTCP(local, remote)
+// tcp returns the row of the TCP socket at local that is connected to remote by
+// the device of that index. connecting tells that it may be on its way there.
+func (t *table) tcp(local, remote netip.AddrPort, device int, connecting bool) (row, error) {
+	r, err := t.diagTCP(local, remote, device)
 	if errors.Is(err, errNoDiag) {
 		r, err = procTCP(local, remote)
 	}
@@ -39,6 +41,10 @@ func (t *table) tcp(local, remote netip.AddrPort) (row, error) {
 		return row{}, err
 	}
 	switch r.state {
+	case stateSynSent:
+		if connecting && r.local == local && r.remote == remote {
+			return r, nil
+		}
 	case stateEstablished, stateFinWait1, stateFinWait2, stateCloseWait, stateLastAck, stateClosing:
 		if r.local == local && r.remote == remote {
 			return r, nil
@@ -58,10 +64,10 @@ func (t *table) udp(port uint16) ([]row, error) {
 	return rows, err
 }
 
-func (t *table) diagTCP(local, remote netip.AddrPort) (row, error) {
+func (t *table) diagTCP(local, remote netip.AddrPort, device int) (row, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	rows, err := t.withDiag(func(d *diag) ([]row, error) { return d.exact(local, remote) })
+	rows, err := t.withDiag(func(d *diag) ([]row, error) { return d.exact(local, remote, device) })
 	if err == nil {
 		t.proven = true
 		return rows[0], nil
@@ -71,7 +77,7 @@ func (t *table) diagTCP(local, remote netip.AddrPort) (row, error) {
 	}
 	// A kernel without tcp_diag says "not found" of everything: see whether it
 	// finds our own end, which is there as long as the caller holds it.
-	if _, err := t.withDiag(func(d *diag) ([]row, error) { return d.exact(remote, local) }); err != nil {
+	if _, err := t.withDiag(func(d *diag) ([]row, error) { return d.exact(remote, local, device) }); err != nil {
 		return row{}, errNoDiag
 	}
 	t.proven = true

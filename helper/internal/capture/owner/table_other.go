@@ -12,9 +12,9 @@ import (
 // table knows nothing on this system, so nobody is served.
 type table struct{}
 
-func (*table) tcp(_, _ netip.AddrPort) (row, error) { return row{}, errUnknown() }
-func (*table) udp(uint16) ([]row, error)            { return nil, errUnknown() }
-func (*table) close() error                         { return nil }
+func (*table) tcp(_, _ netip.AddrPort, _ int, _ bool) (row, error) { return row{}, errUnknown() }
+func (*table) udp(uint16) ([]row, error)                           { return nil, errUnknown() }
+func (*table) close() error                                        { return nil }
 
 func errUnknown() error {
 	return fmt.Errorf("cannot tell who connects on %s: %w", runtime.GOOS, errors.ErrUnsupported)

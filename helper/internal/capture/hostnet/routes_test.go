@@ -1,0 +1,193 @@
+//go:build linux
+
+package hostnet
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func prefixes(list ...string) (all []netip.Prefix) {
+	for _, s := range list {
+		all = append(all, netip.MustParsePrefix(s))
+	}
+	return all
+}
+
+// host is a container: a bridge with the editor beyond it, and a network besides.
+func host() surroundings {
+	s := surroundings{routes: []ownRoute{
+		{prefix: netip.MustParsePrefix("0.0.0.0/0"), via: netip.MustParseAddr("172.17.0.1")},
+		{prefix: netip.MustParsePrefix("172.17.0.0/16")},
+		{prefix: netip.MustParsePrefix("172.17.0.2/32"), local: true},
+		{prefix: netip.MustParsePrefix("10.5.0.0/16")},
+		{prefix: netip.MustParsePrefix("10.6.0.0/24"), twin: true},
+		{prefix: netip.MustParsePrefix("fd01::/64")},
+		{prefix: netip.MustParsePrefix("::/0"), via: netip.MustParseAddr("fd01::1")},
+	}}
+	s.guarded = append(s.hops(), guarded{netip.MustParseAddr("10.240.0.9"), "the editor"},
+		guarded{netip.MustParseAddr("10.5.0.53"), "the nameserver"}, guarded{metadata[0], "the cloud"})
+	return s
+}
+
+func TestJudgeRoutes(t *testing.T) {
+	for _, c := range []struct{ prefix, want string }{
+		{"10.20.0.0/16", ""},
+		{"10.20.0.7/32", ""},
+		{"fd77::/64", ""},
+		{"100.64.0.0/10", ""},
+		{"0.0.0.0/0", "everything"},
+		{"::/0", "everything"},
+		{"0.0.0.0/1", "0.0.0.0/8"},
+		{"128.0.0.0/1", "169.254.0.0/16"},
+		{"64.0.0.0/2", "127.0.0.0/8"},
+		{"127.0.0.5/32", "loopback"},
+		{"169.254.169.254/32", "link-local"},
+		{"224.0.0.0/24", "multicast"},
+		{"255.255.255.255/32", "reserved"},
+		{"::1/128", "loopback"},
+		{"fe80::/64", "link-local"},
+		{"fc00::/6", "link-local"},
+		{"ff02::/16", "multicast"},
+		{"2000::/3", ""},
+		{"172.17.0.0/16", "same addresses"},
+		{"10.6.0.0/24", "another window"},
+		{"172.17.0.2/32", "an address of this machine"},
+		{"172.17.0.0/24", "172.17.0.1, the next hop"}, // more specific than the network that it is in
+		{"172.17.0.1/32", "172.17.0.1, the next hop"},
+		{"172.16.0.0/12", "local 172.17.0.0/16"}, // whose longer prefix keeps the next hop where it is
+		{"10.5.0.0/24", "the nameserver"},
+		{"10.0.0.0/8", "10.240.0.9, the editor"},
+		{"10.240.0.0/24", "10.240.0.9, the editor"},
+		{"10.0.0.0/9", "local 10.5.0.0/16 10.6.0.0/24"},
+		{"168.63.129.16/32", "the cloud"},
+		{"168.0.0.0/8", "the cloud"},
+		{"fd01::/80", "fd01::1, the next hop"},
+		{"fd00::/8", "local fd01::/64"},
+	} {
+		local, err := host().judge(netip.MustParsePrefix(c.prefix))
+		got := ""
+		for _, l := range local {
+			got += " " + l.String()
+		}
+		if got != "" {
+			got = "local" + got
+		}
+		if err != nil {
+			got = err.Error()
+		}
+		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.prefix, got, c.want)
+		}
+	}
+}
+
+func TestCheckRoutes(t *testing.T) {
+	for _, bad := range [][]netip.Prefix{
+		{netip.Prefix{}},
+		{netip.PrefixFrom(netip.MustParseAddr("10.0.0.1"), 8)},
+		{netip.PrefixFrom(netip.MustParseAddr("::ffff:10.0.0.0"), 104)},
+		prefixes("10.0.0.0/8", "10.0.0.0/8"),
+		make([]netip.Prefix, MaxRoutes+1),
+	} {
+		if err := checkRoutes(bad); err == nil {
+			t.Errorf("%v is taken", bad[0])
+		}
+	}
+}
+
+// Routes are changed one by one: what stays is not interrupted.
+func TestSetRoutes(t *testing.T) {
+	var did []string
+	change := func(_ *Device, add bool, p netip.Prefix) error {
+		verb := "-"
+		if add {
+			verb = "+"
+		}
+		if p == netip.MustParsePrefix("10.30.0.0/16") {
+			return errors.New("no")
+		}
+		did = append(did, verb+p.String())
+		return nil
+	}
+	look := func(*Device) (surroundings, error) { return host(), nil }
+	tun := tunnel{}
+	if _, err := tun.setRoutes(nil, look, change); err == nil {
+		t.Error("routes without a device")
+	}
+	tun = tunnel{device: &Device{Addresses: []netip.Addr{netip.MustParseAddr("198.18.1.1")}}, routes: map[netip.Prefix]bool{}}
+	set := func(list ...string) (refused []string) {
+		t.Helper()
+		reports, err := tun.setRoutes(prefixes(list...), look, change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range reports {
+			if r.Prefix.String() != list[i] {
+				t.Errorf("report %d is on %s", i, r.Prefix)
+			}
+			if r.Refused != "" {
+				refused = append(refused, r.Prefix.String())
+			}
+		}
+		return refused
+	}
+	if d := cmp.Diff([]string{"10.0.0.0/8", "fd77::/64", "10.30.0.0/16"}, set("10.20.0.0/16", "10.0.0.0/8", "fd77::/64", "10.30.0.0/16", "10.21.0.0/16")); d != "" {
+		t.Error(d)
+	}
+	set("10.21.0.0/16", "10.22.0.0/16")
+	set()
+	if d := cmp.Diff([]string{"+10.20.0.0/16", "+10.21.0.0/16", "-10.20.0.0/16", "+10.22.0.0/16"}, did[:4]); d != "" {
+		t.Error(d)
+	}
+	if len(did) != 6 || len(tun.routes) != 0 {
+		t.Errorf("in the end %v, %v", did, tun.routes)
+	}
+}
+
+func TestInbound(t *testing.T) {
+	table := socketTable{listening: map[uint16]bool{}, peers: map[socketPeer]bool{}}
+	const text = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1
+   1: 02004E0A:0016 01004E0A:C350 01 00000000:00000000 00:00000000 00000000     0        0 2 1
+   2: 02004E0A:0016 03004E0A:C350 06 00000000:00000000 00:00000000 00000000     0        0 0 1
+   3: 02004E0A:A001 04004E0A:01BB 01 00000000:00000000 00:00000000 00000000  1000        0 3 1
+   4: 0100007F:0016 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 4 1
+   5: nonsense
+`
+	if err := table.read(strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff("[10.78.0.1]", netipText(table.inbound())); d != "" {
+		t.Error(d)
+	}
+}
+
+func netipText(all []netip.Addr) string {
+	var s []string
+	for _, a := range all {
+		s = append(s, a.String())
+	}
+	return "[" + strings.Join(s, " ") + "]"
+}
+
+// The subcommand takes whatever line a caller sends, and changes nothing but its own.
+func FuzzHandle(f *testing.F) {
+	for _, seed := range []string{`{"tun":true}`, `{"routes":["10.0.0.0/8","fd00::/8"]}`, `{"routes":[""]}`, `{"routes":null}`,
+		`{"listen":{"at":"127.9.9.9:80"}}`, `{"resolver":"127.1.2.3"}`, `{"hosts":[{"address":"127.1.2.3","names":["a.test"]}]}`} {
+		f.Add([]byte(seed))
+	}
+	path := f.TempDir() + "/hosts"
+	o := Options{HostsPath: path, ResolvPath: path + ".resolv", RunDir: path + ".run"}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		c := newChanges(o, "1-1")
+		_ = c.handle(line, strings.NewReader(""), new(answer))
+		if c.tun.device != nil || len(c.tun.routes) > 0 {
+			t.Fatal("a device without a caller to have it")
+		}
+	})
+}

@@ -1,0 +1,246 @@
+package tun
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+)
+
+func TestFlow(t *testing.T) {
+	r := newRig(t)
+	for _, to := range []netip.AddrPort{server, server6} {
+		waiting := r.dialling(to)
+		st := r.accept()
+		want := tunnel.Request{Target: tunnel.Target{Network: tunnel.TCP, Host: to.Addr().String(), Port: 80},
+			Origin: tunnel.Origin{Source: "tun", User: "dev"}}
+		if st.Request() != want {
+			t.Errorf("%+v", st.Request())
+		}
+		select {
+		case got := <-waiting:
+			t.Fatalf("%v before the gateway has answered", got)
+		case <-time.After(50 * time.Millisecond):
+		}
+		if err := st.Reply(tunnel.Connected, ""); err != nil {
+			t.Fatal(err)
+		}
+		c := (<-waiting).(interface {
+			net.Conn
+			CloseWrite() error
+		})
+		question, answer := bytes.Repeat([]byte("question"), 1<<19), bytes.Repeat([]byte("answer"), 1<<19)
+		go func() {
+			_, _ = c.Write(question)
+			_ = c.CloseWrite()
+		}()
+		if got, err := io.ReadAll(st); err != nil || !bytes.Equal(got, question) {
+			t.Errorf("the gateway got %d bytes, %v", len(got), err)
+		}
+		go func() { // the program's direction has ended
+			_, _ = st.Write(answer)
+			_ = st.CloseWrite()
+		}()
+		if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, answer) {
+			t.Errorf("the program got %d bytes, %v", len(got), err)
+		}
+		_ = c.Close()
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	r := newRig(t)
+	if err, ok := (<-r.refused(server, tunnel.Refused)).(error); !ok || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("refused: %v", err)
+	}
+	if err, ok := (<-r.refused(server, tunnel.HostUnreachable)).(error); !ok || !strings.Contains(err.Error(), "no route") {
+		t.Errorf("unreachable: %v", err)
+	}
+	<-r.wire.icmp
+	for _, c := range []struct {
+		to   netip.AddrPort
+		code tunnel.Code
+		want [2]byte
+	}{
+		{server, tunnel.Denied, [2]byte{3, 13}},
+		{server, tunnel.HostUnreachable, [2]byte{3, 1}},
+		{server, tunnel.NetUnreachable, [2]byte{3, 0}},
+		{server6, tunnel.Denied, [2]byte{1, 1}},
+		{server6, tunnel.HostUnreachable, [2]byte{1, 3}},
+		{server6, tunnel.NetUnreachable, [2]byte{1, 0}},
+	} {
+		r.refused(c.to, c.code)
+		if got := <-r.wire.icmp; got != c.want {
+			t.Errorf("%s, %s: ICMP %v, want %v", c.to, c.code, got, c.want)
+		}
+	}
+	for what, to := range map[string]netip.AddrPort{"a port that no resource has": netip.AddrPortFrom(server.Addr(), 81)} {
+		if err, ok := (<-r.dialling(to)).(error); !ok || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, who := range []error{owner.ErrStranger, owner.ErrGone} {
+		r.refuseAll(who)
+		if err, ok := (<-r.dialling(server)).(error); !ok || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("%v: %v", who, err)
+		}
+	}
+}
+
+// A target that does not answer is silence, and the program's next try is
+// another question to the gateway.
+func TestTimeOut(t *testing.T) {
+	r := newRig(t)
+	waiting := r.dialling(server)
+	_ = r.accept().Reply(tunnel.TimedOut, "")
+	again := r.accept()
+	select {
+	case got := <-waiting:
+		t.Fatalf("%v in place of silence", got)
+	default:
+	}
+	_ = again.Reply(tunnel.Connected, "")
+	if c, ok := (<-waiting).(net.Conn); ok {
+		_ = c.Close()
+	} else {
+		t.Error("not connected in the end")
+	}
+}
+
+func TestResetPassesThrough(t *testing.T) {
+	r := newRig(t)
+	c, st := r.connect(server)
+	st.Reset("gone")
+	if _, err := c.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "reset") {
+		t.Errorf("the program read %v", err)
+	}
+	c, st = r.connect(server)
+	r.engine.close()
+	if _, err := c.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "reset") {
+		t.Errorf("at the end the program read %v", err)
+	}
+	if _, err := st.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("at the end the gateway read %v", err)
+	}
+}
+
+func TestDatagrams(t *testing.T) {
+	r := newRig(t)
+	c, err := r.program.DialUDPAddrPort(netip.AddrPort{}, server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = c.Write([]byte("first"))
+	st := r.accept()
+	if st.Request().Target != (tunnel.Target{Network: tunnel.UDP, Host: "10.20.0.7", Port: 80}) {
+		t.Errorf("%+v", st.Request())
+	}
+	_ = st.Reply(tunnel.Connected, "")
+	buf := make([]byte, 64<<10)
+	long := bytes.Repeat([]byte("x"), 60000)
+	for i, d := range [][]byte{[]byte("first"), {}, long} {
+		if i > 0 {
+			_, _ = c.Write(d)
+		}
+		n, err := st.Read(buf)
+		if err != nil || !bytes.Equal(buf[:n], d) {
+			t.Fatalf("the gateway got %d bytes of %d, %v", n, len(d), err)
+		}
+		_, _ = st.Write(buf[:n])
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if n, err = c.Read(buf); err != nil || !bytes.Equal(buf[:n], d) {
+			t.Fatalf("the program got %d bytes of %d, %v", n, len(d), err)
+		}
+	}
+	_ = st.Close()
+	// A flow that has ended is begun again.
+	for {
+		_, _ = c.Write([]byte("again"))
+		r.engine.mu.Lock()
+		n := r.engine.datagram
+		r.engine.mu.Unlock()
+		if n == 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	_, _ = c.Write([]byte("again"))
+	_ = r.accept().Reply(tunnel.Denied, "no")
+}
+
+func TestDatagramRefusals(t *testing.T) {
+	r := newRig(t)
+	for _, port := range []uint16{80, 81} {
+		c, err := r.program.DialUDPAddrPort(netip.AddrPort{}, netip.AddrPortFrom(server.Addr(), port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Write([]byte("x"))
+		if port == 80 {
+			_ = r.accept().Reply(tunnel.Refused, "")
+		}
+		if got := <-r.wire.icmp; got != [2]byte{3, 3} {
+			t.Errorf("port %d: ICMP %v", port, got)
+		}
+		_ = c.Close()
+	}
+}
+
+// More is asked for than may be: what is over is silence, and nothing is kept of it.
+func TestAttemptsAreBounded(t *testing.T) {
+	r := newRig(t)
+	syn := func(port int) []byte {
+		p := reset(tuple{netip.AddrPortFrom(server.Addr(), 80), netip.AddrPortFrom(client4, uint16(port))}, make([]byte, 20), 0)
+		p[v4Header+13] = 2 // SYN
+		return p
+	}
+	for port := range maxAttempts + 100 {
+		r.engine.handle(syn(port + 1))
+	}
+	r.engine.mu.Lock()
+	attempts, flows := len(r.engine.attempts), r.engine.flows.Load()
+	r.engine.mu.Unlock()
+	if attempts != maxAttempts || flows != maxAttempts {
+		t.Errorf("%d attempts, %d flows", attempts, flows)
+	}
+	r.engine.close()
+	if len(r.engine.attempts) != 0 || r.engine.flows.Load() != 0 {
+		t.Errorf("after the end %d attempts, %d flows", len(r.engine.attempts), r.engine.flows.Load())
+	}
+}
+
+func FuzzHandle(f *testing.F) {
+	t4 := tuple{netip.AddrPortFrom(client4, 4711), server}
+	t6 := tuple{netip.AddrPortFrom(client6, 4711), server6}
+	for _, t := range []tuple{t4, t6} {
+		back := tuple{t.server, t.client}
+		f.Add(reset(back, make([]byte, 20), 0))
+		f.Add(datagram(t))
+		f.Add(unreachable(back, datagram(t), noPort))
+	}
+	f.Add([]byte{0x4f})
+	f.Add([]byte{0x60})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, flow, at := classify(b)
+		if v != open {
+			return
+		}
+		if at+tcpHeader > len(b) || flow.client.Addr().Is4() != flow.server.Addr().Is4() {
+			t.Fatalf("header at %d of %d, %v", at, len(b), flow)
+		}
+		if v, _, _ := classify(reset(flow, b, at)); v != pass {
+			t.Errorf("the answer is %d", v)
+		}
+		if v, _, _ := classify(unreachable(flow, b[:at+tcpHeader], noHost)); v != drop {
+			t.Errorf("the answer is %d", v)
+		}
+	})
+}

@@ -1,0 +1,202 @@
+package tun
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/netx"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+const (
+	maxAttempts = 1024 // connections that wait for the gateway at a time
+	maxFlows    = 4096 // connections at a time
+	// handshakeTime is how long a program may take to complete a handshake that it
+	// began, once the gateway has connected.
+	handshakeTime = 10 * time.Second
+)
+
+// attempt is a connection that a program has asked for. Its SYN is kept back
+// until the gateway has connected, and only then given to the stack: before
+// that nothing is accepted.
+type attempt struct {
+	syn   []byte
+	at    int
+	ready bool       // the gateway has connected
+	conn  chan *conn // of capacity 1: what the stack made of the SYN; nil if the program gave up
+}
+
+// begin takes the SYN syn, a packet of t.
+func (e *engine) begin(t tuple, syn []byte, at int) {
+	if !e.o.Covers("tcp", t.server.Addr(), t.server.Port()) {
+		e.link.send(reset(t, syn, at))
+		return
+	}
+	e.mu.Lock()
+	if a := e.attempts[t]; a != nil {
+		again := a.ready
+		e.mu.Unlock()
+		if again {
+			e.link.deliver(a.syn)
+		}
+		return
+	}
+	// Where there are too many, the program tries again, as on a network that
+	// loses packets.
+	if len(e.attempts) < maxAttempts && e.flows.Load() < maxFlows && !e.closing {
+		a := &attempt{syn: append([]byte(nil), syn...), at: at, conn: make(chan *conn, 1)}
+		e.attempts[t] = a
+		e.flows.Add(1)
+		e.wg.Go(func() {
+			defer e.flows.Add(-1)
+			e.carry(t, a)
+		})
+	}
+	e.mu.Unlock()
+}
+
+// carry carries one connection from its SYN to its end.
+func (e *engine) carry(t tuple, a *attempt) {
+	st, err := e.dial(t)
+	if err != nil {
+		e.forget(t)
+		if e.ctx.Err() == nil {
+			e.refuse(t, a, err)
+		}
+		e.o.Log.Debug().Err(err).Stringer("target", t.server).Msg("connection refused")
+		return
+	}
+	c := e.complete(t, a)
+	if c == nil {
+		st.Reset("the program did not wait")
+		_ = st.Close()
+		return
+	}
+	if err := netx.Relay(e.ctx, c, st, netx.RelayOptions{}); err != nil {
+		e.o.Log.Debug().Err(err).Stringer("target", t.server).Msg("flow ended")
+	}
+}
+
+// dial asks who connects, and the gateway.
+func (e *engine) dial(t tuple) (*tunnel.Stream, error) {
+	who, err := e.o.Check(t.client, t.server, e.index)
+	if err != nil {
+		e.o.strangers.Do(func() { e.o.Log.Warn().Err(err).Stringer("target", t.server).Msg("refused a connection") })
+		return nil, err
+	}
+	st, err := e.o.Tunnel.Open(e.ctx, request(tunnel.TCP, t, who), nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := st.Answer(e.ctx); err != nil {
+		_ = st.Close()
+		return nil, err
+	}
+	return st, nil
+}
+
+func request(n tunnel.Network, t tuple, who owner.Owner) tunnel.Request {
+	return tunnel.Request{
+		Target: tunnel.Target{Network: n, Host: t.server.Addr().String(), Port: t.server.Port()},
+		Origin: tunnel.Origin{Source: "tun", User: who.User},
+	}
+}
+
+// refuse answers a SYN as the network would have.
+func (e *engine) refuse(t tuple, a *attempt, err error) {
+	if why, ok := reasonOf(err); ok {
+		e.link.send(unreachable(t, a.syn[:min(len(a.syn), a.at+tcpHeader)], why))
+	} else if refused(err) {
+		e.link.send(reset(t, a.syn, a.at))
+	}
+}
+
+// reasonOf is what ICMP says of a target that the gateway did not connect to.
+func reasonOf(err error) (reason, bool) {
+	failed, ok := errors.AsType[*tunnel.Error](err)
+	if !ok {
+		return reason{}, false
+	}
+	switch failed.Code {
+	case tunnel.Denied:
+		return prohibited, true
+	case tunnel.HostUnreachable, tunnel.Failed:
+		return noHost, true
+	case tunnel.NetUnreachable:
+		return noNetwork, true
+	}
+	return reason{}, false
+}
+
+// refused tells whether the program is to see a refusal. The rest is silence, in
+// which a program tries again: a time-out, or too much at a time.
+func refused(err error) bool {
+	if failed, ok := errors.AsType[*tunnel.Error](err); ok {
+		return failed.Code == tunnel.Refused || failed.Code == tunnel.Reset
+	}
+	return errors.Is(err, owner.ErrStranger) || errors.Is(err, owner.ErrGone)
+}
+
+func (e *engine) forget(t tuple) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.attempts, t)
+}
+
+// complete has the stack shake hands with the program; nil if that fails.
+func (e *engine) complete(t tuple, a *attempt) *conn {
+	e.mu.Lock()
+	a.ready = true
+	e.mu.Unlock()
+	e.link.deliver(a.syn)
+	ctx, cancel := context.WithTimeout(e.ctx, handshakeTime)
+	defer cancel()
+	select {
+	case c := <-a.conn:
+		e.forget(t)
+		return c
+	case <-ctx.Done():
+	}
+	e.forget(t) // after that, accept finds nobody
+	select {
+	case c := <-a.conn:
+		return c
+	default:
+		return nil
+	}
+}
+
+// accept is the stack's call for each SYN that it was given.
+func (e *engine) accept(r *tcp.ForwarderRequest) {
+	t := tupleOf(r.ID())
+	e.mu.Lock()
+	a := e.attempts[t]
+	waited := a != nil && a.ready
+	e.mu.Unlock()
+	if !waited {
+		r.Complete(true)
+		return
+	}
+	var wq waiter.Queue
+	ep, err := r.CreateEndpoint(&wq)
+	r.Complete(err != nil)
+	var c *conn
+	if err == nil {
+		c = newConn(ep, &wq, t)
+		c.share = e.share
+		c.fit()
+	}
+	e.mu.Lock()
+	taken := e.attempts[t] == a && len(a.conn) == 0
+	if taken {
+		a.conn <- c
+	}
+	e.mu.Unlock()
+	if !taken && c != nil {
+		c.Reset("nobody waits for it")
+	}
+}

@@ -1,0 +1,333 @@
+// Package tun is the capture source for raw addresses: a kernel TUN device, to
+// which the routes of resources that are addresses or networks lead, and a TCP
+// and UDP stack in this process that terminates what comes from it, so that no
+// TCP runs inside TCP. A connection is accepted once the gateway has connected,
+// and refused as the gateway was. The device and its routes go with this process.
+// What may be reached is the gateway's business; privileged is hostnet alone.
+package tun
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/peer"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
+	wgtun "golang.zx2c4.com/wireguard/tun"
+)
+
+// Opener opens flows; a tunnel.Session is one.
+type Opener interface {
+	Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
+}
+
+// Host sets the routes to a device; a hostnet.Host is one.
+type Host interface {
+	SetRoutes(ctx context.Context, prefixes []netip.Prefix) ([]hostnet.RouteReport, error)
+	Done() <-chan struct{}
+	Err() error
+	Close() error
+}
+
+// Started is a device that leads nowhere yet, and who sets its routes.
+type Started struct {
+	Host   Host
+	File   *os.File // the only descriptor
+	Device *hostnet.Device
+}
+
+// Options of a Source. All but Changed and Retry are required.
+type Options struct {
+	Log    zerolog.Logger
+	Tunnel Opener
+	// Covers tells whether a resource has that address and port; network is
+	// "tcp" or "udp".
+	Covers func(network string, addr netip.Addr, port uint16) bool
+	// Check tells who connects from client to server by the device of that index,
+	// or refuses them.
+	Check func(client, server netip.AddrPort, device int) (owner.Owner, error)
+	// CheckUDP is Check for a datagram from remote.
+	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
+	// Start makes a device.
+	Start func(context.Context) (Started, error)
+	// Changed is called after Report has changed, if not nil. It must not block
+	// or call back.
+	Changed func()
+	// Retry is how long to wait before a device that was lost is made again, at
+	// first; 0 means 2 s.
+	Retry time.Duration
+
+	strangers *rate.Sometimes // bounds the log of what is refused
+	open      func(*os.File) (wgtun.Device, error)
+}
+
+// Route is what became of a published resource.
+type Route struct {
+	Address bool   // it is an address or a network: the rest concerns it
+	Served  bool   // programs reach it by its addresses
+	Trouble string // what is in the way, or to know; no full stop
+}
+
+const (
+	lastRetry = time.Minute
+	// refresh is how often routes that were refused are asked for again: what was
+	// in their way may have gone.
+	refresh = 10 * time.Second
+)
+
+// Source serves the published addresses. It is safe for concurrent use.
+type Source struct {
+	o     Options
+	setup context.Context // alive until Close
+	stop  context.CancelFunc
+	wg    sync.WaitGroup // the watchers
+
+	mu        sync.Mutex // held while device and routes change
+	watching  bool
+	closed    bool
+	published []peer.Published
+	engine    *engine // nil without a device
+	host      Host    // nil without a device
+	err       error   // why there is none
+	retry     time.Duration
+	again     time.Time // when to try again; zero: with the next Apply
+	refused   bool      // a route was
+	asked     time.Time // for routes
+
+	report atomic.Pointer[[]Route]
+	lost   chan struct{} // of capacity 1: look at the device
+}
+
+// New returns a Source that serves nothing yet.
+func New(o Options) *Source {
+	if o.Retry == 0 {
+		o.Retry = 2 * time.Second
+	}
+	o.open = openDevice
+	o.strangers = &rate.Sometimes{First: 5, Interval: 10 * time.Second}
+	s := &Source{o: o, lost: make(chan struct{}, 1)}
+	s.setup, s.stop = context.WithCancel(context.Background())
+	s.report.Store(&[]Route{})
+	return s
+}
+
+// Apply makes published the whole of what is served. Flows that have begun go
+// on. It returns when the routes are as Report says.
+func (s *Source) Apply(published []peer.Published) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	if !s.watching {
+		s.watching = true
+		s.wg.Go(s.watch)
+	}
+	s.published = slices.Clone(published)
+	s.err, s.retry, s.again = nil, s.o.Retry, time.Time{}
+	s.reconcile()
+}
+
+// Report tells of each resource of the last Apply.
+func (s *Source) Report() []Route { return *s.report.Load() }
+
+// Close resets the flows, removes the device and waits for what it started.
+func (s *Source) Close() {
+	s.stop()
+	s.mu.Lock()
+	s.closed = true
+	s.shut()
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// watch looks after the device.
+func (s *Source) watch() {
+	t := time.NewTicker(s.o.Retry / 2)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.setup.Done():
+			return
+		case <-s.lost:
+		case <-t.C:
+		}
+		s.mu.Lock()
+		if !s.closed {
+			s.look()
+		}
+		s.mu.Unlock()
+	}
+}
+
+// look reacts to what happened to the device. The caller holds s.mu.
+func (s *Source) look() {
+	switch {
+	case s.engine != nil && s.dead():
+		s.lose(errors.Join(errors.New("lost the TUN device"), s.host.Err()))
+		s.updateReport(nil)
+	case s.engine == nil && !s.again.IsZero() && time.Now().After(s.again):
+		s.err, s.again = nil, time.Time{}
+		s.reconcile()
+	case s.engine != nil && s.refused && time.Since(s.asked) > refresh:
+		s.reconcile()
+	}
+}
+
+func (s *Source) dead() bool {
+	select {
+	case <-s.host.Done():
+	case <-s.engine.gone:
+	default:
+		return false
+	}
+	return true
+}
+
+// lose gives the device up, to try again later.
+func (s *Source) lose(err error) {
+	s.o.Log.Warn().Err(err).Msg("no TUN device any more")
+	s.shut()
+	s.err, s.again = err, time.Now().Add(s.retry)
+	s.retry = min(2*s.retry, lastRetry)
+}
+
+// shut closes the device. The caller holds s.mu.
+func (s *Source) shut() {
+	if s.engine == nil {
+		return
+	}
+	s.engine.close()
+	if err := s.host.Close(); err != nil {
+		s.o.Log.Warn().Err(err).Msg("TUN device")
+	}
+	s.engine, s.host = nil, nil
+}
+
+// prefixOf is the network that a resource's host names, if it is none by name.
+func prefixOf(host string) (netip.Prefix, bool) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), true
+	}
+	p, err := netip.ParsePrefix(host)
+	return p.Masked(), err == nil
+}
+
+// reconcile brings device and routes in line with what is published. The caller
+// holds s.mu.
+func (s *Source) reconcile() {
+	var prefixes []netip.Prefix
+	for _, p := range s.published {
+		if prefix, ok := prefixOf(p.Host); ok && !slices.Contains(prefixes, prefix) && len(prefixes) < hostnet.MaxRoutes {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	if len(prefixes) == 0 {
+		s.shut()
+		s.updateReport(nil)
+		return
+	}
+	if s.engine == nil && s.err == nil {
+		s.err = s.start()
+	}
+	if s.engine == nil {
+		s.updateReport(nil)
+		return
+	}
+	reports, err := s.host.SetRoutes(s.setup, prefixes)
+	s.asked = time.Now()
+	if err != nil {
+		s.lose(err)
+		s.updateReport(nil)
+		return
+	}
+	refused := func(r hostnet.RouteReport) bool { return r.Refused != "" }
+	s.refused = slices.ContainsFunc(reports, refused)
+	if !slices.ContainsFunc(reports, func(r hostnet.RouteReport) bool { return !refused(r) }) {
+		s.shut() // nothing leads there
+	}
+	s.updateReport(reports)
+}
+
+// start makes the device.
+func (s *Source) start() error {
+	d, err := s.o.Start(s.setup)
+	if err != nil {
+		return err
+	}
+	dev, err := s.o.open(d.File)
+	if err == nil {
+		s.engine, err = newEngine(s.o, dev, d.Device.MTU, d.Device.Index)
+	}
+	if err != nil {
+		return errors.Join(err, d.Host.Close())
+	}
+	s.host = d.Host
+	s.o.Log.Info().Str("device", d.Device.Name).Msg("TUN device up")
+	gone := s.engine.gone
+	s.wg.Go(func() {
+		select {
+		case <-d.Host.Done():
+		case <-gone:
+		case <-s.setup.Done():
+		}
+		select {
+		case s.lost <- struct{}{}:
+		default:
+		}
+	})
+	return nil
+}
+
+// updateReport works out the report and tells of a change. reports are on the
+// routes, if there is a device. The caller holds s.mu.
+func (s *Source) updateReport(reports []hostnet.RouteReport) {
+	routes := make([]Route, len(s.published))
+	for i, p := range s.published {
+		prefix, ok := prefixOf(p.Host)
+		if !ok {
+			continue
+		}
+		routes[i] = Route{Address: true, Trouble: "there are too many routes"}
+		if s.err != nil {
+			routes[i].Trouble = s.err.Error()
+		}
+		for _, r := range reports {
+			if r.Prefix == prefix {
+				routes[i] = routeOf(r)
+			}
+		}
+	}
+	if slices.Equal(routes, *s.report.Load()) {
+		return
+	}
+	s.report.Store(&routes)
+	if s.o.Changed != nil {
+		s.o.Changed()
+	}
+}
+
+func routeOf(r hostnet.RouteReport) Route {
+	if r.Refused != "" {
+		return Route{Address: true, Trouble: "no route leads to " + r.Prefix.String() + ": " + r.Refused}
+	}
+	route := Route{Address: true, Served: true}
+	if len(r.Local) > 0 {
+		local := make([]string, len(r.Local))
+		for i, p := range r.Local {
+			local[i] = p.String()
+		}
+		route.Trouble = "this machine's own networks stay as they are: " + strings.Join(local, ", ")
+	}
+	return route
+}
