@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/dns"
+	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/names"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
@@ -34,6 +35,9 @@ type Options struct {
 	// StartResolver begins to edit resolv.conf, for a stub resolver that goes with
 	// Names; nil means none.
 	StartResolver func(context.Context) (dns.Editor, error)
+
+	// HandoverPath is where connections of causeway run are taken; "" means nowhere.
+	HandoverPath string
 
 	// Changed is told of each new Status; may be nil. It must not block.
 	Changed func(Status)
@@ -86,9 +90,10 @@ type capture struct {
 	o       Options
 	s       *tunnel.Session
 	control *tunnel.Stream
-	names   *names.Source // nil without
-	dns     *dns.Source   // nil without
-	proxy   *proxy.Proxy  // nil without
+	names   *names.Source    // nil without
+	dns     *dns.Source      // nil without
+	proxy   *proxy.Proxy     // nil without
+	run     *handover.Server // nil without
 	match   atomic.Pointer[matcher]
 	strict  atomic.Bool
 	report  chan struct{}
@@ -111,6 +116,17 @@ func (c *capture) start(check *owner.Checker) error {
 			c.o.Log.Warn().Err(err).Msg("no proxy")
 		} else {
 			c.proxy = p
+		}
+	}
+	if c.o.HandoverPath != "" {
+		h, err := handover.Listen(handover.Options{
+			Log: c.o.Log, Tunnel: c.s, Path: c.o.HandoverPath, CheckUDP: check.CheckUDP,
+			Covers: func(network, host string, port uint16) bool { return c.match.Load().covers(network, host, port) },
+		})
+		if err != nil {
+			c.o.Log.Warn().Err(err).Msg("causeway run will not find this session")
+		} else {
+			c.run = h
 		}
 	}
 	if c.o.Names {
@@ -144,6 +160,9 @@ func (c *capture) close() {
 	}
 	if c.proxy != nil {
 		_ = c.proxy.Close()
+	}
+	if c.run != nil {
+		_ = c.run.Close()
 	}
 	_ = c.control.Close()
 }

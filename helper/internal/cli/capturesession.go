@@ -273,6 +273,7 @@ func (s *captureSession) run() error {
 		UID:           os.Geteuid(),
 		Names:         s.params.Names == nil || *s.params.Names,
 		Proxy:         s.params.Proxy == nil || *s.params.Proxy,
+		HandoverPath:  s.handoverPath(),
 		StartHosts:    func(ctx context.Context) (names.Hosts, error) { return startPrivileged(ctx, hostnet.Start) },
 		StartResolver: func(ctx context.Context) (dns.Editor, error) { return startPrivileged(ctx, hostnet.StartResolver) },
 		Changed: func(c capture.Status) {
