@@ -1,0 +1,280 @@
+//go:build linux && (amd64 || arm64)
+
+package run
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// maxCalls bounds the calls that are being judged; others wait in the kernel.
+	maxCalls = 4096
+	// keepResult is how long the result of an attempt is kept for a program that
+	// has not asked for it yet.
+	keepResult = time.Minute
+	// msgFastOpen is MSG_FASTOPEN, a connect and a send in one.
+	msgFastOpen = 0x20000000
+)
+
+// supervisor judges the calls of one tree.
+type supervisor struct {
+	listener int
+	only     bool
+	captures *handover.Client
+	network  string // the namespace in which loopback is that of the captures
+	slots    chan struct{}
+
+	mu       sync.Mutex
+	attempts map[uint64]*attempt // by the socket's inode, until the program knows the result
+	carried  map[uint64][]byte   // what getpeername says, by inode
+	senders  map[uint64]*sender  // UDP sockets that sent to covered targets, by inode
+}
+
+func newSupervisor(listener int, only bool, captures *handover.Client) *supervisor {
+	return &supervisor{listener: listener, only: only, captures: captures, network: thread(unix.Getpid()).network(),
+		slots: make(chan struct{}, maxCalls), attempts: make(map[uint64]*attempt), carried: make(map[uint64][]byte),
+		senders: make(map[uint64]*sender)}
+}
+
+// check makes sure that the supervisor can look into a process of the tree.
+func (s *supervisor) check(t thread) error {
+	fd, err := t.descriptor(0)
+	if errors.Is(err, unix.EBADF) { // it was started without stdin
+		err = nil
+	}
+	if err == nil {
+		_ = unix.Close(fd)
+		return nil
+	}
+	return fmt.Errorf("look into the command: %w: causeway run needs pidfd_getfd (Linux 5.14 or later), which this container "+
+		"runtime or kernel refuses; with docker, add --cap-add SYS_PTRACE or --security-opt seccomp=unconfined, "+
+		"or use the proxy of the capture instead", err)
+}
+
+// serve judges calls until there can be none any more.
+func (s *supervisor) serve() {
+	for {
+		s.slots <- struct{}{}
+		c, errno := receive(s.listener)
+		switch errno {
+		case 0:
+			go func() {
+				defer func() { <-s.slots }()
+				s.judge(c)
+			}()
+			continue
+		case unix.EINTR, unix.ENOENT: // ENOENT: its thread was killed meanwhile
+			<-s.slots
+			continue
+		}
+		<-s.slots
+		return
+	}
+}
+
+func (s *supervisor) judge(c *call) {
+	switch c.n.nr {
+	case unix.SYS_SOCKET:
+		s.socket(c)
+	case unix.SYS_CONNECT:
+		s.connect(c)
+	case unix.SYS_SENDTO:
+		s.sendTo(c)
+	case unix.SYS_SENDMSG:
+		s.sendMessage(c)
+	case unix.SYS_SENDMMSG:
+		s.sendMessages(c)
+	case unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_RECVMMSG:
+		s.receive(c)
+	case unix.SYS_GETPEERNAME:
+		s.peerName(c)
+	case unix.SYS_GETSOCKOPT:
+		s.socketError(c)
+	default:
+		c.pass()
+	}
+}
+
+// socket makes an internet socket in place of the program, where only resources
+// may be reached. It is tied to the loopback device, which a program without
+// privileges cannot undo: so a call that goes on, and whose arguments are
+// changed after they were judged, still leads nowhere else.
+func (s *supervisor) socket(c *call) {
+	family, kind, protocol := int(int32(c.n.args[0])), int(int32(c.n.args[1])), int(int32(c.n.args[2]))
+	switch kind &^ (unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK) {
+	case unix.SOCK_STREAM:
+		if protocol != 0 && protocol != unix.IPPROTO_TCP && protocol != unix.IPPROTO_MPTCP {
+			c.fail(unix.EACCES)
+			return
+		}
+	case unix.SOCK_DGRAM:
+		if protocol != 0 && protocol != unix.IPPROTO_UDP {
+			c.fail(unix.EACCES)
+			return
+		}
+	default:
+		c.fail(unix.EACCES)
+		return
+	}
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, protocol)
+	if err != nil {
+		c.fail(errnoOf(err))
+		return
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, "lo"); err != nil {
+		c.fail(unix.EACCES)
+		return
+	}
+	if errno := c.install(fd, kind&unix.SOCK_CLOEXEC != 0); errno != 0 {
+		c.fail(errno)
+	}
+}
+
+// verdict is what becomes of a call that names a destination.
+type verdict int
+
+const (
+	goOn    verdict = iota // as if there were no supervisor
+	denied                 // it is no resource, and nothing else may be reached
+	carried                // the offer says how
+)
+
+// decide asks the captures for a destination.
+func (s *supervisor) decide(t thread, network tunnel.Network, d destination) (verdict, *handover.Offer) {
+	if d.isLocal() {
+		return goOn, nil
+	}
+	other := goOn
+	if s.only {
+		other = denied
+	}
+	if d.Port() == 0 || d.Addr().IsMulticast() {
+		return other, nil
+	}
+	offer, err := s.captures.Ask(context.Background(), handover.Request{
+		Network: network, Target: d.AddrPort, PID: uint32(t.process()), Program: t.program()})
+	if err != nil || offer == nil {
+		return other, nil
+	}
+	if t.network() != s.network {
+		_ = offer.Close() // a namespace of its own has another loopback
+		return other, nil
+	}
+	return carried, offer
+}
+
+// otherwise answers a call with a verdict other than carried.
+func (s *supervisor) otherwise(c *call, v verdict) {
+	if v == denied {
+		c.fail(unix.EACCES)
+		return
+	}
+	c.pass()
+}
+
+// unreadable answers a call of which something could not be looked at. What is
+// simply wrong with it is the kernel's to say.
+func (s *supervisor) unreadable(c *call, err error) {
+	if s.only && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)) {
+		c.fail(unix.EACCES)
+		return
+	}
+	c.pass()
+}
+
+// destination reads the address at ptr.
+func (c *call) destination(ptr uint64, length int) (d destination, raw []byte, ok bool, err error) {
+	if length < 2 || length > maxSockaddr {
+		return d, nil, false, nil
+	}
+	raw = make([]byte, length)
+	if err := c.t.read(ptr, raw); err != nil {
+		return d, nil, false, err
+	}
+	if !c.waits() {
+		return d, nil, false, unix.ENOENT
+	}
+	d, ok = parseSockaddr(raw)
+	return d, raw, ok, nil
+}
+
+// peerName answers for a socket that is connected to us in place of its target.
+func (s *supervisor) peerName(c *call) {
+	s.mu.Lock()
+	some := len(s.carried) > 0
+	s.mu.Unlock()
+	if !some {
+		c.pass()
+		return
+	}
+	ino := c.t.inode(c.fd())
+	s.mu.Lock()
+	name := s.carried[ino]
+	s.mu.Unlock()
+	if name == nil {
+		c.pass()
+		return
+	}
+	if errno := c.writeName(c.n.args[1], c.n.args[2], name); errno != 0 {
+		c.fail(errno)
+		return
+	}
+	c.fail(0)
+}
+
+// writeName writes a socket address as the kernel does: what there is room for,
+// and the length that it has.
+func (c *call) writeName(at, lengthAt uint64, name []byte) unix.Errno {
+	var length [4]byte
+	if err := c.t.read(lengthAt, length[:]); err != nil {
+		return unix.EFAULT
+	}
+	room := int(int32(binary.NativeEndian.Uint32(length[:])))
+	if room < 0 {
+		return unix.EINVAL
+	}
+	binary.NativeEndian.PutUint32(length[:], uint32(len(name)))
+	if !c.waits() || c.t.write(at, name[:min(room, len(name))]) != nil || c.t.write(lengthAt, length[:]) != nil {
+		return unix.EFAULT
+	}
+	return 0
+}
+
+// errnoOf is the error number in err.
+func errnoOf(err error) unix.Errno {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return unix.EIO
+}
+
+// failure is what a connect returns for an answer of the gateway.
+func failure(err error) unix.Errno {
+	var e *tunnel.Error
+	if !errors.As(err, &e) {
+		return unix.ENETDOWN // the capture has gone
+	}
+	switch e.Code {
+	case tunnel.Denied:
+		return unix.EACCES
+	case tunnel.Refused:
+		return unix.ECONNREFUSED
+	case tunnel.NetUnreachable:
+		return unix.ENETUNREACH
+	case tunnel.TimedOut:
+		return unix.ETIMEDOUT
+	default:
+		return unix.EHOSTUNREACH
+	}
+}
