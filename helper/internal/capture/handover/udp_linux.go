@@ -116,8 +116,7 @@ func (e *exchange) stream() *tunnel.Stream {
 	return st
 }
 
-// back passes on what the target says until the flow ends. A port that refuses
-// ends the exchange: the program's next datagram then meets a closed port too.
+// back passes on what the target says until the flow ends.
 func (e *exchange) back(st *tunnel.Stream) {
 	defer func() {
 		_ = st.Close()
@@ -129,10 +128,6 @@ func (e *exchange) back(st *tunnel.Stream) {
 	}()
 	if _, err := st.Answer(e.ctx); err != nil {
 		e.s.o.Log.Debug().Err(err).Str("host", e.req.Target.Host).Msg("datagrams refused")
-		var refused *tunnel.Error
-		if errors.As(err, &refused) && refused.Code == tunnel.Refused {
-			_ = e.app.Close()
-		}
 		return
 	}
 	buf := netx.NewChunk(netx.MaxChunk)

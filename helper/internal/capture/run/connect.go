@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/binary"
 	"time"
-	"unsafe"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -23,13 +22,15 @@ const (
 // attempt is a connect of a stream socket that was begun. It goes on if its call
 // is interrupted by a signal, as a connect does: a call that is made again joins it.
 type attempt struct {
-	done  chan struct{}
-	errno unix.Errno // valid once done is closed
+	held    bool          // its socket is in the connecting state meanwhile
+	decided chan struct{} // closed once errno is valid
+	done    chan struct{} // closed once the socket shows it too
+	errno   unix.Errno
 }
 
 func (a *attempt) over() bool {
 	select {
-	case <-a.done:
+	case <-a.decided:
 		return true
 	default:
 		return false
@@ -136,11 +137,9 @@ func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno 
 		_ = offer.Close()
 		return unix.ENOBUFS, false
 	}
-	a = &attempt{done: make(chan struct{})}
-	s.mu.Lock()
-	s.attempts[ino] = a
-	s.mu.Unlock()
-	go s.finish(a, ino, own, blocking, r, offer, peerOf(raw))
+	a = &attempt{held: !blocking, decided: make(chan struct{}), done: make(chan struct{})}
+	s.keep(ino, a)
+	go s.finish(a, ino, own, r, offer, peerOf(raw))
 	if !blocking {
 		return unix.EINPROGRESS, false
 	}
@@ -167,8 +166,9 @@ func (s *supervisor) await(c *call, ino uint64, app int, a *attempt) (unix.Errno
 					return errnoOf(err), false
 				}
 			}
-			if c.send(response{errno: -int32(a.errno), val: int64(val)}) {
-				s.drop(ino, a)
+			s.drop(ino, a) // before the program can ask again
+			if !c.send(response{errno: -int32(a.errno), val: int64(val)}) {
+				s.keep(ino, a)
 			}
 			return 0, true
 		case <-late:
@@ -183,7 +183,7 @@ func (s *supervisor) await(c *call, ino uint64, app int, a *attempt) (unix.Errno
 
 // finish waits for the gateway and gives app the connection, or its failure. It
 // owns app, r and offer.
-func (s *supervisor) finish(a *attempt, ino uint64, app int, blocking bool, r *rendezvous, offer *handover.Offer, peer []byte) {
+func (s *supervisor) finish(a *attempt, ino uint64, app int, r *rendezvous, offer *handover.Offer, peer []byte) {
 	defer func() { _ = unix.Close(app) }()
 	defer r.close()
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
@@ -192,27 +192,26 @@ func (s *supervisor) finish(a *attempt, ino uint64, app int, blocking bool, r *r
 	if err == nil {
 		s.mu.Lock()
 		s.carried[ino] = peer
-		if !blocking {
+		if a.held {
 			delete(s.attempts, ino) // the kernel's state tells the rest
 		}
 		s.mu.Unlock()
-		if err = handStream(app, blocking, r, offer); err != nil {
+		if err = handStream(app, a.held, r, offer); err != nil {
 			a.errno = errnoOf(err)
 			s.uncarry(ino, peer)
-			s.mu.Lock()
-			s.attempts[ino] = a
-			s.mu.Unlock()
+			s.keep(ino, a)
 		}
 	} else if a.errno = failure(err); ctx.Err() != nil {
 		a.errno = unix.ETIMEDOUT
 	}
 	// Known before the program is woken: it asks at once.
-	close(a.done)
+	close(a.decided)
+	defer close(a.done)
 	time.AfterFunc(keepResult, func() { s.drop(ino, a) })
 	if err != nil {
 		_ = offer.Close()
-		if !blocking {
-			r.abandon(app)
+		if a.held {
+			abandon(app)
 		}
 		return
 	}
@@ -223,10 +222,10 @@ func (s *supervisor) finish(a *attempt, ino uint64, app int, blocking bool, r *r
 }
 
 // handStream connects app to us and hands our end to the capture.
-func handStream(app int, blocking bool, r *rendezvous, offer *handover.Offer) error {
+func handStream(app int, held bool, r *rendezvous, offer *handover.Offer) error {
 	var end int
 	var err error
-	if blocking {
+	if !held {
 		if err = r.connect(app); err != nil && err != unix.EINPROGRESS { //nolint:errorlint // an errno as it comes
 			return err
 		}
@@ -250,6 +249,12 @@ func (s *supervisor) uncarry(ino uint64, peer []byte) {
 	}
 }
 
+func (s *supervisor) keep(ino uint64, a *attempt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempts[ino] = a
+}
+
 func (s *supervisor) drop(ino uint64, a *attempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -260,6 +265,7 @@ func (s *supervisor) drop(ino uint64, a *attempt) {
 
 // collect takes the result of an attempt, once.
 func (s *supervisor) collect(ino uint64, app int, a *attempt) unix.Errno {
+	<-a.done
 	s.drop(ino, a)
 	if a.errno != 0 {
 		_, _ = unix.GetsockoptInt(app, unix.SOL_SOCKET, unix.SO_ERROR) // the kernel's word for it
@@ -352,5 +358,3 @@ func peerOf(raw []byte) []byte {
 	}
 	return name
 }
-
-func bytesPointer(b []byte) unsafe.Pointer { return unsafe.Pointer(&b[0]) }

@@ -11,10 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -33,15 +33,15 @@ type probe struct {
 	run  func(e *probeEnv) string
 }
 
-// runProbe runs the probes of args[1:], all for none, against the rig that
+// runProbe runs the probe args[1] against the rig that
 // args[0] describes: host,host6,tcp,udp,closed.
 func runProbe(args []string) int {
 	runtime.LockOSThread()
 	f := strings.Split(args[0], ",")
 	port := func(s string) uint16 { n, _ := strconv.ParseUint(s, 10, 16); return uint16(n) }
 	e := &probeEnv{netip.MustParseAddr(f[0]), netip.MustParseAddr(f[1]), port(f[2]), port(f[3]), port(f[4])}
-	for _, p := range probes {
-		if len(args) > 1 && p.name != args[1] {
+	for _, p := range slices.Concat(probes, further) {
+		if p.name != args[1] {
 			continue
 		}
 		out := p.run(e)
@@ -224,19 +224,6 @@ func (e *probeEnv) udpConnected() string {
 	return fmt.Sprint(out, " ", string(b[:max(n, 0)]), " from ", addrPort(from), " ", err)
 }
 
-func (e *probeEnv) udpRefused() string {
-	fd := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
-	defer unix.Close(fd)
-	_ = unix.Connect(fd, e.addr(unix.AF_INET, e.closed))
-	for range 200 {
-		if _, err := unix.Write(fd, []byte("x")); err != nil {
-			return text(err)
-		}
-		_ = waitFor(fd, unix.POLLIN|unix.POLLERR, 20)
-	}
-	return "never refused"
-}
-
 // sendMany sends three datagrams by sendmmsg and receives them by recvmmsg.
 func (e *probeEnv) sendMany() string {
 	fd := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
@@ -391,5 +378,3 @@ func (e *probeEnv) listens() string {
 	}
 	return fmt.Sprint(same, err)
 }
-
-func errnoName(n syscall.Errno) string { return unix.ErrnoName(n) }

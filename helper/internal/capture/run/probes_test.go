@@ -2,7 +2,16 @@
 
 package run
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/signal"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 // probes behave alike in a direct run and in a carried one.
 var probes = []probe{
@@ -35,6 +44,100 @@ var probes = []probe{
 	{"udp6", func(e *probeEnv) string { return e.udpUnconnected(unix.AF_INET6) }},
 	{"udp mapped", func(e *probeEnv) string { return e.udpUnconnected(mappedFamily) }},
 	{"udp connected", (*probeEnv).udpConnected},
-	{"udp refused", (*probeEnv).udpRefused},
 	{"sendmmsg", (*probeEnv).sendMany},
+}
+
+// further probes make sense under run only, each by its name.
+var further = []probe{
+	{"errors", func(e *probeEnv) (out string) {
+		for _, host := range []string{silentHost, deniedHost, noNetHost, noRouteHost} {
+			at := unixSockaddr(unix.AF_INET, netip.AddrPortFrom(netip.MustParseAddr(host), e.tcp))
+			fd := e.socket(unix.AF_INET, unix.SOCK_STREAM)
+			held := e.socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK)
+			out += text(unix.Connect(fd, at)) + " " + text(unix.Connect(held, at)) + " " + pollOut(held) + " " + soError(held) + "; "
+			unix.Close(fd)
+			unix.Close(held)
+		}
+		return out
+	}},
+	{"held", func(e *probeEnv) string {
+		fd := e.socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK)
+		defer unix.Close(fd)
+		at := unixSockaddr(unix.AF_INET, netip.AddrPortFrom(netip.MustParseAddr(heldHost), e.tcp))
+		out := text(unix.Connect(fd, at)) + " " + text(unix.Connect(fd, at))
+		out += " " + text(waitFor(fd, unix.POLLOUT, 50))
+		fmt.Println("held")
+		start := time.Now()
+		out += " " + pollOut(fd) + " " + soError(fd) + " " + echo(fd)
+		if d := time.Since(start); d > 700*time.Millisecond {
+			out += " only after " + d.String() // a retransmission, not a wake-up
+		}
+		return out
+	}},
+	{"interrupted", func(e *probeEnv) string {
+		// The handler of package signal restarts calls, so the connect goes on.
+		ch := make(chan os.Signal, 1)
+		signal.Notify(ch, unix.SIGUSR1)
+		fmt.Println(unix.Getpid())
+		fd := e.socket(unix.AF_INET, unix.SOCK_STREAM)
+		defer unix.Close(fd)
+		at := unixSockaddr(unix.AF_INET, netip.AddrPortFrom(netip.MustParseAddr(heldHost), e.tcp))
+		return text(unix.Connect(fd, at)) + " " + echo(fd)
+	}},
+	{"only", func(e *probeEnv) (out string) {
+		for _, c := range [][2]int{{unix.AF_PACKET, unix.SOCK_RAW}, {unix.AF_VSOCK, unix.SOCK_STREAM}, {unix.AF_INET, unix.SOCK_RAW},
+			{unix.AF_ALG, unix.SOCK_SEQPACKET}, {unix.AF_NETLINK, unix.SOCK_RAW}, {unix.AF_UNIX, unix.SOCK_STREAM}} {
+			fd, err := unix.Socket(c[0], c[1], 0)
+			out += text(err) + " "
+			unix.Close(fd)
+		}
+		_, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP)
+		out += text(err)
+		_, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, 0, 0)
+		out += " " + text(errno)
+		outside := netip.MustParseAddrPort("192.0.2.77:9")
+		for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_STREAM | unix.SOCK_NONBLOCK} {
+			fd := e.socket(unix.AF_INET, kind)
+			out += " " + text(unix.Connect(fd, unixSockaddr(unix.AF_INET, outside)))
+			unix.Close(fd)
+		}
+		fd := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
+		out += " " + text(unix.Sendto(fd, []byte("x"), 0, unixSockaddr(unix.AF_INET, outside)))
+		out += " " + text(unix.Sendmsg(fd, []byte("x"), nil, unixSockaddr(unix.AF_INET, outside), 0))
+		var st unix.Stat_t
+		for _, inherited := range []int{0, 9} {
+			if err := unix.Fstat(inherited, &st); err != nil {
+				out += " " + text(err)
+			} else {
+				out += fmt.Sprintf(" %v", st.Mode&unix.S_IFMT == unix.S_IFSOCK)
+			}
+		}
+		return out
+	}},
+	{"race", func(e *probeEnv) string {
+		// The address changes between what the supervisor judges and what the
+		// kernel uses: the device that the socket is tied to still holds.
+		fd := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
+		defer unix.Close(fd)
+		name := sockaddr(unix.AF_INET, netip.MustParseAddrPort("127.0.0.1:9"))
+		word := (*uint32)(unsafe.Pointer(&name[4]))
+		local, outside := *word, *(*uint32)(unsafe.Pointer(&[]byte{203, 0, 113, 9}[0]))
+		done := make(chan struct{})
+		go func() {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+					*word = []uint32{local, outside}[i&1]
+				}
+			}
+		}()
+		defer close(done)
+		for range 3000 {
+			_, _, _ = unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&name[0])), 1, 0, uintptr(unsafe.Pointer(&name[0])), size4)
+		}
+		device, err := unix.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+		return fmt.Sprint(device, " ", text(err))
+	}},
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -159,17 +160,11 @@ func (r *rendezvous) meet(app int) (int, error) {
 	return fd, nil
 }
 
-// abandon ends the connecting state of app, which a program sees as a refused
-// connection.
-func (r *rendezvous) abandon(app int) {
+// abandon ends the connecting state of app: a program that waits is woken, as
+// by a refusal. What the kernel has as the reason is ECONNRESET.
+func abandon(app int) {
 	unspecified := make([]byte, size4)
-	_, _, _ = unix.Syscall(unix.SYS_CONNECT, uintptr(app), uintptr(bytesPointer(unspecified)), size4)
-	// A port that is bound but not listened at refuses.
-	fd, family, at, err := place(app, r.at.Addr().Is4(), unix.SOCK_STREAM, func(int) error { return nil })
-	if err == nil {
-		_ = connectTo(app, family, at)
-		_ = unix.Close(fd)
-	}
+	_, _, _ = unix.Syscall(unix.SYS_CONNECT, uintptr(app), uintptr(unsafe.Pointer(&unspecified[0])), size4)
 }
 
 func reusePort(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }
