@@ -118,7 +118,7 @@ func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno 
 		s.otherwise(c, v)
 		return 0, true
 	}
-	r, err := open(app, d.mapped, !blocking)
+	r, err := s.rendezvous(app, d.mapped, !blocking)
 	if err != nil {
 		_ = offer.Close()
 		return errnoOf(err), false
@@ -144,6 +144,36 @@ func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno 
 		return unix.EINPROGRESS, false
 	}
 	return s.await(c, ino, app, a)
+}
+
+// rendezvous makes a place for app to connect to, or for one that has to wait
+// gives the one for all.
+func (s *supervisor) rendezvous(app int, mapped, wait bool) (*rendezvous, error) {
+	if !wait {
+		return open(app, mapped)
+	}
+	family, err := unix.GetsockoptInt(app, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return nil, err
+	}
+	only, _ := unix.GetsockoptInt(app, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+	key := spot{family, mapped, only != 0}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.silent[key]; r != nil {
+		return r, nil
+	}
+	r, err := openSilent(app, mapped)
+	if err == nil {
+		s.silent[key] = r
+	}
+	return r, err
+}
+
+// spot tells apart the sockets that can reach one loopback address.
+type spot struct {
+	family       int
+	mapped, only bool
 }
 
 // await waits for the attempt in place of the kernel.

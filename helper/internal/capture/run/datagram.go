@@ -120,14 +120,11 @@ func (e *exchange) join(app int, d destination, connect bool) (fd int, err error
 	if err != nil {
 		return -1, err
 	}
-	own, back := unix.AF_INET, addrPort(name)
-	if e.at.Addr().Is6() {
-		own = unix.AF_INET6
-	}
+	back := addrPort(name)
 	if back.Addr().IsUnspecified() {
 		back = netip.AddrPortFrom(e.at.Addr(), back.Port())
 	}
-	err = connectTo(fd, own, back)
+	err = connectTo(fd, ownFamily(e.at), back)
 	return fd, err
 }
 

@@ -25,6 +25,7 @@ type rendezvous struct {
 	fd     int // listens
 	family int // of the program's socket
 	at     netip.AddrPort
+	shared bool
 }
 
 // place opens a socket of a kind at a loopback address that app, the program's
@@ -42,10 +43,7 @@ func place(app int, mapped bool, kind int, prepare func(fd int) error) (fd, fami
 		}
 	}
 	for _, addr := range addrs {
-		own := unix.AF_INET
-		if addr.Is6() {
-			own = unix.AF_INET6
-		}
+		own := ownFamily(netip.AddrPortFrom(addr, 0))
 		if fd, err = unix.Socket(own, kind|unix.SOCK_CLOEXEC, 0); err != nil {
 			continue
 		}
@@ -64,30 +62,56 @@ func place(app int, mapped bool, kind int, prepare func(fd int) error) (fd, fami
 	return -1, family, at, err
 }
 
-// open makes a rendezvous. A silent one answers nothing: a socket that connects
-// to it stays connecting.
-func open(app int, mapped, silent bool) (*rendezvous, error) {
-	fd, family, at, err := place(app, mapped, unix.SOCK_STREAM, func(fd int) error {
-		if !silent {
-			return nil
+// open makes a rendezvous for one connection.
+func open(app int, mapped bool) (*rendezvous, error) {
+	fd, family, at, err := place(app, mapped, unix.SOCK_STREAM, func(int) error { return nil })
+	if err == nil {
+		if err = unix.Listen(fd, 8); err != nil {
+			_ = unix.Close(fd)
 		}
-		if err := reusePort(fd); err != nil {
-			return err
-		}
-		drop := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K}}
-		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop[0]})
-	})
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Listen(fd, 8); err != nil {
-		_ = unix.Close(fd)
-		return nil, err
-	}
-	return &rendezvous{fd, family, at}, nil
+	return &rendezvous{fd: fd, family: family, at: at}, nil
 }
 
-func (r *rendezvous) close() { _ = unix.Close(r.fd) }
+// openSilent makes a rendezvous that answers nothing, since its queue is full:
+// a socket that connects to it stays connecting, until met. It serves any
+// number of sockets of a family.
+func openSilent(app int, mapped bool) (*rendezvous, error) {
+	fd, family, at, err := place(app, mapped, unix.SOCK_STREAM, reusePort)
+	if err != nil {
+		return nil, err
+	}
+	filler := -1
+	if err = unix.Listen(fd, 0); err == nil { // a backlog of 0 has room for one
+		own := ownFamily(at)
+		if filler, err = unix.Socket(own, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err == nil {
+			err = connectTo(filler, own, at)
+		}
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		_ = unix.Close(filler)
+		return nil, fmt.Errorf("make a place to wait at: %w", err)
+	}
+	return &rendezvous{fd: fd, family: family, at: at, shared: true}, nil
+}
+
+func ownFamily(at netip.AddrPort) int {
+	if at.Addr().Is6() {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
+}
+
+// close ends a rendezvous unless others use it too.
+func (r *rendezvous) close() {
+	if !r.shared {
+		_ = unix.Close(r.fd)
+	}
+}
 
 // connect connects app to the rendezvous. A socket in non-blocking mode gives
 // EINPROGRESS.
@@ -133,10 +157,7 @@ func (r *rendezvous) meet(app int) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	own := unix.AF_INET
-	if r.at.Addr().Is6() {
-		own = unix.AF_INET6
-	}
+	own := ownFamily(r.at)
 	fd, err := unix.Socket(own, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err

@@ -37,12 +37,13 @@ type supervisor struct {
 	attempts map[uint64]*attempt // by the socket's inode, until the program knows the result
 	carried  map[uint64][]byte   // what getpeername says, by inode
 	senders  map[uint64]*sender  // UDP sockets that sent to covered targets, by inode
+	silent   map[spot]*rendezvous
 }
 
 func newSupervisor(listener int, only bool, captures *handover.Client) *supervisor {
 	return &supervisor{listener: listener, only: only, captures: captures, network: thread(unix.Getpid()).network(),
 		slots: make(chan struct{}, maxCalls), attempts: make(map[uint64]*attempt), carried: make(map[uint64][]byte),
-		senders: make(map[uint64]*sender)}
+		senders: make(map[uint64]*sender), silent: make(map[spot]*rendezvous)}
 }
 
 // check makes sure that the supervisor can look into a process of the tree.
