@@ -85,6 +85,7 @@ func runParts() []*cobra.Command {
 			},
 		}
 		cmd.Flags().BoolVar(&o.Only, "only", false, "")
+		cmd.Flags().BoolVar(&o.Keep, "keep", false, "")
 		cmd.Flags().StringVar(&o.Dir, "dir", "", "")
 		cmd.Flags().StringVar(&o.Path, "path", "", "")
 		cmd.Flags().SetInterspersed(false)

@@ -46,10 +46,11 @@ func (s *supervisor) connect(c *call) {
 	}
 	if !ok || d.isLocal() && !s.has(c.t.inode(c.fd())) {
 		s.forget(c)
+		s.letGoStream(c)
 		c.pass()
 		return
 	}
-	app, err := c.t.descriptor(c.fd())
+	app, err := s.descriptor(c)
 	if err != nil {
 		s.unreadable(c, err)
 		return
@@ -115,6 +116,7 @@ func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno 
 	}
 	v, offer := s.decide(c.t, tunnel.TCP, d)
 	if v != carried {
+		s.letGo(ino)
 		s.otherwise(c, v)
 		return 0, true
 	}
@@ -245,6 +247,7 @@ func (s *supervisor) finish(a *attempt, ino uint64, app int, r *rendezvous, offe
 		}
 		return
 	}
+	s.letGo(ino)
 	go func() {
 		offer.Ended()
 		s.uncarry(ino, peer)
@@ -268,6 +271,27 @@ func handStream(app int, held bool, r *rendezvous, offer *handover.Offer) error 
 	}
 	defer func() { _ = unix.Close(end) }()
 	return offer.Hand(end)
+}
+
+// letGo of a kept socket whose connection is decided: the program's close has
+// to close it.
+func (s *supervisor) letGo(ino uint64) {
+	if s.kept != nil {
+		s.kept.drop(ino)
+	}
+}
+
+// letGoStream lets go of the call's socket if it is a stream.
+func (s *supervisor) letGoStream(c *call) {
+	if s.kept == nil {
+		return
+	}
+	if fd, err := s.descriptor(c); err == nil {
+		if kindOf(fd) == tunnel.TCP {
+			s.letGo(inodeOf(fd))
+		}
+		_ = unix.Close(fd)
+	}
 }
 
 // uncarry forgets the peer of a socket, unless it has another one by now.
@@ -321,7 +345,7 @@ func (s *supervisor) socketError(c *call) {
 		c.pass()
 		return
 	}
-	app, err := c.t.descriptor(c.fd())
+	app, err := s.descriptor(c)
 	if err != nil {
 		c.pass()
 		return

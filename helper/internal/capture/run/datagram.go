@@ -205,7 +205,7 @@ func (s *supervisor) sendOne(c *call, m message, flags int) {
 		c.pass()
 		return
 	}
-	app, err := c.t.descriptor(c.fd())
+	app, err := s.descriptor(c)
 	if err != nil {
 		s.unreadable(c, err)
 		return
@@ -271,7 +271,7 @@ func (s *supervisor) sendMessages(c *call) {
 				break
 			}
 			if app < 0 {
-				if app, err = c.t.descriptor(c.fd()); err != nil {
+				if app, err = s.descriptor(c); err != nil {
 					s.unreadable(c, err)
 					return
 				}

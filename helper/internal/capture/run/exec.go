@@ -52,7 +52,7 @@ func Exec(o Options) error {
 		<-said
 		return err
 	}
-	fd, err := install(o.Only)
+	fd, err := install(o)
 	message := []byte{saysFilter}
 	switch outer := os.Getenv(Variable); {
 	case err == nil:

@@ -47,7 +47,7 @@ type rule struct {
 }
 
 // rules are the calls that choose a destination, or that tell of one.
-func rules(only bool) []rule {
+func rules(o Options) []rule {
 	always := []bpf.Instruction{notify}
 	r := []rule{
 		{unix.SYS_CONNECT, always},
@@ -64,7 +64,18 @@ func rules(only bool) []rule {
 			allow, notify,
 		}},
 	}
-	if !only {
+	if o.Keep {
+		r = append(r, rule{unix.SYS_BIND, always}, rule{unix.SYS_LISTEN, always})
+	}
+	if !o.Only {
+		if o.Keep {
+			r = append(r, rule{unix.SYS_SOCKET, []bpf.Instruction{
+				low(0),
+				bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET, SkipTrue: 2},
+				bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET6, SkipTrue: 1},
+				allow, notify,
+			}})
+		}
 		return r
 	}
 	noRing := []bpf.Instruction{refuseWith(unix.ENOSYS)}
@@ -84,10 +95,10 @@ func rules(only bool) []rule {
 }
 
 // program is the filter. Calls of another ABI than this program's own go on, or
-// do not exist if only.
-func program(only bool) ([]bpf.RawInstruction, error) {
+// do not exist where only resources may be reached.
+func program(o Options) ([]bpf.RawInstruction, error) {
 	foreign := allow
-	if only {
+	if o.Only {
 		foreign = refuseWith(unix.ENOSYS)
 	}
 	code := []bpf.Instruction{
@@ -97,7 +108,7 @@ func program(only bool) ([]bpf.RawInstruction, error) {
 		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: foreignBit, SkipTrue: 1},
 		foreign,
 	}
-	for _, r := range rules(only) {
+	for _, r := range rules(o) {
 		code = append(code, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: r.number, SkipTrue: uint8(len(r.code))})
 		code = append(code, r.code...)
 	}
@@ -106,8 +117,8 @@ func program(only bool) ([]bpf.RawInstruction, error) {
 
 // install puts the calling thread, and what it executes, under the filter and
 // returns the descriptor that its notifications come from.
-func install(only bool) (int, error) {
-	code, err := program(only)
+func install(o Options) (int, error) {
+	code, err := program(o)
 	if err != nil {
 		return -1, fmt.Errorf("assemble the seccomp filter: %w", err)
 	}

@@ -352,6 +352,33 @@ func (e *probeEnv) threads() string {
 	}
 }
 
+// closes makes sure that a program's close closes, with the far end and here.
+func (e *probeEnv) closes() string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err.Error()
+	}
+	defer ln.Close()
+	fd := e.socket(unix.AF_INET, unix.SOCK_STREAM)
+	if err := unix.Connect(fd, unixSockaddr(unix.AF_INET, ln.Addr().(*net.TCPAddr).AddrPort())); err != nil {
+		return text(err)
+	}
+	s, err := ln.Accept()
+	if err != nil {
+		return err.Error()
+	}
+	defer s.Close()
+	unix.Close(fd)
+	_ = s.SetReadDeadline(time.Now().Add(time.Second))
+	_, err = s.Read(make([]byte, 1))
+	u := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
+	_ = unix.Bind(u, unixSockaddr(unix.AF_INET, ln.Addr().(*net.TCPAddr).AddrPort()))
+	unix.Close(u)
+	u = e.socket(unix.AF_INET, unix.SOCK_DGRAM)
+	defer unix.Close(u)
+	return fmt.Sprint(err, " ", text(unix.Bind(u, unixSockaddr(unix.AF_INET, ln.Addr().(*net.TCPAddr).AddrPort()))))
+}
+
 // listens makes sure that ordinary servers, and loopback, go on.
 func (e *probeEnv) listens() string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -38,6 +38,7 @@ var probes = []probe{
 	{"v6only", func(e *probeEnv) string { return e.v6only(1) + " " + e.v6only(0) }},
 	{"inherit", (*probeEnv).inherit},
 	{"threads", (*probeEnv).threads},
+	{"closes", (*probeEnv).closes},
 	{"listens", (*probeEnv).listens},
 	{"fast open", func(e *probeEnv) string { return e.fastOpen(0) }},
 	{"udp", func(e *probeEnv) string { return e.udpUnconnected(unix.AF_INET) }},

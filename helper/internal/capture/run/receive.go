@@ -22,7 +22,7 @@ func (s *supervisor) receive(c *call) {
 		c.pass()
 		return
 	}
-	app, err := c.t.descriptor(c.fd())
+	app, err := s.descriptor(c)
 	if err != nil {
 		c.pass()
 		return

@@ -14,11 +14,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
@@ -26,6 +28,8 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel/tunneltest"
 	"go.uber.org/goleak"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
 )
 
 // TestMain runs the tests, or is one of the processes of run, or a probe.
@@ -35,7 +39,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	part := map[string]func(Options) error{SuperviseCommand: Supervise, ExecCommand: Exec,
-		"front": func(o Options) error { return Run(context.Background(), o) }}[os.Args[1]]
+		"front": func(o Options) error { return Run(context.Background(), o) }, "restricted": restricted}[os.Args[1]]
 	switch {
 	case part != nil:
 		os.Exit(runPart(part))
@@ -49,6 +53,7 @@ func runPart(part func(Options) error) int {
 	var o Options
 	f := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	f.BoolVar(&o.Only, "only", false, "")
+	f.BoolVar(&o.Keep, "keep", false, "")
 	f.StringVar(&o.Dir, "dir", "", "")
 	f.StringVar(&o.Path, "path", "", "")
 	_ = f.Parse(os.Args[2:])
@@ -64,6 +69,30 @@ func runPart(part func(Options) error) int {
 	}
 	return 0
 }
+
+// restricted is the front below a filter that forbids pidfd_getfd.
+func restricted(o Options) error {
+	runtime.LockOSThread()
+	code, err := bpf.Assemble([]bpf.Instruction{low0, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_PIDFD_GETFD, SkipTrue: 1},
+		refuseWith(unix.EPERM), allow})
+	if err != nil {
+		return err
+	}
+	var filter []unix.SockFilter
+	for _, c := range code {
+		filter = append(filter, unix.SockFilter{Code: c.Op, Jt: c.Jt, Jf: c.Jf, K: c.K})
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog))); errno != 0 {
+		return errno
+	}
+	return syscall.Exec(self, append([]string{"causeway"}, o.arguments("front")[1:]...), os.Environ())
+}
+
+var low0 = bpf.LoadAbsolute{Off: offNumber, Size: 4}
 
 // Targets of the fake private network. What is sent to farHost goes to this
 // machine's loopback, the same port.
@@ -82,14 +111,15 @@ var covers = []netip.Prefix{netip.MustParsePrefix("10.99.0.0/16"), netip.MustPar
 // rig is a capture with a gateway that the test answers for, and the servers
 // that it leads to.
 type rig struct {
-	t       *testing.T
-	dir     string
-	tcp     int // port of an echo server, on 127.0.0.1 and ::1
-	udp     int
-	closed  int // nobody listens there
-	release chan struct{}
-	mu      sync.Mutex
-	origins []tunnel.Origin
+	t          *testing.T
+	dir        string
+	tcp        int // port of an echo server, on 127.0.0.1 and ::1
+	udp        int
+	closed     int // nobody listens there
+	release    chan struct{}
+	restricted bool // as in a container that forbids pidfd_getfd
+	mu         sync.Mutex
+	origins    []tunnel.Origin
 }
 
 func newRig(t *testing.T) *rig {
@@ -239,9 +269,13 @@ func (r *rig) command(only bool, argv ...string) *exec.Cmd {
 		r.t.Fatal(err)
 	}
 	o := Options{Only: only, Dir: r.dir, Path: path, Argv: argv}
+	front := "front"
+	if r.restricted {
+		front = "restricted"
+	}
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	r.t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, self, o.arguments("front")[1:]...)
+	cmd := exec.CommandContext(ctx, self, o.arguments(front)[1:]...)
 	cmd.Env = os.Environ()
 	return cmd
 }

@@ -49,6 +49,10 @@ type Options struct {
 	Dir  string // where the captures of this user listen
 	Path string // of the program
 	Argv []string
+
+	// Keep makes the supervisor keep the sockets of the tree, where it may not
+	// take descriptors from other processes. Supervise sets it for Exec.
+	Keep bool
 }
 
 // arguments are those by which this program is started again in another part.
@@ -56,6 +60,9 @@ func (o Options) arguments(command string) []string {
 	args := []string{"causeway", command, "--dir", o.Dir, "--path", o.Path}
 	if o.Only {
 		args = append(args, "--only")
+	}
+	if o.Keep {
+		args = append(args, "--keep")
 	}
 	return append(append(args, "--"), o.Argv...)
 }

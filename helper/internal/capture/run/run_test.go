@@ -32,10 +32,11 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, only := range []bool{false, true} {
+	for i := range 4 {
+		only, restricted := i&1 != 0, i&2 != 0
 		for _, p := range probes {
-			t.Run(fmt.Sprintf("%s/%s", mode(only), p.name), func(t *testing.T) {
-				r.t = t
+			t.Run(fmt.Sprintf("%s/restricted=%v/%s", mode(only), restricted, p.name), func(t *testing.T) {
+				r.t, r.restricted = t, restricted
 				out, err := exec.CommandContext(t.Context(), exe, "probe", r.direct(), p.name).CombinedOutput()
 				if err != nil {
 					t.Fatalf("direct: %v\n%s", err, out)

@@ -55,6 +55,7 @@ func supervise(o Options, front *os.File, tell func(code int, reason string)) er
 	if outer := os.Getenv(Variable); outer != "" {
 		env = os.Environ() // nested, or refused
 	}
+	o.Keep = !mayTake()
 	p, err := os.StartProcess(self, o.arguments(ExecCommand), &os.ProcAttr{Env: env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr, theirs}})
 	_ = theirs.Close()
 	if err != nil {
@@ -84,13 +85,16 @@ func supervise(o Options, front *os.File, tell func(code int, reason string)) er
 	}
 	gone := make(chan struct{})
 	if listener >= 0 {
-		s := newSupervisor(listener, o.Only, &handover.Client{Dir: o.Dir})
+		s := newSupervisor(listener, o, &handover.Client{Dir: o.Dir})
 		if err := s.check(thread(child)); err != nil {
 			_ = unix.Kill(child, unix.SIGKILL)
 			family.wait(func(int) {})
 			return err
 		}
 		go s.serve()
+		if o.Keep {
+			go s.kept.sweepAlways()
+		}
 		go func() { hangUp(listener); close(gone) }()
 	} else {
 		close(gone)
@@ -111,6 +115,16 @@ func supervise(o Options, front *os.File, tell func(code int, reason string)) er
 	})
 	<-gone
 	return nil
+}
+
+// mayTake tells whether this process may take descriptors from others at all:
+// the usual seccomp profile of containers forbids it.
+func mayTake() bool {
+	fd, err := thread(os.Getpid()).descriptor(inherited)
+	if err == nil {
+		_ = unix.Close(fd)
+	}
+	return err == nil
 }
 
 // hear reads one message of the process that becomes the command, and the

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -32,6 +33,7 @@ type supervisor struct {
 	captures *handover.Client
 	network  string // the namespace in which loopback is that of the captures
 	slots    chan struct{}
+	kept     *keeper // nil where descriptors may be taken
 
 	mu       sync.Mutex
 	attempts map[uint64]*attempt // by the socket's inode, until the program knows the result
@@ -40,25 +42,42 @@ type supervisor struct {
 	silent   map[spot]*rendezvous
 }
 
-func newSupervisor(listener int, only bool, captures *handover.Client) *supervisor {
-	return &supervisor{listener: listener, only: only, captures: captures, network: thread(unix.Getpid()).network(),
+func newSupervisor(listener int, o Options, captures *handover.Client) *supervisor {
+	s := &supervisor{listener: listener, only: o.Only, captures: captures, network: thread(unix.Getpid()).network(),
 		slots: make(chan struct{}, maxCalls), attempts: make(map[uint64]*attempt), carried: make(map[uint64][]byte),
 		senders: make(map[uint64]*sender), silent: make(map[spot]*rendezvous)}
+	if o.Keep {
+		s.kept = newKeeper()
+	}
+	return s
 }
 
 // check makes sure that the supervisor can look into a process of the tree.
 func (s *supervisor) check(t thread) error {
-	fd, err := t.descriptor(0)
-	if errors.Is(err, unix.EBADF) { // it was started without stdin
+	var b [1]byte
+	err := t.read(uint64(uintptr(unsafe.Pointer(&sample))), b[:]) // the same program, at the same address or another
+	if errors.Is(err, unix.EFAULT) {
 		err = nil
 	}
-	if err == nil {
+	if fd, failed := t.descriptor(0); err == nil && s.kept == nil && !errors.Is(failed, unix.EBADF) {
 		_ = unix.Close(fd)
+		err = failed
+	}
+	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("look into the command: %w: causeway run needs pidfd_getfd (Linux 5.14 or later), which this container "+
-		"runtime or kernel refuses; with docker, add --cap-add SYS_PTRACE or --security-opt seccomp=unconfined, "+
-		"or use the proxy of the capture instead", err)
+	return fmt.Errorf("look into the command: %w: the container runtime or the kernel forbids it (with docker, add "+
+		"--cap-add SYS_PTRACE; see also kernel.yama.ptrace_scope): use the proxy of the capture instead", err)
+}
+
+var sample byte
+
+// descriptor returns a descriptor of ours for the call's socket.
+func (s *supervisor) descriptor(c *call) (int, error) {
+	if s.kept == nil {
+		return c.t.descriptor(c.fd())
+	}
+	return s.kept.dup(c.t.inode(c.fd()))
 }
 
 // serve judges calls until there can be none any more.
@@ -86,6 +105,11 @@ func (s *supervisor) judge(c *call) {
 	switch c.n.nr {
 	case unix.SYS_SOCKET:
 		s.socket(c)
+	case unix.SYS_BIND:
+		s.bind(c)
+	case unix.SYS_LISTEN:
+		s.kept.drop(c.t.inode(c.fd()))
+		c.pass()
 	case unix.SYS_CONNECT:
 		s.connect(c)
 	case unix.SYS_SENDTO:
@@ -102,42 +126,6 @@ func (s *supervisor) judge(c *call) {
 		s.socketError(c)
 	default:
 		c.pass()
-	}
-}
-
-// socket makes an internet socket in place of the program, where only resources
-// may be reached. It is tied to the loopback device, which a program without
-// privileges cannot undo: so a call that goes on, and whose arguments are
-// changed after they were judged, still leads nowhere else.
-func (s *supervisor) socket(c *call) {
-	family, kind, protocol := int(int32(c.n.args[0])), int(int32(c.n.args[1])), int(int32(c.n.args[2]))
-	switch kind &^ (unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK) {
-	case unix.SOCK_STREAM:
-		if protocol != 0 && protocol != unix.IPPROTO_TCP && protocol != unix.IPPROTO_MPTCP {
-			c.fail(unix.EACCES)
-			return
-		}
-	case unix.SOCK_DGRAM:
-		if protocol != 0 && protocol != unix.IPPROTO_UDP {
-			c.fail(unix.EACCES)
-			return
-		}
-	default:
-		c.fail(unix.EACCES)
-		return
-	}
-	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, protocol)
-	if err != nil {
-		c.fail(errnoOf(err))
-		return
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, "lo"); err != nil {
-		c.fail(unix.EACCES)
-		return
-	}
-	if errno := c.install(fd, kind&unix.SOCK_CLOEXEC != 0); errno != 0 {
-		c.fail(errno)
 	}
 }
 

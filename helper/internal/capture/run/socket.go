@@ -1,0 +1,65 @@
+//go:build linux && (amd64 || arm64)
+
+package run
+
+import "golang.org/x/sys/unix"
+
+// socket makes an internet socket in place of the program. Where only resources
+// may be reached, it is tied to the loopback device, which a program without
+// privileges cannot undo: so a call that goes on, and whose arguments are
+// changed after they were judged, still leads nowhere else.
+func (s *supervisor) socket(c *call) {
+	family, kind, protocol := int(int32(c.n.args[0])), int(int32(c.n.args[1])), int(int32(c.n.args[2]))
+	if !isCarried(kind&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK), protocol) {
+		s.refuse(c)
+		return
+	}
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, protocol)
+	if err != nil {
+		c.fail(errnoOf(err))
+		return
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if s.only {
+		if err := unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, "lo"); err != nil {
+			c.fail(unix.EACCES)
+			return
+		}
+	}
+	if s.kept != nil {
+		s.kept.add(fd) // before the program has it
+	}
+	if errno := c.install(fd, kind&unix.SOCK_CLOEXEC != 0); errno != 0 {
+		c.fail(errno)
+	}
+}
+
+// isCarried tells whether sockets of a kind may be carried.
+func isCarried(kind, protocol int) bool {
+	switch kind {
+	case unix.SOCK_STREAM:
+		return protocol == 0 || protocol == unix.IPPROTO_TCP || protocol == unix.IPPROTO_MPTCP
+	case unix.SOCK_DGRAM:
+		return protocol == 0 || protocol == unix.IPPROTO_UDP
+	}
+	return false
+}
+
+// refuse answers a call for a kind of socket that is never carried.
+func (s *supervisor) refuse(c *call) {
+	if s.only {
+		c.fail(unix.EACCES)
+		return
+	}
+	c.pass()
+}
+
+// bind lets go of a socket that is bound to a port of the program's choice: such
+// are servers', and must be free again when those close them.
+func (s *supervisor) bind(c *call) {
+	d, _, ok, err := c.destination(c.n.args[1], int(int32(c.n.args[2])))
+	if err == nil && ok && d.Port() != 0 {
+		s.kept.drop(c.t.inode(c.fd()))
+	}
+	c.pass()
+}
