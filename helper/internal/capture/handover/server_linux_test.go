@@ -24,11 +24,7 @@ var covered10 = netip.MustParsePrefix("10.0.0.0/8")
 // start serves in a directory, and returns a client and the gateway's end.
 func start(t *testing.T) (*Client, *tunnel.Session) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "hand-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := t.TempDir()
 	capture, gateway := tunneltest.Pair(t)
 	s, err := Listen(Options{Tunnel: capture, Path: Path(dir, "abc"),
 		Covers:   func(_, host string, _ uint16) bool { return covered10.Contains(netip.MustParseAddr(host)) },

@@ -126,7 +126,7 @@ func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno 
 		return errnoOf(err), false
 	}
 	if !blocking {
-		if err := r.connect(app); err != unix.EINPROGRESS { //nolint:errorlint // an errno as it comes
+		if err := r.connect(app); err != unix.EINPROGRESS {
 			r.close()
 			_ = offer.Close()
 			return errnoOf(err), false
@@ -259,7 +259,7 @@ func handStream(app int, held bool, r *rendezvous, offer *handover.Offer) error 
 	var end int
 	var err error
 	if !held {
-		if err = r.connect(app); err != nil && err != unix.EINPROGRESS { //nolint:errorlint // an errno as it comes
+		if err = r.connect(app); err != nil && err != unix.EINPROGRESS {
 			return err
 		}
 		end, err = r.accept(app)
@@ -360,46 +360,6 @@ func (s *supervisor) socketError(c *call) {
 	if c.fail(0) {
 		s.collect(ino, app, a)
 	}
-}
-
-// kindOf is the network of a socket, 0 for one that is never carried.
-func kindOf(fd int) tunnel.Network {
-	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	if err != nil {
-		return 0
-	}
-	kind, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	switch {
-	case kind == unix.SOCK_STREAM && (protocol == unix.IPPROTO_TCP || protocol == unix.IPPROTO_MPTCP):
-		return tunnel.TCP
-	case kind == unix.SOCK_DGRAM && protocol == unix.IPPROTO_UDP:
-		return tunnel.UDP
-	}
-	return 0
-}
-
-const tcpClose = 7
-
-// streamState is the state of a TCP socket, as in the kernel's tcp_states.h.
-func streamState(fd int) byte {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return tcpClose // MPTCP: the kernel refuses what cannot be connected
-	}
-	return info.State
-}
-
-func isBlocking(fd int) bool {
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	return err == nil && flags&unix.O_NONBLOCK == 0
-}
-
-func inodeOf(fd int) uint64 {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
-		return 0
-	}
-	return st.Ino
 }
 
 // peerOf is what getpeername says of a socket that was connected by raw.

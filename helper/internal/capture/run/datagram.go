@@ -337,7 +337,7 @@ func (c *call) sendOn(app int, m message, flags int, to unix.Sockaddr) (int, err
 			return 0, unix.EINTR
 		}
 		n, err := unix.SendmsgN(app, payload, control, to, flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		if err != unix.EAGAIN || !wait { //nolint:errorlint // an errno as it comes
+		if err != unix.EAGAIN || !wait {
 			return n, err
 		}
 		_ = waitFor(app, unix.POLLOUT, int(lookAgain.Milliseconds()))

@@ -98,8 +98,7 @@ func readSome(fd int) string {
 }
 
 func text(err error) string {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		return unix.ErrnoName(errno)
 	}
 	return fmt.Sprint(err)

@@ -143,7 +143,7 @@ func (s *supervisor) receiveOn(c *call, app int, m message, flags int) (received
 			}
 			return received{n, s.sourceName(app, from), control[:oobn], got}, nil
 		}
-		if err != unix.EAGAIN || !wait || !end.IsZero() && !time.Now().Before(end) { //nolint:errorlint // an errno as it comes
+		if err != unix.EAGAIN || !wait || !end.IsZero() && !time.Now().Before(end) {
 			return received{}, err
 		}
 		_ = waitFor(app, unix.POLLIN, int(lookAgain.Milliseconds()))

@@ -124,11 +124,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "run-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := t.TempDir()
 	capture, gateway := tunneltest.Pair(t)
 	r := &rig{t: t, dir: dir, release: make(chan struct{})}
 	check := owner.New(os.Geteuid())

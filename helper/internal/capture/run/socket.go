@@ -2,7 +2,10 @@
 
 package run
 
-import "golang.org/x/sys/unix"
+import (
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"golang.org/x/sys/unix"
+)
 
 // socket makes an internet socket in place of the program. Where only resources
 // may be reached, it is tied to the loopback device, which a program without
@@ -62,4 +65,44 @@ func (s *supervisor) bind(c *call) {
 		s.kept.drop(c.t.inode(c.fd()))
 	}
 	c.pass()
+}
+
+// kindOf is the network of a socket, 0 for one that is never carried.
+func kindOf(fd int) tunnel.Network {
+	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil {
+		return 0
+	}
+	kind, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	switch {
+	case kind == unix.SOCK_STREAM && (protocol == unix.IPPROTO_TCP || protocol == unix.IPPROTO_MPTCP):
+		return tunnel.TCP
+	case kind == unix.SOCK_DGRAM && protocol == unix.IPPROTO_UDP:
+		return tunnel.UDP
+	}
+	return 0
+}
+
+const tcpClose = 7
+
+// streamState is the state of a TCP socket, as in the kernel's tcp_states.h.
+func streamState(fd int) byte {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return tcpClose // MPTCP: the kernel refuses what cannot be connected
+	}
+	return info.State
+}
+
+func isBlocking(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_NONBLOCK == 0
+}
+
+func inodeOf(fd int) uint64 {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Ino
 }

@@ -241,8 +241,7 @@ func (c *call) writeName(at, lengthAt uint64, name []byte) unix.Errno {
 
 // errnoOf is the error number in err.
 func errnoOf(err error) unix.Errno {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		return errno
 	}
 	return unix.EIO
