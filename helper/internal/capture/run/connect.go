@@ -98,7 +98,8 @@ func (s *supervisor) forget(c *call) {
 // stream connects app. It has answered the call, or returns what to answer.
 func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno unix.Errno, answered bool) {
 	ino := inodeOf(app)
-	blocking := isBlocking(app)
+	// A multipath socket cannot be met while it connects: its call waits.
+	blocking := isBlocking(app) || isMultipath(app)
 	s.mu.Lock()
 	a := s.attempts[ino]
 	s.mu.Unlock()

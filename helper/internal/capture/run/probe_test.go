@@ -178,6 +178,18 @@ func (e *probeEnv) refusedThenAgain() string {
 	return out
 }
 
+// multipath connects a socket of Multipath TCP, as Go's listeners and some
+// clients use it.
+func (e *probeEnv) multipath(nonBlock int) string {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|nonBlock, unix.IPPROTO_MPTCP)
+	if err != nil {
+		return text(err)
+	}
+	defer unix.Close(fd)
+	out := text(unix.Connect(fd, e.addr(unix.AF_INET, e.tcp)))
+	return out + " " + pollOut(fd) + " " + soError(fd) + " " + echo(fd) + " " + peer(fd)
+}
+
 func (e *probeEnv) halfClose() string {
 	fd := e.socket(unix.AF_INET, unix.SOCK_STREAM)
 	defer unix.Close(fd)

@@ -33,6 +33,7 @@ var probes = []probe{
 	{"epoll refused", func(e *probeEnv) string { return e.nonBlocking(unix.AF_INET, e.closed, epollOut) }},
 	{"refused, then again", (*probeEnv).refusedThenAgain},
 	{"half-close", (*probeEnv).halfClose},
+	{"multipath", func(e *probeEnv) string { return e.multipath(0) }},
 	{"dup", (*probeEnv).dup},
 	{"bound", (*probeEnv).bound},
 	{"v6only", func(e *probeEnv) string { return e.v6only(1) + " " + e.v6only(0) }},
@@ -61,6 +62,7 @@ var further = []probe{
 		}
 		return out
 	}},
+	{"multipath poll", func(e *probeEnv) string { return e.multipath(unix.SOCK_NONBLOCK) }},
 	{"held", func(e *probeEnv) string {
 		fd := e.socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK)
 		defer unix.Close(fd)

@@ -65,6 +65,15 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestMultipath connects a non-blocking socket that is connected at once.
+func TestMultipath(t *testing.T) {
+	r := newRig(t)
+	want := fmt.Sprintf("multipath poll: <nil> out=true err=false  hello FAR:%d", r.tcp)
+	if diff := cmp.Diff(want, r.probe(false, r.far(), "multipath poll")); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // started starts a probe and returns its output, the first line read.
 func (r *rig) started(name string) (first string, rest func() string) {
 	r.t.Helper()

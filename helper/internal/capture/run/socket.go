@@ -99,6 +99,11 @@ func isBlocking(fd int) bool {
 	return err == nil && flags&unix.O_NONBLOCK == 0
 }
 
+func isMultipath(fd int) bool {
+	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err == nil && protocol == unix.IPPROTO_MPTCP
+}
+
 func inodeOf(fd int) uint64 {
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) != nil {

@@ -28,12 +28,13 @@ const (
 
 // supervisor judges the calls of one tree.
 type supervisor struct {
-	listener int
-	only     bool
-	captures *handover.Client
-	network  string // the namespace in which loopback is that of the captures
-	slots    chan struct{}
-	kept     *keeper // nil where descriptors may be taken
+	listener  int
+	only      bool
+	captures  *handover.Client
+	network   string // the namespace in which loopback is that of the captures
+	slots     chan struct{}
+	elsewhere recent  // what no capture covers
+	kept      *keeper // nil where descriptors may be taken
 
 	mu       sync.Mutex
 	attempts map[uint64]*attempt // by the socket's inode, until the program knows the result
@@ -150,9 +151,16 @@ func (s *supervisor) decide(t thread, network tunnel.Network, d destination) (ve
 	if d.Port() == 0 || d.Addr().IsMulticast() {
 		return other, nil
 	}
+	k := asked{network, d.AddrPort}
+	if s.elsewhere.has(k) {
+		return other, nil
+	}
 	offer, err := s.captures.Ask(context.Background(), handover.Request{
 		Network: network, Target: d.AddrPort, PID: uint32(t.process()), Program: t.program()})
 	if err != nil || offer == nil {
+		if err == nil {
+			s.elsewhere.add(k)
+		}
 		return other, nil
 	}
 	if t.network() != s.network {
