@@ -63,6 +63,19 @@ var further = []probe{
 		return out
 	}},
 	{"multipath poll", func(e *probeEnv) string { return e.multipath(unix.SOCK_NONBLOCK) }},
+	{"far closes", func(e *probeEnv) string {
+		for _, mode := range []int{0, unix.SOCK_NONBLOCK} {
+			fd := e.socket(unix.AF_INET, unix.SOCK_STREAM|mode)
+			_ = unix.Connect(fd, e.addr(unix.AF_INET, e.tcp))
+			if pollOut(fd); echo(fd) != "hello" {
+				return "no echo"
+			}
+			unix.Close(fd)
+		}
+		fmt.Println("closed")
+		_, _ = os.Stdin.Read(make([]byte, 1)) // the process lives on
+		return ""
+	}},
 	{"held", func(e *probeEnv) string {
 		fd := e.socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK)
 		defer unix.Close(fd)

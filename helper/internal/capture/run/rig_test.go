@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -117,7 +118,8 @@ type rig struct {
 	udp        int
 	closed     int // nobody listens there
 	release    chan struct{}
-	restricted bool // as in a container that forbids pidfd_getfd
+	open       atomic.Int32 // connections of the TCP server
+	restricted bool         // as in a container that forbids pidfd_getfd
 	mu         sync.Mutex
 	origins    []tunnel.Origin
 }
@@ -180,9 +182,11 @@ func (r *rig) serve(wg *sync.WaitGroup) {
 				if err != nil {
 					return
 				}
+				r.open.Add(1)
 				wg.Go(func() {
 					_, _ = io.Copy(c, c)
 					_ = c.Close()
+					r.open.Add(-1)
 				})
 			}
 		})

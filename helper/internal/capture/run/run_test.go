@@ -101,6 +101,35 @@ func (r *rig) started(name string) (first string, rest func() string) {
 	}
 }
 
+// TestClosed closes carried connections in a process that goes on: nothing of
+// run keeps them open.
+func TestClosed(t *testing.T) {
+	for _, restricted := range []bool{false, true} {
+		r := newRig(t)
+		r.restricted = restricted
+		exe, _ := os.Executable()
+		cmd := r.command(false, exe, "probe", r.far(), "far closes")
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _ := cmd.StdoutPipe()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if line, _ := bufio.NewReader(out).ReadString('\n'); line != "closed\n" {
+			t.Errorf("the probe says %q", line)
+		}
+		for end := time.Now().Add(time.Second); r.open.Load() > 0 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		}
+		if n := r.open.Load(); n > 0 {
+			t.Errorf("restricted %v: %d connections are open at the far end", restricted, n)
+		}
+		_ = in.Close()
+		_ = cmd.Wait()
+	}
+}
+
 // TestHeld connects without blocking to what answers late: the program learns
 // nothing before, and at once then.
 func TestHeld(t *testing.T) {
