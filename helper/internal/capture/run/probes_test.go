@@ -157,3 +157,45 @@ var further = []probe{
 		return fmt.Sprint(device, " ", text(err))
 	}},
 }
+
+// sendMany sends three datagrams by sendmmsg and receives them by recvmmsg.
+func (e *probeEnv) sendMany() string {
+	fd := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
+	defer unix.Close(fd)
+	type mmsghdr struct {
+		h unix.Msghdr
+		n uint32
+		_ [4]byte
+	}
+	name := sockaddr(unix.AF_INET, netip.AddrPortFrom(e.host, e.udp))
+	payload := []byte("abc")
+	out, in := make([]mmsghdr, 3), make([]mmsghdr, 3)
+	iov, riov := make([]unix.Iovec, 3), make([]unix.Iovec, 3)
+	bufs, names := make([][]byte, 3), make([][]byte, 3)
+	for i := range out {
+		iov[i] = unix.Iovec{Base: &payload[i]}
+		iov[i].SetLen(1)
+		out[i].h = unix.Msghdr{Name: &name[0], Namelen: uint32(len(name)), Iov: &iov[i], Iovlen: 1}
+		bufs[i], names[i] = make([]byte, 8), make([]byte, size4)
+		riov[i] = unix.Iovec{Base: &bufs[i][0]}
+		riov[i].SetLen(8)
+		in[i].h = unix.Msghdr{Name: &names[i][0], Namelen: size4, Iov: &riov[i], Iovlen: 1}
+	}
+	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&out[0])), 3, 0, 0, 0)
+	said := fmt.Sprint(n, errno, out[0].n, out[2].n)
+	for got := uintptr(0); got < 3; {
+		if err := waitFor(fd, unix.POLLIN, 5000); err != nil {
+			return said + " " + text(err)
+		}
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&in[got])), 3-got, unix.MSG_DONTWAIT, 0, 0)
+		if errno != 0 {
+			return said + " " + text(errno)
+		}
+		got += n
+	}
+	for i := range in {
+		d, _ := parseSockaddr(names[i])
+		said += fmt.Sprint(" ", string(bufs[i][:in[i].n]), " ", d.AddrPort)
+	}
+	return said
+}
