@@ -35,6 +35,8 @@ import (
 
 // TestMain runs the tests, or is one of the processes of run, or a probe.
 func TestMain(m *testing.M) {
+	// The race detector lets a process sleep for a second at its end.
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	if len(os.Args) < 2 {
 		goleak.VerifyTestMain(m)
 		return
