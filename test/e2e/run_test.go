@@ -207,6 +207,50 @@ func TestRunOnly(t *testing.T) {
 	})
 }
 
+// TestRunTakesNoLonger logs what a connection and a stream cost under run, and
+// by the proxy, and fails only where run is far behind.
+func TestRunTakesNoLonger(t *testing.T) {
+	s := connect(t, runResources)
+	direct := func(run string) (micros, rate float64) {
+		out, err := cloud(t, time.Minute, run+" python3 -c '"+costProbe+"' "+s.Proxy)
+		if _, scan := fmt.Sscan(out, &micros, &rate); err != nil || scan != nil {
+			t.Fatalf("%v %v %s", err, scan, out)
+		}
+		return micros, rate
+	}
+	runMicros, runRate := direct(helper + " run --")
+	proxyMicros, proxyRate := direct("")
+	t.Logf("run: %.0f us a connection, %.0f MB/s echoed; proxy: %.0f us, %.0f MB/s", runMicros, runRate, proxyMicros, proxyRate)
+	if runMicros > 4*proxyMicros+2000 || runRate < proxyRate/4 {
+		t.Error("run is far behind the proxy")
+	}
+}
+
+// costProbe measures by run if it is under it, else by the SOCKS5 proxy.
+const costProbe = `
+import os, socket, struct, sys, threading, time
+host, port = sys.argv[1].rsplit(":", 1)
+def connect():
+    if os.environ.get("CAUSEWAY_RUN"): return socket.create_connection(("10.77.0.14", 7))
+    s = socket.create_connection((host, int(port)))
+    s.sendall(b"\x05\x01\x00"); s.recv(2)
+    s.sendall(b"\x05\x01\x00\x01" + socket.inet_aton("10.77.0.14") + struct.pack(">H", 7)); s.recv(10)
+    return s
+def one():
+    s = connect(); s.sendall(b"x"); s.recv(1); s.close()
+one(); n = 300; t = time.perf_counter()
+for _ in range(n): one()
+micros = (time.perf_counter() - t) / n * 1e6
+s = connect(); data = bytes(1 << 16); total = 64 << 20
+def send():
+    for _ in range(total // len(data)): s.sendall(data)
+    s.shutdown(socket.SHUT_WR)
+t = time.perf_counter(); threading.Thread(target=send).start(); got = 0
+while b := s.recv(1 << 18): got += len(b)
+assert got == total
+print(micros, total / (time.perf_counter() - t) / 1e6)
+`
+
 // raceProbe asks a DNS server outside, by an address that another thread flips
 // between it and loopback, and counts the answers.
 const raceProbe = `

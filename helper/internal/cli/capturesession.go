@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -268,12 +269,16 @@ func (s *captureSession) run() error {
 		return err
 	}
 	defer func() { _ = tun.Close() }()
+	handover := s.handoverPath()
+	if handover != "" {
+		defer func() { _ = os.Remove(filepath.Dir(handover)) }() // unless others use it
+	}
 	err = capture.Serve(s.ctx, tun, capture.Options{
 		Log:           s.all.log,
 		UID:           os.Geteuid(),
 		Names:         s.params.Names == nil || *s.params.Names,
 		Proxy:         s.params.Proxy == nil || *s.params.Proxy,
-		HandoverPath:  s.handoverPath(),
+		HandoverPath:  handover,
 		StartHosts:    func(ctx context.Context) (names.Hosts, error) { return startPrivileged(ctx, hostnet.Start) },
 		StartResolver: func(ctx context.Context) (dns.Editor, error) { return startPrivileged(ctx, hostnet.StartResolver) },
 		Changed: func(c capture.Status) {

@@ -96,8 +96,12 @@ func runParts() []*cobra.Command {
 
 // handoverPath is where causeway run finds the session s; "" if it cannot.
 func (s *captureSession) handoverPath() string {
-	dir, err := daemon.DefaultDir()
-	if err != nil || runtime.GOOS != "linux" {
+	if runtime.GOOS != "linux" {
+		return ""
+	}
+	dir, err := daemon.MakeDir()
+	if err != nil {
+		s.all.log.Warn().Err(err).Msg("causeway run will not find this session")
 		return ""
 	}
 	return handover.Path(dir, hex.EncodeToString(s.id[:]))
