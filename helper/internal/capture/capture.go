@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/dns"
+	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/names"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
@@ -43,6 +44,8 @@ type Options struct {
 	// WantTun has the user told if there is no such device, rather than only with
 	// the resources that it would serve.
 	WantTun bool
+	// HandoverPath is where connections of causeway run are taken; "" means nowhere.
+	HandoverPath string
 
 	// Changed is told of each new Status; may be nil. It must not block.
 	Changed func(Status)
@@ -95,10 +98,11 @@ type capture struct {
 	o       Options
 	s       *tunnel.Session
 	control *tunnel.Stream
-	names   *names.Source // nil without
-	dns     *dns.Source   // nil without
-	proxy   *proxy.Proxy  // nil without
-	tun     *tun.Source   // nil without
+	names   *names.Source    // nil without
+	dns     *dns.Source      // nil without
+	proxy   *proxy.Proxy     // nil without
+	tun     *tun.Source      // nil without
+	run     *handover.Server // nil without
 	match   atomic.Pointer[matcher]
 	strict  atomic.Bool
 	report  chan struct{}
@@ -122,6 +126,17 @@ func (c *capture) start(check *owner.Checker) error {
 			c.o.Log.Warn().Err(err).Msg("no proxy")
 		} else {
 			c.proxy = p
+		}
+	}
+	if c.o.HandoverPath != "" {
+		h, err := handover.Listen(handover.Options{
+			Log: c.o.Log, Tunnel: c.s, Path: c.o.HandoverPath, CheckUDP: check.CheckUDP,
+			Covers: func(network, host string, port uint16) bool { return c.match.Load().covers(network, host, port) },
+		})
+		if err != nil {
+			c.o.Log.Warn().Err(err).Msg("causeway run will not find this session")
+		} else {
+			c.run = h
 		}
 	}
 	if c.o.Names {
@@ -167,6 +182,9 @@ func (c *capture) close() {
 	}
 	if c.proxy != nil {
 		_ = c.proxy.Close()
+	}
+	if c.run != nil {
+		_ = c.run.Close()
 	}
 	_ = c.control.Close()
 }

@@ -269,7 +269,11 @@ func (s *captureSession) run() error {
 		return err
 	}
 	defer func() { _ = session.Close() }()
-	err = capture.Serve(s.ctx, session, s.options())
+	options := s.options()
+	path, leave := s.handover()
+	defer leave()
+	options.HandoverPath = path
+	err = capture.Serve(s.ctx, session, options)
 	if cause := s.carrier.Err(); cause != nil && s.ctx.Err() == nil {
 		err = cause
 	}

@@ -63,7 +63,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -79,6 +79,17 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return exit.code
 }
 
+// endings are the signals that end a command in order. One that is ignored, as
+// in a shell's background job, stays so, for what run executes too.
+func endings() (list []os.Signal) {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		if !signal.Ignored(s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
 func rootCommand(e *env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "causeway",
@@ -92,7 +103,8 @@ of ordinary programs into flows. The editor's extensions start both; "connect"
 does it without an editor.
 
 Exit codes: 0 done; 1 something failed; 2 wrong arguments or a wrong resources
-file; 3 refused by the gateway (nc), or a check that failed (doctor).`,
+file; 3 refused by the gateway (nc), or a check that failed (doctor). Run exits
+with the status of its command.`,
 		Example: `  causeway connect --resources resources.json -- ssh host causeway capture --stdio
   causeway doctor
   ssh -o ProxyCommand='causeway nc %h %p' git@git.corp.example`,
@@ -105,8 +117,9 @@ file; 3 refused by the gateway (nc), or a check that failed (doctor).`,
 	e.logs.addFlags(root)
 	root.AddCommand(
 		gatewayCommand(e), captureCommand(e), connectCommand(e),
-		sessionsCommand(e), statusCommand(e), ncCommand(e), doctorCommand(e), versionCommand(e), privilegedCommand(e),
+		sessionsCommand(e), statusCommand(e), ncCommand(e), runCommand(e), doctorCommand(e), versionCommand(e), privilegedCommand(e),
 	)
+	root.AddCommand(runParts()...)
 	return root
 }
 

@@ -54,6 +54,13 @@ func (o *Options) complete() error {
 	return checkOwner(o.Dir, info)
 }
 
+// MakeDir returns DefaultDir, which is there and this user's alone afterwards.
+func MakeDir() (string, error) {
+	o := Options{Role: "capture"}
+	err := o.complete()
+	return o.Dir, err
+}
+
 // DefaultDir is where the sockets of this user's helpers are: in a place of the
 // user's, apart for every network that this machine has, since that is what a
 // helper serves, and for every machine that has the same home directory.

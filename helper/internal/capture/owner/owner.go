@@ -152,12 +152,13 @@ func (k *Checker) name(uid int) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if _, ok := k.names[uid]; !ok {
-		k.names[uid] = userName(uid)
+		k.names[uid] = UserName(uid)
 	}
 	return k.names[uid]
 }
 
-func userName(uid int) string {
+// UserName is the name of a user, or the number where there is none.
+func UserName(uid int) string {
 	id := strconv.Itoa(uid)
 	if u, err := user.LookupId(id); err == nil {
 		return u.Username

@@ -140,7 +140,7 @@ func Holders(addrs []netip.AddrPort) (map[netip.AddrPort]Process, error) {
 		if _, ok := programs[pid]; !ok && pid != 0 {
 			programs[pid] = program(pid)
 		}
-		found[a] = Process{UID: int(r.uid), User: userName(int(r.uid)), PID: pid, Program: programs[pid]}
+		found[a] = Process{UID: int(r.uid), User: UserName(int(r.uid)), PID: pid, Program: programs[pid]}
 	}
 	return found, nil
 }

@@ -1,0 +1,375 @@
+//go:build linux && (amd64 || arm64)
+
+package run
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// lookAgain is how often a call that waits is checked to be there still.
+	lookAgain = 100 * time.Millisecond
+	// answerTime bounds an attempt, as the kernel bounds one by itself.
+	answerTime = 130 * time.Second
+)
+
+// attempt is a connect of a stream socket that was begun. It goes on if its call
+// is interrupted by a signal, as a connect does: a call that is made again joins it.
+type attempt struct {
+	held    bool          // its socket is in the connecting state meanwhile
+	decided chan struct{} // closed once errno is valid
+	done    chan struct{} // closed once the socket shows it too
+	errno   unix.Errno
+}
+
+func (a *attempt) over() bool {
+	select {
+	case <-a.decided:
+		return true
+	default:
+		return false
+	}
+}
+
+// connect judges connect(2).
+func (s *supervisor) connect(c *call) {
+	d, raw, ok, err := c.destination(c.n.args[1], int(int32(c.n.args[2])))
+	if err != nil {
+		s.unreadable(c, err)
+		return
+	}
+	if !ok || d.isLocal() && !s.has(c.t.inode(c.fd())) {
+		s.forget(c)
+		s.letGoStream(c)
+		c.pass()
+		return
+	}
+	app, err := s.descriptor(c)
+	if err != nil {
+		s.unreadable(c, err)
+		return
+	}
+	defer func() { _ = unix.Close(app) }()
+	switch kindOf(app) {
+	case tunnel.TCP:
+		if errno, answered := s.stream(c, app, d, raw); !answered {
+			c.fail(errno)
+		}
+	case tunnel.UDP:
+		s.connectDatagrams(c, app, d, raw)
+	default:
+		if s.only {
+			c.fail(unix.EACCES)
+			return
+		}
+		c.pass()
+	}
+}
+
+// has tells whether an attempt of the socket is known.
+func (s *supervisor) has(ino uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attempts[ino] != nil
+}
+
+// forget drops what is known of a socket that is connected elsewhere, or to
+// nothing: AF_UNSPEC does that.
+func (s *supervisor) forget(c *call) {
+	s.mu.Lock()
+	some := len(s.carried)+len(s.attempts) > 0
+	s.mu.Unlock()
+	if !some {
+		return
+	}
+	ino := c.t.inode(c.fd())
+	s.mu.Lock()
+	delete(s.carried, ino)
+	delete(s.attempts, ino)
+	s.mu.Unlock()
+}
+
+// stream connects app. It has answered the call, or returns what to answer.
+func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno unix.Errno, answered bool) {
+	ino := inodeOf(app)
+	// A multipath socket cannot be met while it connects: its call waits.
+	blocking := isBlocking(app) || isMultipath(app)
+	s.mu.Lock()
+	a := s.attempts[ino]
+	s.mu.Unlock()
+	switch {
+	case a != nil && !blocking && !a.over():
+		return unix.EALREADY, false
+	case a != nil && a.over():
+		return s.collect(ino, app, a), false
+	case a != nil:
+		return s.await(c, ino, app, a)
+	}
+	if state := streamState(app); state != tcpClose {
+		c.pass() // connected or listening: the kernel knows what to say
+		return 0, true
+	}
+	v, offer := s.decide(c.t, tunnel.TCP, d)
+	if v != carried {
+		s.letGo(ino)
+		s.otherwise(c, v)
+		return 0, true
+	}
+	r, err := s.rendezvous(app, d.mapped, !blocking)
+	if err != nil {
+		_ = offer.Close()
+		return errnoOf(err), false
+	}
+	if !blocking {
+		if err := r.connect(app); err != unix.EINPROGRESS {
+			r.close()
+			_ = offer.Close()
+			return errnoOf(err), false
+		}
+	}
+	// The attempt's own descriptor keeps the socket until it is decided.
+	own, err := unix.FcntlInt(uintptr(app), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		r.close()
+		_ = offer.Close()
+		return unix.ENOBUFS, false
+	}
+	a = &attempt{held: !blocking, decided: make(chan struct{}), done: make(chan struct{})}
+	s.keep(ino, a)
+	go s.finish(a, ino, own, r, offer, peerOf(raw))
+	if !blocking {
+		return unix.EINPROGRESS, false
+	}
+	return s.await(c, ino, app, a)
+}
+
+// rendezvous makes a place for app to connect to, or for one that has to wait
+// gives the one for all.
+func (s *supervisor) rendezvous(app int, mapped, wait bool) (*rendezvous, error) {
+	if !wait {
+		return open(app, mapped)
+	}
+	family, err := unix.GetsockoptInt(app, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return nil, err
+	}
+	only, _ := unix.GetsockoptInt(app, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+	key := spot{family, mapped, only != 0}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.silent[key]; r != nil {
+		return r, nil
+	}
+	r, err := openSilent(app, mapped)
+	if err == nil {
+		s.silent[key] = r
+	}
+	return r, err
+}
+
+// spot tells apart the sockets that can reach one loopback address.
+type spot struct {
+	family       int
+	mapped, only bool
+}
+
+// await waits for the attempt in place of the kernel.
+func (s *supervisor) await(c *call, ino uint64, app int, a *attempt) (unix.Errno, bool) {
+	var late <-chan time.Time
+	if tv, err := unix.GetsockoptTimeval(app, unix.SOL_SOCKET, unix.SO_SNDTIMEO); err == nil && (tv.Sec != 0 || tv.Usec != 0) {
+		timer := time.NewTimer(time.Duration(tv.Nano()))
+		defer timer.Stop()
+		late = timer.C
+	}
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
+	for {
+		select {
+		case <-a.done:
+			val := 0
+			if a.errno == 0 && c.then != nil {
+				n, err := c.then(app)
+				if val = n; err != nil {
+					return errnoOf(err), false
+				}
+			}
+			s.drop(ino, a) // before the program can ask again
+			if !c.send(response{errno: -int32(a.errno), val: int64(val)}) {
+				s.keep(ino, a)
+			}
+			return 0, true
+		case <-late:
+			return unix.EINPROGRESS, false
+		case <-look.C:
+			if !c.waits() {
+				return 0, true
+			}
+		}
+	}
+}
+
+// finish waits for the gateway and gives app the connection, or its failure. It
+// owns app, r and offer.
+func (s *supervisor) finish(a *attempt, ino uint64, app int, r *rendezvous, offer *handover.Offer, peer []byte) {
+	defer func() { _ = unix.Close(app) }()
+	defer r.close()
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	err := offer.Wait(ctx)
+	if err == nil {
+		s.mu.Lock()
+		s.carried[ino] = peer
+		if a.held {
+			delete(s.attempts, ino) // the kernel's state tells the rest
+		}
+		s.mu.Unlock()
+		if err = handStream(app, a.held, r, offer); err != nil {
+			a.errno = errnoOf(err)
+			s.uncarry(ino, peer)
+			s.keep(ino, a)
+		}
+	} else if a.errno = failure(err); ctx.Err() != nil {
+		a.errno = unix.ETIMEDOUT
+	}
+	// Known before the program is woken: it asks at once.
+	close(a.decided)
+	defer close(a.done)
+	time.AfterFunc(keepResult, func() { s.drop(ino, a) })
+	if err != nil {
+		_ = offer.Close()
+		if a.held {
+			abandon(app)
+		}
+		return
+	}
+	s.letGo(ino)
+	go func() {
+		offer.Ended()
+		s.uncarry(ino, peer)
+	}()
+}
+
+// handStream connects app to us and hands our end to the capture.
+func handStream(app int, held bool, r *rendezvous, offer *handover.Offer) error {
+	var end int
+	var err error
+	if !held {
+		if err = r.connect(app); err != nil && err != unix.EINPROGRESS {
+			return err
+		}
+		end, err = r.accept(app)
+	} else {
+		end, err = r.meet(app)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(end) }()
+	return offer.Hand(end)
+}
+
+// letGo of a kept socket whose connection is decided: the program's close has
+// to close it.
+func (s *supervisor) letGo(ino uint64) {
+	if s.kept != nil {
+		s.kept.drop(ino)
+	}
+}
+
+// letGoStream lets go of the call's socket if it is a stream.
+func (s *supervisor) letGoStream(c *call) {
+	if s.kept == nil {
+		return
+	}
+	if fd, err := s.descriptor(c); err == nil {
+		if kindOf(fd) == tunnel.TCP {
+			s.letGo(inodeOf(fd))
+		}
+		_ = unix.Close(fd)
+	}
+}
+
+// uncarry forgets the peer of a socket, unless it has another one by now.
+func (s *supervisor) uncarry(ino uint64, peer []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.carried[ino]; len(now) > 0 && &now[0] == &peer[0] {
+		delete(s.carried, ino)
+	}
+}
+
+func (s *supervisor) keep(ino uint64, a *attempt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempts[ino] = a
+}
+
+func (s *supervisor) drop(ino uint64, a *attempt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.attempts[ino] == a {
+		delete(s.attempts, ino)
+	}
+}
+
+// collect takes the result of an attempt, once.
+func (s *supervisor) collect(ino uint64, app int, a *attempt) unix.Errno {
+	<-a.done
+	s.drop(ino, a)
+	if a.errno != 0 {
+		_, _ = unix.GetsockoptInt(app, unix.SOL_SOCKET, unix.SO_ERROR) // the kernel's word for it
+	}
+	return a.errno
+}
+
+// socketError answers SO_ERROR with why an attempt failed, which the kernel
+// knows as a refusal only.
+func (s *supervisor) socketError(c *call) {
+	s.mu.Lock()
+	some := len(s.attempts) > 0
+	s.mu.Unlock()
+	if !some {
+		c.pass()
+		return
+	}
+	ino := c.t.inode(c.fd())
+	s.mu.Lock()
+	a := s.attempts[ino]
+	s.mu.Unlock()
+	if a == nil || !a.over() || a.errno == 0 {
+		c.pass()
+		return
+	}
+	app, err := s.descriptor(c)
+	if err != nil {
+		c.pass()
+		return
+	}
+	defer func() { _ = unix.Close(app) }()
+	var value [4]byte
+	binary.NativeEndian.PutUint32(value[:], uint32(a.errno))
+	if errno := c.writeName(c.n.args[3], c.n.args[4], value[:]); errno != 0 {
+		c.fail(errno)
+		return
+	}
+	if c.fail(0) {
+		s.collect(ino, app, a)
+	}
+}
+
+// peerOf is what getpeername says of a socket that was connected by raw.
+func peerOf(raw []byte) []byte {
+	d, _ := parseSockaddr(raw)
+	at := d.AddrPort
+	name := sockaddr(int(d.family), at)
+	if d.family == unix.AF_INET6 && len(raw) >= size6 {
+		copy(name[24:], raw[24:size6]) // the scope
+	}
+	return name
+}

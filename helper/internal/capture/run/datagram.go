@@ -1,0 +1,345 @@
+//go:build linux && (amd64 || arm64)
+
+package run
+
+import (
+	"context"
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"golang.org/x/sys/unix"
+)
+
+// maxExchanges bounds the covered targets of one UDP socket.
+const maxExchanges = 256
+
+// sender is a UDP socket of a program that has sent to covered targets.
+type sender struct {
+	to   map[netip.AddrPort]*exchange // by target
+	from map[netip.AddrPort]*exchange // by our address
+}
+
+// exchange is one target of a UDP socket: our socket on loopback stands for it.
+type exchange struct {
+	target netip.AddrPort
+	at     netip.AddrPort
+	family int // of the program's socket
+	offer  *handover.Offer
+}
+
+// connectDatagrams connects a UDP socket: to ours, if its target is covered.
+func (s *supervisor) connectDatagrams(c *call, app int, d destination, raw []byte) {
+	v, offer := s.decide(c.t, tunnel.UDP, d)
+	if v != carried {
+		s.forget(c)
+		s.otherwise(c, v)
+		return
+	}
+	ino := inodeOf(app)
+	peer := peerOf(raw)
+	s.mu.Lock()
+	s.carried[ino] = peer
+	s.mu.Unlock()
+	_, err := s.begin(ino, app, d, offer, true)
+	if err != nil {
+		s.uncarry(ino, peer)
+		c.fail(errnoOf(err))
+		return
+	}
+	c.fail(0)
+}
+
+// exchangeFor returns the exchange of the socket app with d, and begins it if
+// there is none.
+func (s *supervisor) exchangeFor(c *call, app int, d destination) (*exchange, verdict, error) {
+	ino := inodeOf(app)
+	s.mu.Lock()
+	if known := s.senders[ino]; known != nil && known.to[d.AddrPort] != nil {
+		e := known.to[d.AddrPort]
+		s.mu.Unlock()
+		return e, carried, nil
+	}
+	s.mu.Unlock()
+	v, offer := s.decide(c.t, tunnel.UDP, d)
+	if v != carried {
+		return nil, v, nil
+	}
+	e, err := s.begin(ino, app, d, offer, false)
+	return e, carried, err
+}
+
+// begin makes our end of an exchange and hands it to the capture. It owns offer.
+func (s *supervisor) begin(ino uint64, app int, d destination, offer *handover.Offer, connect bool) (*exchange, error) {
+	e := &exchange{target: d.AddrPort, offer: offer}
+	fd, err := e.join(app, d, connect)
+	if err != nil {
+		_ = offer.Close()
+		return nil, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err = s.add(ino, e); err == nil {
+		if err = offer.Wait(context.Background()); err == nil {
+			err = offer.Hand(fd)
+		}
+	}
+	go func() {
+		if err != nil {
+			_ = offer.Close()
+		}
+		offer.Ended()
+		s.remove(ino, e)
+	}()
+	if err != nil {
+		return nil, unix.ENOBUFS
+	}
+	return e, nil
+}
+
+// join returns a socket of ours that is connected to app, and for connect app
+// to it.
+func (e *exchange) join(app int, d destination, connect bool) (fd int, err error) {
+	fd, e.family, e.at, err = place(app, d.mapped, unix.SOCK_DGRAM, func(int) error { return nil })
+	if err != nil {
+		return -1, err
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Close(fd)
+		}
+	}()
+	if connect {
+		if err = connectTo(app, e.family, e.at); err != nil {
+			return -1, err
+		}
+	} else if err = bindAny(app, e.family); err != nil {
+		return -1, err
+	}
+	name, err := unix.Getsockname(app)
+	if err != nil {
+		return -1, err
+	}
+	back := addrPort(name)
+	if back.Addr().IsUnspecified() {
+		back = netip.AddrPortFrom(e.at.Addr(), back.Port())
+	}
+	err = connectTo(fd, ownFamily(e.at), back)
+	return fd, err
+}
+
+// bindAny gives app the port that sending would have given it.
+func bindAny(app, family int) error {
+	name, err := unix.Getsockname(app)
+	if err != nil || addrPort(name).Port() != 0 {
+		return err
+	}
+	any4, any6 := netip.IPv4Unspecified(), netip.IPv6Unspecified()
+	if family == unix.AF_INET {
+		return unix.Bind(app, unixSockaddr(family, netip.AddrPortFrom(any4, 0)))
+	}
+	return unix.Bind(app, unixSockaddr(family, netip.AddrPortFrom(any6, 0)))
+}
+
+func (s *supervisor) add(ino uint64, e *exchange) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.senders[ino]
+	if known == nil {
+		known = &sender{to: make(map[netip.AddrPort]*exchange), from: make(map[netip.AddrPort]*exchange)}
+		s.senders[ino] = known
+	}
+	if len(known.from) >= maxExchanges {
+		return unix.ENOBUFS
+	}
+	known.to[e.target], known.from[e.at] = e, e
+	return nil
+}
+
+func (s *supervisor) remove(ino uint64, e *exchange) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.senders[ino]
+	if known == nil {
+		return
+	}
+	if known.to[e.target] == e {
+		delete(known.to, e.target)
+	}
+	if known.from[e.at] == e {
+		delete(known.from, e.at)
+	}
+	if len(known.from) == 0 {
+		delete(s.senders, ino)
+		delete(s.carried, ino)
+	}
+}
+
+// sendTo judges sendto(2) with an address.
+func (s *supervisor) sendTo(c *call) {
+	a := &c.n.args
+	s.sendOne(c, plain(a[1], a[2], a[4], int(int32(a[5]))), int(int32(a[3])))
+}
+
+// sendMessage judges sendmsg(2).
+func (s *supervisor) sendMessage(c *call) {
+	m, err := c.t.message(c.n.args[1])
+	if err != nil {
+		s.unreadable(c, err)
+		return
+	}
+	s.sendOne(c, m, int(int32(c.n.args[2])))
+}
+
+func (s *supervisor) sendOne(c *call, m message, flags int) {
+	if m.name == 0 || m.nameSize == 0 {
+		c.pass()
+		return
+	}
+	d, raw, ok, err := c.destination(m.name, m.nameSize)
+	if err != nil {
+		s.unreadable(c, err)
+		return
+	}
+	if !ok || d.isLocal() {
+		c.pass()
+		return
+	}
+	app, err := s.descriptor(c)
+	if err != nil {
+		s.unreadable(c, err)
+		return
+	}
+	defer func() { _ = unix.Close(app) }()
+	switch kind := kindOf(app); {
+	case kind == tunnel.TCP && flags&msgFastOpen != 0:
+		c.then = func(app int) (int, error) { return c.sendOn(app, m, flags&^msgFastOpen, nil) }
+		if errno, answered := s.stream(c, app, d, raw); !answered {
+			c.fail(errno)
+		}
+	case kind == tunnel.UDP:
+		e, v, err := s.exchangeFor(c, app, d)
+		if v != carried {
+			s.otherwise(c, v)
+			return
+		}
+		n := 0
+		if err == nil {
+			n, err = c.sendOn(app, m, flags, unixSockaddr(e.family, e.at))
+		}
+		if err != nil {
+			c.fail(errnoOf(err))
+			return
+		}
+		c.give(n)
+	default:
+		c.pass() // a stream that is connected, or is not: the address counts for nothing
+	}
+}
+
+// sendMessages judges sendmmsg(2). Once one of the messages is for a covered
+// target, all are sent from here.
+func (s *supervisor) sendMessages(c *call) {
+	count := min(int(uint32(c.n.args[2])), maxMessages)
+	app := -1
+	defer func() {
+		if app >= 0 {
+			_ = unix.Close(app)
+		}
+	}()
+	sent, ours := 0, false
+	for i := range count {
+		m, err := c.t.message(c.n.args[1] + uint64(i)*messagesSize)
+		if err != nil {
+			if i == 0 {
+				s.unreadable(c, err)
+				return
+			}
+			break
+		}
+		var to unix.Sockaddr
+		if m.name != 0 && m.nameSize != 0 {
+			d, _, ok, err := c.destination(m.name, m.nameSize)
+			if err != nil && i == 0 {
+				s.unreadable(c, err)
+				return
+			}
+			if err != nil {
+				break
+			}
+			if !ok {
+				break
+			}
+			if app < 0 {
+				if app, err = s.descriptor(c); err != nil {
+					s.unreadable(c, err)
+					return
+				}
+				if kindOf(app) != tunnel.UDP {
+					c.pass()
+					return
+				}
+			}
+			e, v, err := s.exchangeFor(c, app, d)
+			switch {
+			case err != nil || v == denied:
+				if sent == 0 {
+					c.fail(unix.EACCES)
+				} else {
+					c.give(sent)
+				}
+				return
+			case v == carried:
+				to, ours = unixSockaddr(e.family, e.at), true
+			case d.family == unix.AF_INET:
+				to = unixSockaddr(unix.AF_INET, d.AddrPort)
+			default:
+				to = unixSockaddr(unix.AF_INET6, d.AddrPort)
+			}
+		}
+		if !ours && (app < 0 || count == 1) {
+			c.pass()
+			return
+		}
+		n, err := c.sendOn(app, m, int(int32(c.n.args[3])), to)
+		if err != nil {
+			if sent == 0 {
+				c.fail(errnoOf(err))
+				return
+			}
+			break
+		}
+		var length [4]byte
+		binary.NativeEndian.PutUint32(length[:], uint32(n))
+		_ = c.t.write(m.at+offLength, length[:])
+		sent++
+	}
+	if sent == 0 {
+		c.pass()
+		return
+	}
+	c.give(sent)
+}
+
+// sendOn sends a program's message on its socket, to another address.
+func (c *call) sendOn(app int, m message, flags int, to unix.Sockaddr) (int, error) {
+	payload, err := c.t.gather(m)
+	if err != nil {
+		return 0, err
+	}
+	control, err := c.t.segments(m)
+	if err != nil {
+		return 0, err
+	}
+	wait := isBlocking(app) && flags&unix.MSG_DONTWAIT == 0
+	for {
+		if !c.waits() {
+			return 0, unix.EINTR
+		}
+		n, err := unix.SendmsgN(app, payload, control, to, flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err != unix.EAGAIN || !wait {
+			return n, err
+		}
+		_ = waitFor(app, unix.POLLOUT, int(lookAgain.Milliseconds()))
+	}
+}

@@ -1,0 +1,139 @@
+//go:build linux && (amd64 || arm64)
+
+package run
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// Offsets into what the kernel shows a filter of a call. Both architectures
+// have the lower half of an argument first.
+const (
+	offNumber = 0
+	offArch   = 4
+	offArgs   = 16
+)
+
+var (
+	allow  = bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}
+	notify = bpf.RetConstant{Val: unix.SECCOMP_RET_USER_NOTIF}
+	refuse = refuseWith(unix.EACCES)
+)
+
+func refuseWith(errno unix.Errno) bpf.RetConstant {
+	return bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(errno)}
+}
+
+func low(arg uint32) bpf.LoadAbsolute  { return bpf.LoadAbsolute{Off: offArgs + 8*arg, Size: 4} }
+func high(arg uint32) bpf.LoadAbsolute { return bpf.LoadAbsolute{Off: offArgs + 8*arg + 4, Size: 4} }
+
+// ifGiven notifies if the pointer in arg is not nil.
+func ifGiven(arg uint32) []bpf.Instruction {
+	return []bpf.Instruction{
+		low(arg), bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: 2},
+		high(arg), bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipTrue: 1},
+		notify, allow,
+	}
+}
+
+// rule is what becomes of a system call; the code returns on every path.
+type rule struct {
+	number uint32
+	code   []bpf.Instruction
+}
+
+// rules are the calls that choose a destination, or that tell of one.
+func rules(o Options) []rule {
+	always := []bpf.Instruction{notify}
+	r := []rule{
+		{unix.SYS_CONNECT, always},
+		{unix.SYS_SENDTO, ifGiven(4)},
+		{unix.SYS_SENDMSG, always},
+		{unix.SYS_SENDMMSG, always},
+		{unix.SYS_RECVFROM, ifGiven(4)},
+		{unix.SYS_RECVMSG, always},
+		{unix.SYS_RECVMMSG, always},
+		{unix.SYS_GETPEERNAME, always},
+		{unix.SYS_GETSOCKOPT, []bpf.Instruction{
+			low(1), bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SOL_SOCKET, SkipTrue: 2},
+			low(2), bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SO_ERROR, SkipTrue: 1},
+			allow, notify,
+		}},
+	}
+	if o.Keep {
+		r = append(r, rule{unix.SYS_BIND, always}, rule{unix.SYS_LISTEN, always})
+	}
+	if !o.Only {
+		if o.Keep {
+			r = append(r, rule{unix.SYS_SOCKET, []bpf.Instruction{
+				low(0),
+				bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET, SkipTrue: 2},
+				bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET6, SkipTrue: 1},
+				allow, notify,
+			}})
+		}
+		return r
+	}
+	noRing := []bpf.Instruction{refuseWith(unix.ENOSYS)}
+	return append(r,
+		rule{unix.SYS_SOCKET, []bpf.Instruction{
+			low(0),
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_UNIX, SkipTrue: 4},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_NETLINK, SkipTrue: 3},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET, SkipTrue: 3},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET6, SkipTrue: 2},
+			refuse, allow, notify,
+		}},
+		rule{unix.SYS_IO_URING_SETUP, noRing},
+		rule{unix.SYS_IO_URING_ENTER, noRing},
+		rule{unix.SYS_IO_URING_REGISTER, noRing},
+	)
+}
+
+// program is the filter. Calls of another ABI than this program's own go on, or
+// do not exist where only resources may be reached.
+func program(o Options) ([]bpf.RawInstruction, error) {
+	foreign := allow
+	if o.Only {
+		foreign = refuseWith(unix.ENOSYS)
+	}
+	code := []bpf.Instruction{
+		bpf.LoadAbsolute{Off: offArch, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: nativeArch, SkipTrue: 2},
+		bpf.LoadAbsolute{Off: offNumber, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: foreignBit, SkipTrue: 1},
+		foreign,
+	}
+	for _, r := range rules(o) {
+		code = append(code, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: r.number, SkipTrue: uint8(len(r.code))})
+		code = append(code, r.code...)
+	}
+	return bpf.Assemble(append(code, allow))
+}
+
+// install puts the calling thread, and what it executes, under the filter and
+// returns the descriptor that its notifications come from.
+func install(o Options) (int, error) {
+	code, err := program(o)
+	if err != nil {
+		return -1, fmt.Errorf("assemble the seccomp filter: %w", err)
+	}
+	filter := make([]unix.SockFilter, len(code))
+	for i, c := range code {
+		filter[i] = unix.SockFilter{Code: c.Op, Jt: c.Jt, Jf: c.Jf, K: c.K}
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return -1, fmt.Errorf("set no_new_privs: %w", err)
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	fd, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+		unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&prog)))
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), nil
+}

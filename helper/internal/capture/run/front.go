@@ -1,0 +1,100 @@
+//go:build linux && (amd64 || arm64)
+
+package run
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
+	"golang.org/x/sys/unix"
+)
+
+const self = "/proc/self/exe"
+
+// inherited is the descriptor at which a part finds its connection to the part
+// that started it.
+const inherited = 3
+
+// forwarded are the signals that the front passes on to the command. Those of
+// the terminal's keys reach the command by themselves.
+var forwarded = []os.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2,
+	syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGALRM}
+
+// Run runs the command and returns when it has ended; processes that it leaves
+// behind stay supervised. The error is an *ExitError unless nothing was started.
+func Run(ctx context.Context, o Options) error {
+	client := handover.Client{Dir: o.Dir}
+	if err := client.Probe(ctx); err != nil {
+		return err
+	}
+	ours, theirs, err := pair()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ours.Close() }()
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, caught()...)
+	defer signal.Stop(signals)
+	err = start(o.arguments(SuperviseCommand), os.Environ(), theirs)
+	_ = theirs.Close()
+	if err != nil {
+		return fmt.Errorf("start the supervisor: %w", err)
+	}
+	go func() {
+		for s := range signals {
+			if n, ok := s.(syscall.Signal); ok {
+				_, _ = ours.Write([]byte{byte(n)})
+			}
+		}
+	}()
+	defer close(signals)
+	buf := make([]byte, 4<<10)
+	n, err := ours.Read(buf)
+	if err != nil || n == 0 {
+		return &ExitError{Code: 1, Reason: "the supervisor has ended before the command: connections of the command fail from now on"}
+	}
+	if buf[0] != 0 || n > 1 {
+		return &ExitError{Code: int(buf[0]), Reason: string(buf[1:n])}
+	}
+	return nil
+}
+
+// caught are the signals to pass on: those that are not ignored, and those of
+// the keys only without a terminal, which sends them to the command itself.
+func caught() (list []os.Signal) {
+	all := forwarded
+	if tty, err := os.Open("/dev/tty"); err == nil {
+		_ = tty.Close()
+	} else {
+		all = append([]os.Signal{syscall.SIGINT, syscall.SIGQUIT}, all...)
+	}
+	for _, s := range all {
+		if !signal.Ignored(s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// pair returns two ends of a connection that keeps messages apart. Neither end
+// is left to a command that is executed.
+func pair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "parent"), os.NewFile(uintptr(fds[1]), "child"), nil
+}
+
+// start starts this program again with the same standard streams.
+func start(args, env []string, connection *os.File) error {
+	p, err := os.StartProcess(self, args, &os.ProcAttr{Env: env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr, connection}})
+	if err != nil {
+		return err
+	}
+	return p.Release()
+}

@@ -1,0 +1,130 @@
+//go:build linux && (amd64 || arm64)
+
+package run
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	maxKept    = 4096
+	sweepEvery = 2 * time.Second
+)
+
+// keeper holds the sockets that programs may still connect, by inode, where
+// their descriptors cannot be taken when that is needed. What it holds stays
+// open, so it lets go of a socket once that is connected, is bound to a port
+// as a server's, or is open in no process any more.
+type keeper struct {
+	mu   sync.Mutex
+	open map[uint64]keptSocket
+}
+
+type keptSocket struct {
+	fd    int
+	since time.Time
+}
+
+func newKeeper() *keeper { return &keeper{open: make(map[uint64]keptSocket)} }
+
+// add keeps a descriptor of the socket fd. Too many of them, and the oldest goes.
+func (k *keeper) add(fd int) {
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.open) >= maxKept {
+		var oldest uint64
+		for ino, s := range k.open {
+			if at, ok := k.open[oldest]; !ok || s.since.Before(at.since) {
+				oldest = ino
+			}
+		}
+		k.close(oldest)
+	}
+	k.open[inodeOf(own)] = keptSocket{own, time.Now()}
+}
+
+// dup returns another descriptor of the socket with the inode. EBADF means that
+// it is not kept: the program has it from elsewhere, or it was let go.
+func (k *keeper) dup(ino uint64) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s, ok := k.open[ino]
+	if !ok {
+		return -1, unix.EBADF
+	}
+	return unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
+}
+
+// drop lets go of a socket.
+func (k *keeper) drop(ino uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.close(ino)
+}
+
+func (k *keeper) close(ino uint64) {
+	if s, ok := k.open[ino]; ok {
+		_ = unix.Close(s.fd)
+		delete(k.open, ino)
+	}
+}
+
+// sweepAlways lets go of what no process has open any more, again and again.
+func (k *keeper) sweepAlways() {
+	for pause := sweepEvery; ; {
+		time.Sleep(pause)
+		start := time.Now()
+		k.sweep(start.Add(-sweepEvery / 2))
+		pause = max(sweepEvery, 50*time.Since(start)) // at most a fiftieth of a processor
+	}
+}
+
+// sweep looks at the sockets that were made before a moment: a younger one may
+// be on its way to its program.
+func (k *keeper) sweep(before time.Time) {
+	k.mu.Lock()
+	lost := make(map[uint64]bool)
+	for ino, s := range k.open {
+		if s.since.Before(before) {
+			lost[ino] = true
+		}
+	}
+	k.mu.Unlock()
+	if len(lost) == 0 {
+		return
+	}
+	own := strconv.Itoa(os.Getpid())
+	processes, _ := filepath.Glob("/proc/[0-9]*/fd")
+	for _, dir := range processes {
+		if strings.HasPrefix(dir, "/proc/"+own+"/") {
+			continue
+		}
+		d, err := os.Open(dir)
+		if err != nil {
+			continue
+		}
+		names, _ := d.Readdirnames(-1)
+		_ = d.Close()
+		for _, name := range names {
+			target, _ := os.Readlink(dir + "/" + name)
+			if number, ok := strings.CutPrefix(target, "socket:["); ok {
+				ino, _ := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
+				delete(lost, ino)
+			}
+		}
+	}
+	for ino := range lost {
+		k.drop(ino)
+	}
+}

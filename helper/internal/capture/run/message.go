@@ -1,0 +1,126 @@
+//go:build linux && (amd64 || arm64)
+
+package run
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The layout of struct msghdr and struct mmsghdr on 64-bit Linux.
+const (
+	messageSize  = 56
+	messagesSize = 64 // a message, and the length that was sent or received
+	offNameSize  = 8
+	offControl   = 40 // the size of it
+	offFlags     = 48
+	offLength    = 56
+	maxVectors   = 1024
+	maxMessages  = 1024
+	maxPayload   = 64 << 10
+	maxControl   = 4 << 10
+)
+
+// message is a program's struct msghdr.
+type message struct {
+	at          uint64 // in the program's memory
+	name        uint64
+	nameSize    int
+	vectors     []unix.RemoteIovec
+	size        int // of what the vectors have room for, at most maxPayload
+	control     uint64
+	controlSize int
+}
+
+// plain is the message of a call that has one buffer.
+func plain(buffer, size, name uint64, nameSize int) message {
+	size = min(size, maxPayload)
+	return message{name: name, nameSize: nameSize, size: int(size),
+		vectors: []unix.RemoteIovec{{Base: uintptr(buffer), Len: int(size)}}}
+}
+
+func (t thread) message(at uint64) (message, error) {
+	var b [messageSize]byte
+	if err := t.read(at, b[:]); err != nil {
+		return message{}, err
+	}
+	u := func(off int) uint64 { return binary.NativeEndian.Uint64(b[off:]) }
+	m := message{at: at, name: u(0), nameSize: int(int32(binary.NativeEndian.Uint32(b[offNameSize:]))), control: u(32)}
+	m.controlSize = int(min(u(offControl), maxControl))
+	count := u(24)
+	if count > maxVectors {
+		return message{}, unix.EMSGSIZE
+	}
+	raw := make([]byte, 16*count)
+	if err := t.read(u(16), raw); err != nil {
+		return message{}, err
+	}
+	for ; len(raw) > 0; raw = raw[16:] {
+		n := int(min(binary.NativeEndian.Uint64(raw[8:]), uint64(maxPayload-m.size)))
+		if n == 0 {
+			continue
+		}
+		m.size += n
+		m.vectors = append(m.vectors, unix.RemoteIovec{Base: uintptr(binary.NativeEndian.Uint64(raw)), Len: n})
+	}
+	return m, nil
+}
+
+// gather reads what a message says.
+func (t thread) gather(m message) ([]byte, error) {
+	b := make([]byte, m.size)
+	if m.size == 0 {
+		return b, nil
+	}
+	local := []unix.Iovec{{Base: &b[0]}}
+	local[0].SetLen(len(b))
+	n, err := unix.ProcessVMReadv(int(t), local, m.vectors, 0)
+	if err == nil && n < len(b) {
+		err = unix.EFAULT
+	}
+	return b, err
+}
+
+// scatter writes b into the buffers of a message, which have room for it.
+func (t thread) scatter(m message, b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	local := []unix.Iovec{{Base: &b[0]}}
+	local[0].SetLen(len(b))
+	n, err := unix.ProcessVMWritev(int(t), local, m.vectors, 0)
+	if err == nil && n < len(b) {
+		err = unix.EFAULT
+	}
+	return err
+}
+
+// segments is the control message of m that splits a payload into datagrams,
+// the only one that means the same on loopback; nil without.
+func (t thread) segments(m message) ([]byte, error) {
+	if m.control == 0 || m.controlSize == 0 {
+		return nil, nil
+	}
+	b := make([]byte, m.controlSize)
+	if err := t.read(m.control, b); err != nil {
+		return nil, err
+	}
+	parts, err := unix.ParseSocketControlMessage(b)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range parts {
+		if p.Header.Level != unix.IPPROTO_UDP || p.Header.Type != unix.UDP_SEGMENT || len(p.Data) < 2 {
+			continue
+		}
+		b := make([]byte, unix.CmsgSpace(2))
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+		h.Level, h.Type = p.Header.Level, p.Header.Type
+		h.SetLen(unix.CmsgLen(2))
+		copy(b[unix.CmsgLen(0):], p.Data[:2])
+		return b, nil
+	}
+	return nil, nil
+}

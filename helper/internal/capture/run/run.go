@@ -1,0 +1,83 @@
+// Package run carries the connections of one process tree without any
+// privilege. A seccomp filter, which every process of the tree inherits, hands
+// the system calls that choose a destination to a supervisor. It asks the
+// capture of this user, and where that covers the destination it joins the
+// program's own socket to a flow over loopback; all other calls go on as they
+// were made, or are refused if the tree may reach nothing but the resources.
+//
+// Three processes take part. The front is what the user started: it passes
+// signals on and ends with the command's status. The supervisor is its child
+// and the command's parent, as it has to be to look into the tree; it stays
+// while any process of the tree is left. The third installs the filter and
+// becomes the command.
+package run
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrUnsupported says that this system cannot run a command in this way.
+var ErrUnsupported = errors.New("causeway run works on Linux only, on amd64 and arm64")
+
+// Arguments after the program's name by which it is started again.
+const (
+	SuperviseCommand = "run-supervise"
+	ExecCommand      = "run-exec"
+)
+
+// Variable tells a command under a supervisor, with its value "carry" or
+// "only", which kind.
+const Variable = "CAUSEWAY_RUN"
+
+// The values of Variable.
+const (
+	modeCarry = "carry"
+	modeOnly  = "only"
+)
+
+func mode(only bool) string {
+	if only {
+		return modeOnly
+	}
+	return modeCarry
+}
+
+// Options of Run, Supervise and Exec.
+type Options struct {
+	Only bool   // refuse what is neither a resource nor loopback
+	Dir  string // where the captures of this user listen
+	Path string // of the program
+	Argv []string
+
+	// Keep makes the supervisor keep the sockets of the tree, where it may not
+	// take descriptors from other processes. Supervise sets it for Exec.
+	Keep bool
+}
+
+// arguments are those by which this program is started again in another part.
+func (o Options) arguments(command string) []string {
+	args := []string{"causeway", command, "--dir", o.Dir, "--path", o.Path}
+	if o.Only {
+		args = append(args, "--only")
+	}
+	if o.Keep {
+		args = append(args, "--keep")
+	}
+	return append(append(args, "--"), o.Argv...)
+}
+
+// ExitError is the end of a command that did not exit with 0, or that could not
+// begin: then Reason says why.
+type ExitError struct {
+	Code   int // as shells have it: 128 and the signal for one that was killed
+	Reason string
+}
+
+// Error tells the reason, or the code.
+func (e *ExitError) Error() string {
+	if e.Reason != "" {
+		return e.Reason
+	}
+	return fmt.Sprintf("the command exited with %d", e.Code)
+}

@@ -1,0 +1,14 @@
+//go:build !linux || !(amd64 || arm64)
+
+package run
+
+import "context"
+
+// Run fails with ErrUnsupported.
+func Run(context.Context, Options) error { return ErrUnsupported }
+
+// Supervise fails with ErrUnsupported.
+func Supervise(Options) error { return ErrUnsupported }
+
+// Exec fails with ErrUnsupported.
+func Exec(Options) error { return ErrUnsupported }

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
+	"github.com/causeway-dev/causeway/helper/internal/capture/run"
+	"github.com/causeway-dev/causeway/helper/internal/daemon"
+	"github.com/spf13/cobra"
+)
+
+// exitNotFound is what shells exit with if there is no such program.
+const exitNotFound = 127
+
+func runCommand(*env) *cobra.Command {
+	var only bool
+	cmd := &cobra.Command{
+		Use:   "run [--only] -- COMMAND [ARGUMENT]...",
+		Short: "Run a command whose connections to resources pass, raw addresses too (Linux)",
+		Long: `Run starts a command on the remote, whose connections to approved addresses are
+carried through the capture that runs for you there, and those of every process
+that it starts, whatever the program. It needs no privilege. All other
+connections go where they went before.
+
+With --only they are refused, but for those to loopback: the command reaches the
+resources and nothing else. That is a guard-rail against what a build does by
+itself, not a sandbox: Unix sockets, and files, are as open as before.
+
+The exit code is the command's, or 128 and the number of the signal that ended
+it. Processes that the command leaves behind stay under supervision.`,
+		Example: `  causeway run -- psql -h 10.20.0.5 orders
+  causeway run --only -- npm ci
+  causeway run -- bash`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError(errors.New("run takes a command"))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := exec.LookPath(args[0])
+			if err != nil {
+				return &exitError{exitNotFound, fmt.Errorf("run %s: %w", args[0], err)}
+			}
+			dir, err := daemon.DefaultDir()
+			if err != nil {
+				return err
+			}
+			// Not the command line's context: a signal is the command's to act upon.
+			err = run.Run(context.WithoutCancel(cmd.Context()), run.Options{Only: only, Dir: dir, Path: path, Argv: args})
+			if e, ok := errors.AsType[*run.ExitError](err); ok {
+				if e.Reason == "" {
+					return &exitError{e.Code, nil}
+				}
+				return &exitError{e.Code, err}
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&only, "only", false, "refuse what is neither a resource nor loopback")
+	cmd.Flags().SetInterspersed(false)
+	return cmd
+}
+
+// runParts are the further processes of run, started by run itself.
+func runParts() []*cobra.Command {
+	part := func(use string, f func(run.Options) error) *cobra.Command {
+		var o run.Options
+		cmd := &cobra.Command{
+			Use:    use,
+			Short:  "A part of run (started by run itself)",
+			Hidden: true,
+			Args:   cobra.MinimumNArgs(1),
+			RunE: func(_ *cobra.Command, args []string) error {
+				o.Argv = args
+				if err := f(o); err != nil {
+					return &exitError{exitFailed, nil} // told to the part that started it
+				}
+				return nil
+			},
+		}
+		cmd.Flags().BoolVar(&o.Only, "only", false, "")
+		cmd.Flags().BoolVar(&o.Keep, "keep", false, "")
+		cmd.Flags().StringVar(&o.Dir, "dir", "", "")
+		cmd.Flags().StringVar(&o.Path, "path", "", "")
+		cmd.Flags().SetInterspersed(false)
+		return cmd
+	}
+	return []*cobra.Command{part(run.SuperviseCommand, run.Supervise), part(run.ExecCommand, run.Exec)}
+}
+
+// handover is where causeway run finds the session s, "" if it cannot, and what
+// to do when s is over.
+func (s *captureSession) handover() (path string, leave func()) {
+	if runtime.GOOS != "linux" {
+		return "", func() {}
+	}
+	dir, err := daemon.MakeDir()
+	if err != nil {
+		s.all.log.Warn().Err(err).Msg("causeway run will not find this session")
+		return "", func() {}
+	}
+	// The directory stays while others use it.
+	return handover.Path(dir, hex.EncodeToString(s.id[:])), func() { _ = os.Remove(dir) }
+}
