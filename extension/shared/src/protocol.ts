@@ -199,6 +199,8 @@ export interface CaptureOpenParams {
   window?: string;
   names?: boolean;
   proxy?: boolean;
+  /** Serve addresses by a TUN device; absent means auto. */
+  tun?: 'auto' | 'on' | 'off';
 }
 
 export interface CaptureStatus {

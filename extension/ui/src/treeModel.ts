@@ -62,7 +62,9 @@ export function shownState({ state, host, served }: ResourceStatus): ResourceSta
 
 /** What a user types on the remote to reach it, or undefined while it cannot be reached. */
 export function addressOf(resource: ResourceStatus): string | undefined {
-  return resource.served.find((served) => served !== 'proxy') ?? resource.address;
+  const { host, served } = resource;
+  if (served.includes('tun')) return host.includes('/') ? undefined : host;
+  return served.find((one) => one !== 'proxy') ?? resource.address;
 }
 
 function resourceNode(resource: ResourceStatus): Node {
@@ -93,7 +95,8 @@ function description(resource: ResourceStatus): string {
   if (resource.state === 'pending' || resource.state === 'denied') return STATES[resource.state];
   const address = addressOf(resource);
   const flows = resource.flows > 0 ? [count(resource.flows, 'flow')] : [];
-  return [address === undefined ? 'through the proxy' : plain(address, 120), ...flows].join(' · ');
+  const way = resource.served.includes('tun') ? 'by address' : 'through the proxy';
+  return [address === undefined ? way : plain(address, 120), ...flows].join(' · ');
 }
 
 function tooltip(resource: ResourceStatus, traffic: string): string {
@@ -110,6 +113,7 @@ function tooltip(resource: ResourceStatus, traffic: string): string {
 }
 
 function servedText(served: string): string {
+  if (served === 'tun') return 'reachable by address, over a TUN device';
   return served === 'proxy' ? 'reachable through the proxy' : `reachable at ${plain(served, 120)}`;
 }
 

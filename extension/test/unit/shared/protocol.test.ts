@@ -141,6 +141,7 @@ const SHAPES: Record<string, [Spec, Spec]> = {
       window: maybe('string'),
       names: maybe('boolean'),
       proxy: maybe('boolean'),
+      tun: maybe('string'),
     }),
     none,
   ],

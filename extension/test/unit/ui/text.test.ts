@@ -154,6 +154,14 @@ describe('treeModel', () => {
     );
     expect(addressOf(bare)).toBeUndefined();
   });
+
+  it('says what is reached by address', () => {
+    const { address: _, ...bare } = { ...resource, served: ['tun', 'proxy'], flows: 0 };
+    const [network] = treeModel(status([{ ...bare, host: '10.20.0.0/16' }]), []);
+    expect(network?.description).toBe('by address');
+    expect(addressOf({ ...bare, host: '10.20.0.0/16' })).toBeUndefined();
+    expect(addressOf({ ...bare, host: '10.20.0.7' })).toBe('10.20.0.7');
+  });
 });
 
 describe('approvalText', () => {
