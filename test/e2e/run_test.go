@@ -18,7 +18,7 @@ import (
 const runResources = `[
 	{"name": "database", "host": "10.77.0.10", "ports": [5432]},
 	{"name": "servers", "host": "10.77.0.0/28", "ports": [7, 80, 99], "protocols": ["tcp", "udp"]},
-	{"name": "six", "host": "fd77::/64", "ports": [80]},
+	{"name": "six", "host": "fd77::/64", "ports": [80]}
 ]`
 
 // underRun runs a shell script of cloud's developer under causeway run.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -269,10 +268,8 @@ func (s *captureSession) run() error {
 		return err
 	}
 	defer func() { _ = tun.Close() }()
-	handover := s.handoverPath()
-	if handover != "" {
-		defer func() { _ = os.Remove(filepath.Dir(handover)) }() // unless others use it
-	}
+	handover, leave := s.handover()
+	defer leave()
 	err = capture.Serve(s.ctx, tun, capture.Options{
 		Log:           s.all.log,
 		UID:           os.Geteuid(),

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 
@@ -94,15 +95,17 @@ func runParts() []*cobra.Command {
 	return []*cobra.Command{part(run.SuperviseCommand, run.Supervise), part(run.ExecCommand, run.Exec)}
 }
 
-// handoverPath is where causeway run finds the session s; "" if it cannot.
-func (s *captureSession) handoverPath() string {
+// handover is where causeway run finds the session s, "" if it cannot, and what
+// to do when s is over.
+func (s *captureSession) handover() (path string, leave func()) {
 	if runtime.GOOS != "linux" {
-		return ""
+		return "", func() {}
 	}
 	dir, err := daemon.MakeDir()
 	if err != nil {
 		s.all.log.Warn().Err(err).Msg("causeway run will not find this session")
-		return ""
+		return "", func() {}
 	}
-	return handover.Path(dir, hex.EncodeToString(s.id[:]))
+	// The directory stays while others use it.
+	return handover.Path(dir, hex.EncodeToString(s.id[:])), func() { _ = os.Remove(dir) }
 }
