@@ -3,6 +3,7 @@ import { REMOTE, UI_FRAMES } from '../../shared/src/bridge';
 import { parseLogLine, writeLog } from '../../shared/src/log';
 import { helperUnderDevelopment, installHelper, packagedHelper } from '../../shared/src/node/helperFile';
 import { HelperProcess } from '../../shared/src/node/helperProcess';
+import { errorText } from '../../shared/src/text';
 import { Endpoint } from './endpoint';
 import { ProxyEnvironment } from './environment';
 
@@ -14,15 +15,15 @@ export function activate(context: vscode.ExtensionContext): void {
   const log = vscode.window.createOutputChannel('Causeway Capture', { log: true });
   const { version } = context.extension.packageJSON as { version: string };
 
+  const helper = async () =>
+    helperUnderDevelopment(process.env) ??
+    (await installHelper(packagedHelper(context.extensionUri.fsPath), context.globalStorageUri.fsPath));
   const made = new Endpoint({
     version,
     environment,
     async start() {
-      const command =
-        helperUnderDevelopment(process.env) ??
-        (await installHelper(packagedHelper(context.extensionUri.fsPath), context.globalStorageUri.fsPath));
       return HelperProcess.start({
-        command,
+        command: await helper(),
         args: ['capture', '--stdio'],
         log: (line) => writeLog(log, parseLogLine(line)),
       });
@@ -39,7 +40,21 @@ export function activate(context: vscode.ExtensionContext): void {
     vscode.commands.registerCommand(REMOTE.watch, (link: unknown) => made.watch(link)),
     vscode.commands.registerCommand(REMOTE.close, (link: unknown) => made.close(link)),
     vscode.commands.registerCommand(REMOTE.end, (session: unknown) => made.end(session)),
+    vscode.commands.registerCommand(REMOTE.terminal, () => openTerminal(helper)),
   );
+}
+
+/** A shell under "causeway run", which carries what it starts to addresses too. */
+async function openTerminal(helper: () => Promise<string>): Promise<string | undefined> {
+  if (process.platform !== 'linux') return 'such terminals are for Linux remotes only';
+  try {
+    const shell = vscode.env.shell || process.env['SHELL'] || '/bin/sh';
+    const options = { name: 'Causeway', shellPath: await helper(), shellArgs: ['run', '--', shell] };
+    vscode.window.createTerminal({ ...options, iconPath: new vscode.ThemeIcon('plug') }).show();
+    return undefined;
+  } catch (error) {
+    return errorText(error);
+  }
 }
 
 export function deactivate(): Promise<void> | undefined {

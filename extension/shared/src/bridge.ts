@@ -18,6 +18,8 @@ export const REMOTE = {
   close: '_causeway.remote.close',
   /** The session is over. */
   end: '_causeway.remote.end',
+  /** Opens a terminal whose connections are carried; returns what is in the way, if anything. */
+  terminal: '_causeway.remote.terminal',
 } as const;
 
 /** The command of the UI extension, executed by the companion. */

@@ -15,6 +15,7 @@ export function actionsFor(state: SessionState, browser: boolean): Action[] {
       'approvals' in state &&
       state.approvals > 0 && { label: '$(shield) Review Approvals…', command: 'causeway.reviewApprovals' },
     connected && { label: '$(beaker) Test Resource…', command: 'causeway.testResource' },
+    connected && { label: '$(terminal) New Terminal with Causeway', command: 'causeway.newTerminal' },
     connected && { label: '$(copy) Copy Proxy Address', command: 'causeway.copyProxyAddress' },
     { label: '$(add) Add Resource…', command: 'causeway.addResource' },
     { label: '$(gear) Open Settings', command: 'causeway.openSettings' },

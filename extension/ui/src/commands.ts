@@ -6,6 +6,7 @@ export const COMMANDS = [
   'causeway.disconnect',
   'causeway.addResource',
   'causeway.testResource',
+  'causeway.newTerminal',
   'causeway.copyAddress',
   'causeway.copyProxyAddress',
   'causeway.reviewApprovals',

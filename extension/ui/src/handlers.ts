@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import { REMOTE } from '../../shared/src/bridge';
 import { plain } from '../../shared/src/text';
 import { showActions } from './actions';
 import { addResource } from './addResource';
@@ -38,6 +39,7 @@ export function handlers({
     'causeway.disconnect': () => controller.disconnect(),
     'causeway.addResource': () => addResource(configuration()),
     'causeway.testResource': (argument) => testResource(controller, reports, argument),
+    'causeway.newTerminal': () => newTerminal(controller),
     'causeway.copyAddress': async (argument) => {
       const resource = (argument as Node | undefined)?.resource;
       const address = resource && addressOf(resource);
@@ -60,6 +62,17 @@ export function handlers({
     'causeway.installCompanion': installCompanion,
     'causeway.showActions': () => showActions(controller.state, browser),
   };
+}
+
+async function newTerminal({ state }: Controller): Promise<void> {
+  if (state.kind !== 'connected') throw new Trouble('Connect before opening such a terminal.');
+  let failed: unknown;
+  try {
+    failed = await vscode.commands.executeCommand(REMOTE.terminal);
+  } catch {
+    failed = 'the companion is too old for that: update it';
+  }
+  if (typeof failed === 'string') throw new Trouble(`No terminal was opened: ${plain(failed)}.`);
 }
 
 async function testResource(controller: Controller, reports: TestReports, argument: unknown): Promise<void> {

@@ -1,7 +1,7 @@
 // What a user does once connected: each command, mistakes in the settings, a
 // second window, and clients of every kind.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { openEditor, packages, raise, startGateway, until } from './world.mjs';
@@ -13,6 +13,7 @@ const resources = [
   { name: 'echo', host: 'echo.corp.test', ports: [8, 10, 14] },
   { name: 'datagrams', host: 'echo.corp.test', ports: [7], protocols: ['udp'] },
   { name: 'dns', host: 'dns.corp.test', ports: [53], protocols: ['udp'] },
+  { name: 'address', host: '10.77.0.12', ports: [80] },
   { name: 'nowhere', host: 'no-such-name.corp.test', ports: [80] },
 ];
 
@@ -93,6 +94,20 @@ test('a new terminal has the proxy, and what is no resource goes where it went',
   assert.match(shown(), /^https_proxy=/m);
   assert.match(shown(), /web 200/);
   assert.doesNotMatch(shown(), /curl:/);
+});
+
+test('New Terminal with Causeway carries what runs in it', { timeout: 60_000 }, async () => {
+  const file = path.join(world.info.editor.workspace, 'carried.txt');
+  const screen = () => editor.page.locator('.terminal-wrapper.active .xterm-rows').innerText({ timeout: 1_000 }).catch(() => '');
+  await editor.run('Terminal: Kill All Terminals');
+  await editor.run('Causeway: New Terminal with Causeway');
+  await editor.page.locator('.terminal-wrapper.active .xterm-helper-textarea').waitFor({ state: 'attached' });
+  await until('the shell is there', 20_000, async () => /[$#]\s*$/.test(await screen()));
+  await editor.page.keyboard.type(`(echo run $CAUSEWAY_RUN; curl -sS --noproxy '*' -o /dev/null -w 'code %{http_code}' http://10.77.0.12/; echo END) >${file} 2>&1\n`);
+  const shown = () => (existsSync(file) ? readFileSync(file, 'utf8') : '');
+  await until('the terminal has answered', 20_000, () => shown().includes('END'));
+  assert.equal(shown(), 'run carry\ncode 200END\n');
+  await editor.run('Terminal: Kill All Terminals');
 });
 
 test('the view and the log say what failed, and why', { timeout: 60_000 }, async () => {
