@@ -303,8 +303,8 @@ func addRoutes(names []peer.NameReport, routes []tun.Route) (note string) {
 			names[i].Served = append(slices.Clip(names[i].Served), "tun")
 			continue
 		}
-		names[i].Trouble += "; use the proxy"
-		note = "Addresses are served by the proxy alone: " + r.Trouble
+		names[i].Trouble += "; use \"causeway run\" or the proxy"
+		note = "Addresses are served under \"causeway run\" and by the proxy alone: " + r.Trouble
 	}
 	return note
 }

@@ -65,8 +65,8 @@ func readyStatus(r gateway.ResourceStatus) rpc.ResourceStatus {
 	switch {
 	case r.Trouble != "":
 		out.State = rpc.ResourceTrouble
-	case r.Resource.RemoteName() == "":
-		out.Note = "Reachable through the proxy only: no other source captures it yet."
+	case len(r.Served) == 1 && r.Served[0] == "proxy":
+		out.Note = "Reachable under \"causeway run\" and through the proxy only."
 	}
 	if r.LastFail != nil {
 		out.LastError = &rpc.Refusal{Time: r.LastFail.Time.UTC().Truncate(time.Millisecond), Code: r.LastFail.Code.String(), Reason: r.LastFail.Reason}

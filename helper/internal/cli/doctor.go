@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
@@ -130,7 +132,7 @@ func checkResolver(ctx context.Context) check {
 }
 
 func captureChecks(ctx context.Context) []check {
-	return []check{checkLoopback(), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(ctx), checkTun(ctx), checkOwner(ctx)}
+	return []check{checkLoopback(), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(ctx), checkTun(ctx), checkRun(), checkOwner(ctx)}
 }
 
 func checkLoopback() check {
@@ -230,7 +232,8 @@ func checkTun(ctx context.Context) check {
 	d, err := startTun(ctx)
 	if err != nil {
 		c.Detail = err.Error()
-		c.Hint = "Addresses and networks are served by the proxy alone."
+		c.Hint = "Addresses and networks are reached under \"causeway run\" and through the proxy. In a container, " +
+			`"runArgs": ["--cap-add=NET_ADMIN", "--device=/dev/net/tun"] in devcontainer.json gives any program the way.`
 		return c
 	}
 	if err := errors.Join(d.File.Close(), d.Host.Close()); err != nil {
@@ -238,6 +241,22 @@ func checkTun(ctx context.Context) check {
 		return c
 	}
 	c.Detail = "any program can reach addresses and networks that are resources"
+	return c
+}
+
+// checkRun tells whether the kernel has what causeway run needs; a container's
+// own filter may still stand in the way, of which run tells itself.
+func checkRun() check {
+	c := check{Side: "capture", Name: "causeway run", OK: true}
+	actions, err := os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
+	switch {
+	case err != nil:
+		c.Detail = "not on this system"
+	case !slices.Contains(strings.Fields(string(actions)), "user_notif"):
+		c.Detail = "this kernel has no seccomp user notification: it takes Linux 5.9"
+	default:
+		c.Detail = "a command and what it starts can reach addresses and networks, without any right"
+	}
 	return c
 }
 
