@@ -107,7 +107,7 @@ stage_package() { scripts/package; }
 
 stage_lab() {
   need_e2e
-  go test -count=1 -p 1 -timeout 9m ./test/...
+  go test -count=1 -p 1 -timeout 18m ./test/...
 }
 
 stage_browser() {
