@@ -114,7 +114,7 @@ asyncio.run(main())
 `
 
 func TestRunCarriesAddresses(t *testing.T) {
-	s := connect(t, runResources)
+	s := connect(t, runResources, "--tun=off")
 	i := world.Info()
 	if out, err := cloud(t, 10*time.Second, "curl -sS -m 3 http://10.77.0.12/"); err == nil {
 		t.Fatalf("cloud reaches corp without causeway: %q", out)
@@ -179,7 +179,7 @@ print(h.hexdigest() == hashlib.sha256(data).hexdigest())'; rm $HOME/big`)
 }
 
 func TestRunOnly(t *testing.T) {
-	connect(t, runResources)
+	connect(t, runResources, "--tun=off")
 	for name, script := range map[string]string{
 		"curl":     `! curl -sS -m 5 http://198.51.100.10/ 2>&1`,
 		"tcp":      `! timeout 5 bash -c 'exec 3<>/dev/tcp/198.51.100.10/80' 2>&1`,
@@ -210,7 +210,7 @@ func TestRunOnly(t *testing.T) {
 // TestRunTakesNoLonger logs what a connection and a stream cost under run, and
 // by the proxy, and fails only where run is far behind.
 func TestRunTakesNoLonger(t *testing.T) {
-	s := connect(t, runResources)
+	s := connect(t, runResources, "--tun=off")
 	direct := func(run string) (micros, rate float64) {
 		out, err := cloud(t, time.Minute, run+" python3 -c '"+costProbe+"' "+s.Proxy)
 		if _, scan := fmt.Sscan(out, &micros, &rate); err != nil || scan != nil {

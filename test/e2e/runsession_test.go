@@ -56,7 +56,7 @@ print(s.recv(1)); u.setblocking(True); u.sendall(b"c"); print(u.recv(1), u.getpe
 // TestRunTerminal runs commands on a terminal of their own: it stays theirs, and
 // its keys reach them.
 func TestRunTerminal(t *testing.T) {
-	connect(t, runResources)
+	connect(t, runResources, "--tun=off")
 	for name, c := range map[string]struct{ script, keys, want string }{
 		"interrupt":   {"echo ready; exec sleep 60", `\x03`, "ends with 130"},
 		"is one":      {"tty > /dev/null && echo ready; read x; echo got $x", `hi\n`, "got hi"},
