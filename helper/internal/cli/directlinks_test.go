@@ -105,7 +105,9 @@ func TestDirectLinks(t *testing.T) {
 	}
 	const size = 64 << 20
 	want, got := sha256.New(), sha256.New()
+	written := make(chan struct{})
 	go func() {
+		defer close(written)
 		block := bytes.Repeat([]byte("causeway"), 8<<10)
 		for range size / len(block) {
 			block[0]++
@@ -116,6 +118,7 @@ func TestDirectLinks(t *testing.T) {
 	if _, err := io.CopyN(got, capt, size); err != nil {
 		t.Fatal(err)
 	}
+	<-written
 	if !bytes.Equal(want.Sum(nil), got.Sum(nil)) {
 		t.Error("what arrived is not what was sent")
 	}
