@@ -119,13 +119,13 @@ stage_browser() {
 # The demo as root, and in a copy of its own as a user who is not.
 stage_demo() {
   scripts/demo --check
-  local dir user=(setpriv --reuid=64321 --regid=64321 --clear-groups)
+  local dir user=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
   dir=$(mktemp -d /tmp/causeway-try-XXXXXX)
   # shellcheck disable=SC2064 # the folder of now
   trap "chmod -R u+w '$dir' && rm -rf '$dir'" EXIT
   git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$dir"
   mkdir "$dir/.home"
-  chown -R 64321:64321 "$dir"
+  chown -R nobody:nogroup "$dir"
   (cd "$dir" && env HOME="$dir/.home" GOPATH="$dir/.home/go" GOPROXY="$(go env GOPROXY)" GOSUMDB="$(go env GOSUMDB)" \
     npm_config_registry="$(npm config get registry)" "${user[@]}" scripts/demo --check)
 }
