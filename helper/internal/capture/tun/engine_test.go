@@ -162,18 +162,17 @@ func TestDatagrams(t *testing.T) {
 	}
 	_ = st.Close()
 	// A flow that has ended is begun again.
+	next := make(chan *tunnel.Stream)
+	go func() { next <- r.accept() }()
 	for {
 		_, _ = c.Write([]byte("again"))
-		r.engine.mu.Lock()
-		n := r.engine.datagram
-		r.engine.mu.Unlock()
-		if n == 0 {
-			break
+		select {
+		case st := <-next:
+			_ = st.Reply(tunnel.Denied, "no")
+			return
+		case <-time.After(time.Millisecond):
 		}
-		time.Sleep(time.Millisecond)
 	}
-	_, _ = c.Write([]byte("again"))
-	_ = r.accept().Reply(tunnel.Denied, "no")
 }
 
 func TestDatagramRefusals(t *testing.T) {
