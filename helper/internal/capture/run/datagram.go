@@ -98,7 +98,7 @@ func (s *supervisor) begin(ino uint64, app int, d destination, offer *handover.O
 }
 
 // join returns a socket of ours that is connected to app, and for connect app
-// to it.
+// to it. With an error there is no such socket.
 func (e *exchange) join(app int, d destination, connect bool) (fd int, err error) {
 	fd, e.family, e.at, err = place(app, d.mapped, unix.SOCK_DGRAM, func(int) error { return nil })
 	if err != nil {
@@ -111,14 +111,14 @@ func (e *exchange) join(app int, d destination, connect bool) (fd int, err error
 	}()
 	if connect {
 		if err = connectTo(app, e.family, e.at); err != nil {
-			return -1, err
+			return fd, err
 		}
 	} else if err = bindAny(app, e.family); err != nil {
-		return -1, err
+		return fd, err
 	}
 	name, err := unix.Getsockname(app)
 	if err != nil {
-		return -1, err
+		return fd, err
 	}
 	back := addrPort(name)
 	if back.Addr().IsUnspecified() {
