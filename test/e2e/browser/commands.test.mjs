@@ -10,10 +10,13 @@ const resources = [
   { name: 'web', host: 'web.corp.test', ports: [80] },
   { name: 'registry', host: 'npm.corp.test', ports: [4873] },
   { name: 'git', host: 'git.corp.test', ports: [22] },
-  { name: 'echo', host: 'echo.corp.test', ports: [8, 10, 14] },
+  { name: 'echo', host: 'echo.corp.test', ports: [8, 10, 14, 99] },
   { name: 'datagrams', host: 'echo.corp.test', ports: [7], protocols: ['udp'] },
   { name: 'dns', host: 'dns.corp.test', ports: [53], protocols: ['udp'] },
   { name: 'address', host: '10.77.0.12', ports: [80] },
+  { name: 'unreachable', host: 'unreachable.corp.test', ports: [80] },
+  { name: 'silent', host: 'blackhole.corp.test', ports: [80] },
+  { name: 'rebound', host: 'rebind.corp.test', ports: [80] },
   { name: 'nowhere', host: 'no-such-name.corp.test', ports: [80] },
 ];
 
@@ -94,6 +97,27 @@ test('a new terminal has the proxy, and what is no resource goes where it went',
   assert.match(shown(), /^https_proxy=/m);
   assert.match(shown(), /web 200/);
   assert.doesNotMatch(shown(), /curl:/);
+});
+
+test('each failure has the reply that the proxy has for it', { timeout: 90_000 }, async (t) => {
+  for (const [target, http, socks] of [
+    ['echo.corp.test:99', '502', '5'],
+    ['unreachable.corp.test:80', '502', '4'],
+    ['no-such-name.corp.test:80', '502', '4'],
+    ['rebind.corp.test:80', '403', '2'],
+    ['blackhole.corp.test:80', '504', '6'],
+  ]) {
+    await t.test(target, () => {
+      const code = world.cloud(`curl -sS -m 40 -o /dev/null -w '%{http_code}' -x http://${proxy} http://${target}/`, { timeout: 60_000 });
+      assert.ok(code.out.endsWith(http), code.out);
+      const { out } = world.cloud(`curl -sS -m 40 -o /dev/null --socks5-hostname ${proxy} http://${target}/ 2>&1`, { timeout: 60_000 });
+      assert.ok(out.includes(`(${socks})`), out);
+    });
+  }
+  for (const url of ['http://echo.corp.test:99/', 'http://unreachable.corp.test/', 'http://rebind.corp.test/']) {
+    const { ok, out } = world.cloud(`curl -sS -m 5 ${url} 2>&1`);
+    assert.ok(!ok && /reset/i.test(out), `${url}: ${out}`);
+  }
 });
 
 test('New Terminal with Causeway carries what runs in it', { timeout: 60_000 }, async () => {
