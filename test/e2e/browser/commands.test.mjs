@@ -120,6 +120,15 @@ test('each failure has the reply that the proxy has for it', { timeout: 90_000 }
   }
 });
 
+test('another user of the remote gets nothing', { timeout: 30_000 }, () => {
+  for (const by of ['', `-x http://${proxy}`, `--socks5-hostname ${proxy}`]) {
+    const curl = `curl -sS -m 5 -o /dev/null -w '%{http_code}' ${by} http://web.corp.test/ 2>&1`;
+    assert.equal(world.must(curl), '200');
+    const { ok, out } = world.cloud(`sudo -n -u '#${world.info.users.other.uid}' ${curl}`);
+    assert.ok(!ok && /000$/.test(out) && /curl:/.test(out), `${by}: ${out}`);
+  }
+});
+
 test('New Terminal with Causeway carries what runs in it', { timeout: 60_000 }, async () => {
   const file = path.join(world.info.editor.workspace, 'carried.txt');
   const screen = () => editor.page.locator('.terminal-wrapper.active .xterm-rows').innerText({ timeout: 1_000 }).catch(() => '');
