@@ -11,7 +11,8 @@ export NO_COLOR=1
 # limit_of STAGE: seconds until it is ended.
 limit_of() {
   case $1 in
-    install | lint_go | lab | browser) echo 1200 ;;
+    lab) echo 1800 ;;
+    install | lint_go | browser) echo 1200 ;;
     soak) echo 7200 ;;
     *) echo 600 ;;
   esac
@@ -107,7 +108,7 @@ stage_package() { scripts/package; }
 
 stage_lab() {
   need_e2e
-  go test -count=1 -p 1 -timeout 18m ./test/...
+  go test -count=1 -p 1 -timeout 28m ./test/...
 }
 
 stage_browser() {

@@ -82,6 +82,7 @@ func TestCheck(t *testing.T) {
 		"for the web":    {map[string]entry{"extension.vsixmanifest": {strings.ReplaceAll(vsix, "linux-x64", "web"), 0o644}}, "holds extension/bin/linux-x64/causeway"},
 		"a second one":   {map[string]entry{"extension/bin/linux-arm64/causeway": {linux, 0o755}}, "holds extension/bin/linux-arm64/causeway"},
 		"other platform": {map[string]entry{"extension/bin/linux-x64/causeway": {string(build(t, "linux", "arm64")), 0o755}}, "is for linux/arm64"},
+		"too large":      {map[string]entry{"extension/bin/linux-x64/causeway": {linux + strings.Repeat("\x00", largest), 0o755}}, "more than"},
 		"no binary":      {map[string]entry{"extension/bin/linux-x64/causeway": {"#!/bin/sh", 0o755}}, "is no Go binary"},
 	}
 	for name, test := range tests {

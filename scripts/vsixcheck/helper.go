@@ -12,11 +12,18 @@ import (
 	"io/fs"
 )
 
+// largest is the most bytes that a helper may have. One import can add
+// megabytes: what reaches text/template keeps the methods of every type.
+const largest = 15 << 20
+
 // checkHelper returns what is wrong with a helper for platform, a GOOS/GOARCH.
 func checkHelper(content []byte, mode fs.FileMode, platform string) (problems []string) {
 	info, err := buildinfo.Read(bytes.NewReader(content))
 	if err != nil {
 		return []string{"is no Go binary: " + err.Error()}
+	}
+	if len(content) > largest {
+		problems = append(problems, fmt.Sprintf("has %d bytes, more than %d", len(content), largest))
 	}
 	settings := map[string]string{}
 	for _, s := range info.Settings {

@@ -131,7 +131,7 @@ func (o options) build(ctx context.Context, to string, p *profiler) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", to}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags=nethttpomithttp2", "-ldflags=-s -w", "-o", to}
 	if p != nil {
 		flag, err := p.overlay(root)
 		if err != nil {

@@ -41,7 +41,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	helper = filepath.Join(dir, "causeway")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", helper, "../../helper")
+	build := exec.Command("go", "build", "-trimpath", "-tags=nethttpomithttp2", "-ldflags=-s -w", "-o", helper, "../../helper")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {

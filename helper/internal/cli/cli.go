@@ -112,7 +112,6 @@ with the status of its command.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	e.logs.addFlags(root)
 	root.AddCommand(
