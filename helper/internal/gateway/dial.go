@@ -203,7 +203,7 @@ func tellingOf(a, b *tunnel.Error) *tunnel.Error {
 		switch {
 		case e == nil:
 			return 0
-		case e.Code == tunnel.Refused:
+		case e.Code == tunnel.Refused || e.Code == tunnel.Reset:
 			return 5
 		case e.Code == tunnel.TimedOut:
 			return 4

@@ -19,6 +19,8 @@ func codeOfErrno(e syscall.Errno) tunnel.Code {
 		return tunnel.NetUnreachable
 	case syscall.ETIMEDOUT:
 		return tunnel.TimedOut
+	case syscall.ECONNRESET: // between the handshake and our look at it
+		return tunnel.Reset
 	default:
 		return tunnel.Failed
 	}

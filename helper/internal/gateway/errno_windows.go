@@ -18,6 +18,8 @@ func codeOfErrno(e syscall.Errno) tunnel.Code {
 		return tunnel.NetUnreachable
 	case windows.WSAETIMEDOUT, windows.ERROR_SEM_TIMEOUT:
 		return tunnel.TimedOut
+	case windows.WSAECONNRESET: // between the handshake and our look at it
+		return tunnel.Reset
 	default:
 		return tunnel.Failed
 	}

@@ -182,7 +182,13 @@ func (g *Gateway) refuse(st *tunnel.Stream, f *flow, err error) {
 		f.stats.fail(time.Now(), e)
 	}
 	g.refusals.add(st.Request(), name, e)
-	_ = st.Reply(e.Code, e.Reason)
+	if e.Code == tunnel.Reset {
+		// The target had accepted before that, as a direct connection would show.
+		_ = st.Reply(tunnel.Connected, "")
+		st.Reset(e.Reason)
+	} else {
+		_ = st.Reply(e.Code, e.Reason)
+	}
 	g.o.OnChange()
 }
 

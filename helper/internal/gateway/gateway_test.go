@@ -48,6 +48,19 @@ func TestServerReset(t *testing.T) {
 	}
 }
 
+// A server may reset a connection before the dialler has looked at it.
+func TestServerResetsAtOnce(t *testing.T) {
+	n := &fakeNet{hosts: map[string]any{"10.0.0.2": sysError(syscall.ECONNRESET)}}
+	r := newRig(t, Options{Dial: n.dial}, `[{"host": "10.0.0.2", "ports": [80]}]`)
+	st := r.open(tunnel.TCP, "10.0.0.2", 80, "")
+	if _, err := st.Answer(t.Context()); err != nil {
+		t.Errorf("answer: %v, want connected", err)
+	}
+	if _, err := st.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("read: %v, want a reset", err)
+	}
+}
+
 func TestAnswers(t *testing.T) {
 	closed := closedPort(t)
 	own := serve(t, echo)
