@@ -3,8 +3,9 @@
 //   node extension/stage.mjs --kind ui|ui-test|remote --out DIR [--target TARGET] [--helper PATH]...
 //
 // ui-test is the UI extension as an extension of the workspace's host, without
-// its browser entry, so that the desktop's entry runs where a Node host is. A
-// helper goes to bin/TARGET; of several, each PATH is TARGET/causeway[.exe].
+// its browser entry, so that the desktop's entry runs where a Node host is; an
+// entry of the test's own loads it. A helper goes to bin/TARGET; of several, each
+// PATH is TARGET/causeway[.exe].
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -37,6 +38,10 @@ if (kind === 'ui-test') {
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 for (const entry of new Set([manifest.main, manifest.browser])) if (entry) take(entry);
+if (kind === 'ui-test') {
+  manifest.main = path.join(path.dirname(manifest.main), 'entry.js');
+  take('test/e2e/browser/entry.cjs', { as: manifest.main });
+}
 take('LICENSE');
 take('CHANGELOG.md', { optional: true });
 if (kind === 'remote') {

@@ -3,7 +3,7 @@
 // role, and is connected once a frame has come over the link. Its first argument
 // is the role; FAKE_HELPER makes it misbehave: "deaf" reads nothing, "stay"
 // survives the end of its stdin, "crash" dies at session/open, "garbage" breaks
-// the framing, "old" speaks no version that we do, "gone" has no session to resume.
+// the framing, "old" speaks no version that we do, "gone" has no session to resume, "unreached" finds nobody at a direct link's port.
 // Otherwise it acts as if it had every session that is to be resumed.
 const role = process.argv[2] ?? 'gateway';
 const fault = process.env.FAKE_HELPER ?? '';
@@ -67,6 +67,7 @@ const methods = {
   },
   'link/listen': () => ({ port: 18077 }),
   'link/dial': ({ port }) => {
+    if (fault === 'unreached') throw { code: -32000, message: 'nobody there' };
     sendJson({ method: 'log/message', params: { level: 'info', message: `dial ${port}` } });
     return null;
   },

@@ -26,6 +26,12 @@ var platforms = map[string]string{
 	"win32-x64": "windows/amd64", "win32-arm64": "windows/arm64",
 }
 
+// switches are what a bundle may read from the environment.
+var switches = []string{"CAUSEWAY_HELPER"}
+
+// named finds what looks like a variable of ours in a bundle.
+var named = regexp.MustCompile(`CAUSEWAY_\w+`)
+
 // maxFile bounds one file of a package, in bytes.
 const maxFile = 64 << 20
 
@@ -69,6 +75,11 @@ func check(archive *zip.Reader) ([]string, error) {
 		return nil, err
 	}
 	problems := checkManifest(archive, vsix, manifest)
+	strange, err := checkBundles(archive, manifest)
+	if err != nil {
+		return nil, err
+	}
+	problems = append(problems, strange...)
 
 	wanted := helpersFor(vsix.Identity.Target, slices.Contains(manifest.ExtensionKind, "ui"))
 	for _, file := range archive.File {
@@ -127,6 +138,30 @@ func checkManifest(archive *zip.Reader, vsix vsixManifest, m extensionManifest) 
 		}
 	}
 	return problems
+}
+
+// checkBundles wants no code but that of the entry points, and no way into it
+// that a test left.
+func checkBundles(archive *zip.Reader, m extensionManifest) (problems []string, err error) {
+	entries := []string{path.Join("extension", m.Main), path.Join("extension", m.Browser)}
+	for _, file := range archive.File {
+		if path.Ext(file.Name) != ".js" {
+			continue
+		}
+		if !slices.Contains(entries, file.Name) {
+			problems = append(problems, "holds "+file.Name+", which is no entry point")
+		}
+		content, err := read(archive, file.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range named.FindAllString(string(content), -1) {
+			if !slices.Contains(switches, name) {
+				problems = append(problems, file.Name+" knows "+name)
+			}
+		}
+	}
+	return problems, nil
 }
 
 // helpersFor returns the helpers that a package has to hold: path to platform.

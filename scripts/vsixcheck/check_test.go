@@ -75,7 +75,9 @@ func TestCheck(t *testing.T) {
 	}{
 		"good":           {nil, ""},
 		"extra file":     {map[string]entry{"extension/src/ui.ts": {"x", 0o644}}, "src/ui.ts"},
-		"no entry point": {map[string]entry{"extension/package.json": {strings.ReplaceAll(manifest, "dist/ui", "dist/other"), 0o644}}, "lacks ./dist/other.js"},
+		"another entry":  {map[string]entry{"extension/dist/entry.js": {"x", 0o644}}, "holds extension/dist/entry.js, which is no entry point"},
+		"a back door":    {map[string]entry{"extension/dist/ui.js": {"a(process.env.CAUSEWAY_LAB_FORWARD);b(process.env.CAUSEWAY_HELPER)", 0o644}}, "ui.js knows CAUSEWAY_LAB_FORWARD"},
+		"no entry point": {map[string]entry{"extension/package.json": {strings.ReplaceAll(manifest, `"main":"./dist/ui.js"`, `"main":"./dist/ui.js","browser":"./dist/other.js"`), 0o644}}, "lacks ./dist/other.js"},
 		"no publisher":   {map[string]entry{"extension/package.json": {strings.ReplaceAll(manifest, `"p"`, `""`), 0o644}}, "in the other"},
 		"scripts":        {map[string]entry{"extension/package.json": {strings.Replace(manifest, "{", `{"scripts":{"x":"y"},`, 1), 0o644}}, "scripts"},
 		"not executable": {map[string]entry{"extension/bin/linux-x64/causeway": {linux, 0o644}}, "not executable"},

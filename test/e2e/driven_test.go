@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -90,6 +92,32 @@ func (d *driven) direct() {
 		d.t.Fatal(err)
 	}
 	d.reach("direct")
+}
+
+// background is what the helper of a role says of itself, as a user asks it.
+func (d *driven) background(role string) (h struct {
+	Role            string
+	PID, Goroutines int
+	Sessions        []struct {
+		ID, State string
+		Driven    bool
+	}
+}) {
+	d.t.Helper()
+	cmd := world.Cloud.CommandAs(d.t.Context(), world.Info().Users[lab.Dev], helper, "sessions", "--json")
+	if role == "gateway" {
+		cmd = world.Laptop.Command(d.t.Context(), helper, "sessions", "--json")
+		cmd.Env = d.Gateway.Cmd.Env
+	}
+	out, err := cmd.Output()
+	all := []json.RawMessage{}
+	if err := errors.Join(err, json.Unmarshal(out, &all)); err != nil || len(all) != 1 {
+		d.t.Fatalf("%v\n%s", err, out)
+	}
+	if err := json.Unmarshal(all[0], &h); err != nil || h.Role != role {
+		d.t.Fatalf("%v\n%s", err, out)
+	}
+	return h
 }
 
 func (d *driven) reach(kind string) {

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -214,6 +215,16 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			if clean() {
 				t.Fatal("the hosts file has no block while connected")
 			}
+			flow, err := world.Cloud.Dial(t.Context(), "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0]+":7")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer flow.Close()
+			_, _ = flow.Write([]byte("x"))
+			_ = flow.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if n, err := flow.Read(make([]byte, 1)); n != 1 {
+				t.Fatal(err)
+			}
 			switch way {
 			case "disconnect":
 				s.stop()
@@ -226,6 +237,9 @@ func TestNothingIsLeftBehind(t *testing.T) {
 				}
 			case "kill gateway":
 				_ = s.cmd.Process.Kill()
+			}
+			if _, err := flow.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("an open flow ends with %v, want a reset", err)
 			}
 			eventually(t, 2*time.Second, "the hosts file is as before", clean)
 			eventually(t, 2*time.Second, "no process is left on cloud", func() bool {

@@ -162,3 +162,81 @@ func TestForgedLinks(t *testing.T) {
 		t.Errorf("%d refusals are logged", n)
 	}
 }
+
+// TestTwoWindows has two sessions of one laptop with one cloud. What both have is
+// the older one's until it ends; each is judged by its own gateway.
+func TestTwoWindows(t *testing.T) {
+	older := drive(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := world.Laptop.Command(context.Background(), helper, "gateway", "--stdio")
+	cmd.Env = older.Gateway.Cmd.Env
+	gateway, err := shim.Start(ctx, cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer, err := shim.Open(ctx, gateway, startHelper(t, "capture"), shim.Settings{Resources: `[
+		{"name": "web", "host": "web.corp.test", "ports": [80]},
+		{"name": "more", "host": "web.corp.test", "as": "more.corp.test", "ports": [80]}
+	]`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = newer.Close() }()
+	for _, role := range []string{"gateway", "capture"} {
+		if h := older.background(role); len(h.Sessions) != 2 || len(running(role, "--background")) != 1 {
+			t.Errorf("one %s for both windows is wanted: %+v", role, h)
+		}
+	}
+	note := func(s *shim.Session, name string) (state, note string) {
+		t.Helper()
+		st, err := s.Status(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range st.Resources {
+			if r.Name == name {
+				return r.State, r.Note
+			}
+		}
+		t.Fatalf("no %s in %+v", name, st)
+		return "", ""
+	}
+	eventually(t, 10*time.Second, "the newer window says whose the name is", func() bool {
+		state, why := note(newer, "web")
+		return state == "trouble" && strings.Contains(why, "served by another window")
+	})
+	if state, why := note(older.Session, "web"); state != "ready" {
+		t.Errorf("in the older window: %s, %s", state, why)
+	}
+	flows := func(s *shim.Session) int {
+		t.Helper()
+		st, err := s.Status(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Flows
+	}
+	hold := func(name string) (release func()) {
+		t.Helper()
+		c, err := world.Cloud.Dial(ctx, "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent hosts "+name))[0]+":80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(c, "GET /slow?ms=20000 HTTP/1.1\r\nHost: x\r\n\r\n")
+		return func() { _ = c.Close() }
+	}
+	release := hold("web.corp.test")
+	eventually(t, 5*time.Second, "the older window has the flow", func() bool { return flows(older.Session) == 1 && flows(newer) == 0 })
+	release()
+	release = hold("more.corp.test")
+	eventually(t, 5*time.Second, "the newer window has what it alone has", func() bool { return flows(older.Session) == 0 && flows(newer) == 1 })
+	release()
+	if err := older.Gateway.Call(ctx, "session/close", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the name goes to the other", func() bool { state, _ := note(newer, "web"); return state == "ready" })
+	release = hold("web.corp.test")
+	eventually(t, 5*time.Second, "the newer window has the flow", func() bool { return flows(newer) == 1 })
+	release()
+}

@@ -6,15 +6,18 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/causeway-dev/causeway/test/lab"
+	"github.com/causeway-dev/causeway/test/shim"
 )
 
 func TestTransfersSurviveCuts(t *testing.T) {
@@ -194,13 +197,14 @@ func TestLinkChanges(t *testing.T) {
 			}
 		}
 	}
-	use := func() (u [2]usage) {
+	type used struct {
+		usage
+		goroutines int
+	}
+	use := func() (u [2]used) {
 		for i, role := range []string{"gateway", "capture"} {
-			pids := running(role, "--background")
-			if len(pids) != 1 {
-				t.Fatalf("%s helpers in the background: %v", role, pids)
-			}
-			u[i] = usageOf(pids[0])
+			h := d.background(role)
+			u[i] = used{usageOf(h.PID), h.Goroutines}
 		}
 		return u
 	}
@@ -210,8 +214,71 @@ func TestLinkChanges(t *testing.T) {
 	after := use()
 	t.Logf("%d changes: %+v, then %+v", changes, before, after)
 	for i := range before {
-		if after[i].files > before[i].files+2 || after[i].threads > before[i].threads+8 || after[i].residentMiB > before[i].residentMiB+8 {
+		if after[i].files > before[i].files+2 || after[i].goroutines > before[i].goroutines+4 ||
+			after[i].threads > before[i].threads+8 || after[i].residentMiB > before[i].residentMiB+8 {
 			t.Errorf("it grows: %+v, then %+v", before[i], after[i])
 		}
 	}
+}
+
+// TestResumeLimit loses the link twice: new flows wait for the next one, and
+// when none comes for as long as was asked for, everything ends and says why.
+func TestResumeLimit(t *testing.T) {
+	before := hostsFile(t)
+	d := driveWith(t, shim.Settings{ResumeSeconds: 4, Resources: `[
+		{"name": "web", "host": "web.corp.test", "ports": [80]},
+		{"name": "echo", "host": "echo.corp.test", "ports": [7]}
+	]`})
+	c, err := world.Cloud.Dial(t.Context(), "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0]+":7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	lose := func() {
+		t.Helper()
+		if err := d.Lose(t.Context(), "the train is in a tunnel"); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := d.Status(t.Context()); err != nil || st.State != "reconnecting" || !strings.Contains(st.Reason, "tunnel") {
+			t.Fatalf("%+v, %v", st, err)
+		}
+	}
+	lose()
+	_, _ = io.WriteString(c, "meanwhile")
+	fresh := make(chan error, 1)
+	go func() {
+		out, err := cloud(t, time.Minute, "curl -sS -o /dev/null http://web.corp.test/")
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		fresh <- err
+	}()
+	time.Sleep(time.Second)
+	d.link()
+	if err := <-fresh; err != nil {
+		t.Errorf("a flow that began without a link: %v", err)
+	}
+	got := make([]byte, len("meanwhile"))
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != "meanwhile" {
+		t.Fatalf("%q, %v", got, err)
+	}
+
+	lose()
+	start := time.Now()
+	_ = c.SetReadDeadline(start.Add(time.Minute))
+	if n, err := c.Read(got); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("after the limit: %d, %v; want a reset", n, err)
+	}
+	if took := time.Since(start); took < 2*time.Second {
+		t.Errorf("it ended after %v", took)
+	}
+	eventually(t, 10*time.Second, "the remote is clean, and both sides say why", func() bool {
+		for _, h := range []*shim.Helper{d.Gateway, d.Capture} {
+			if st := h.Told(); st.State != "closed" || !strings.Contains(st.Reason, "no link for 4s") || !strings.Contains(st.Reason, "tunnel") {
+				return false
+			}
+		}
+		return hostsFile(t) == before
+	})
 }

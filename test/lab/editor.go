@@ -73,7 +73,8 @@ func (l *Lab) startEditor(ctx context.Context) error {
 		URL: "http://" + relay + "/", Upstream: net.JoinHostPort(addr, strconv.Itoa(port)),
 		UserDataDir: filepath.Join(dir, "data"), ExtensionsDir: filepath.Join(dir, "extensions"),
 		Workspace: filepath.Join(dir, "workspace"), User: u.Name,
-		RelaySocket: filepath.Join(l.dir, "relay.sock"), Chromium: filepath.Join(l.dir, "bin", "chromium"),
+		RelaySocket: filepath.Join(l.dir, "relay.sock"), ForwardSocket: filepath.Join(l.dir, "forward.sock"),
+		Chromium: filepath.Join(l.dir, "bin", "chromium"),
 	}
 	settings := map[string]string{filepath.Join(info.UserDataDir, "User"): cmp.Or(o.Settings, quietSettings)}
 	if o.WorkspaceSettings != "" {
@@ -104,7 +105,7 @@ func (l *Lab) startEditor(ctx context.Context) error {
 			"--extensions-dir", info.ExtensionsDir, "--user-data-dir", info.UserDataDir,
 		}, args...)...)
 		path := filepath.Dir(l.tools.node) + ":" + os.Getenv("PATH")
-		c.Env = slices.Concat(u.environ(), []string{"PATH=" + path, "LANG=C.UTF-8", "TMPDIR=" + tmp}, o.Env)
+		c.Env = slices.Concat(u.environ(), []string{"PATH=" + path, "LANG=C.UTF-8", "TMPDIR=" + tmp, ForwardVariable + "=" + info.ForwardSocket}, o.Env)
 		c.Dir = info.Workspace
 		return c
 	}
@@ -156,11 +157,24 @@ func (l *Lab) startEditorRelay(addr string, info EditorInfo) error {
 		return l.Laptop.Dial(ctx, "tcp", info.Upstream)
 	})
 	l.onClose(l.EditorRelay.Close)
-	control, err := net.Listen("unix", info.RelaySocket)
+	if err := l.serveControl(info.RelaySocket, l.EditorRelay); err != nil {
+		return err
+	}
+	forwarder := &Forwarder{laptop: l.Laptop, cloud: l.Cloud, relays: map[int]*Relay{}}
+	l.onClose(forwarder.Close)
+	if err := l.serveControl(info.ForwardSocket, forwarder); err != nil {
+		return err
+	}
+	return os.Chmod(info.ForwardSocket, 0o666) // for the editor, whoever it runs as
+}
+
+// serveControl serves h at a Unix socket until the lab ends.
+func (l *Lab) serveControl(socket string, h http.Handler) error {
+	control, err := net.Listen("unix", socket)
 	if err != nil {
 		return err
 	}
-	s := &http.Server{Handler: l.EditorRelay, ReadHeaderTimeout: 10 * time.Second}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(control) }()
 	l.onClose(func() error {

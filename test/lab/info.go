@@ -121,9 +121,10 @@ type EditorInfo struct {
 	UserDataDir   string `json:"userDataDir"`
 	ExtensionsDir string `json:"extensionsDir"`
 	Workspace     string `json:"workspace"`
-	User          string `json:"user"`        // who the extension host runs as
-	RelaySocket   string `json:"relaySocket"` // HTTP; see Relay
-	Chromium      string `json:"chromium"`    // script: the browser, on laptop
+	User          string `json:"user"`          // who the extension host runs as
+	RelaySocket   string `json:"relaySocket"`   // HTTP; see Relay
+	ForwardSocket string `json:"forwardSocket"` // HTTP; see Forwarder
+	Chromium      string `json:"chromium"`      // script: the browser, on laptop
 }
 
 func (l *Lab) writeInfo() error {

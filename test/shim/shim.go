@@ -222,20 +222,25 @@ type Session struct {
 	Secret           string
 	// Carried counts the bytes that were passed between them.
 	Carried atomic.Int64
+	resume  int
 }
 
 // Settings are those of an editor: JSON, of which Exits may be empty.
-type Settings struct{ Resources, Exits string }
+type Settings struct {
+	Resources, Exits string
+	// ResumeSeconds is how long the session waits for a link; 0 is the default.
+	ResumeSeconds int
+}
 
 // Open opens a session, approves all that its settings ask for, once, and joins
 // its ends by a command link. Both helpers have to be without one.
 func Open(ctx context.Context, gateway, capture *Helper, settings Settings) (*Session, error) {
-	s := &Session{Gateway: gateway, Capture: capture}
+	s := &Session{Gateway: gateway, Capture: capture, resume: settings.ResumeSeconds}
 	var opened struct {
 		Session, Secret string
 		Approvals       []struct{ ID string }
 	}
-	params := map[string]any{"authority": "test+cloud", "workspace": "w", "resources": json.RawMessage(settings.Resources)}
+	params := map[string]any{"authority": "test+cloud", "workspace": "w", "resources": json.RawMessage(settings.Resources), "resumeSeconds": settings.ResumeSeconds}
 	if settings.Exits != "" {
 		params["exits"] = json.RawMessage(settings.Exits)
 	}
@@ -262,18 +267,14 @@ func Open(ctx context.Context, gateway, capture *Helper, settings Settings) (*Se
 // Join has capture open the session, as it is or anew.
 func (s *Session) Join(ctx context.Context, capture *Helper, resumed bool) error {
 	s.Capture = capture
-	return capture.Call(ctx, "session/open", map[string]any{"session": s.ID, "secret": s.Secret, "resumed": resumed}, nil)
+	return capture.Call(ctx, "session/open", map[string]any{"session": s.ID, "secret": s.Secret, "resumed": resumed, "resumeSeconds": s.resume}, nil)
 }
 
 // Link lays a new command link, which takes the place of the one before.
 func (s *Session) Link(ctx context.Context) error {
 	ends := []*Helper{s.Capture, s.Gateway}
-	s.Cut()
-	for _, h := range ends {
-		// After the reply nothing of the old link comes.
-		if err := h.Call(ctx, "link/close", map[string]string{"reason": "another comes"}, nil); err != nil {
-			return err
-		}
+	if err := s.Lose(ctx, "another comes"); err != nil {
+		return err
 	}
 	replies := []chan reply{make(chan reply, 1), make(chan reply, 1)}
 	both := make(chan struct{}) // have been asked
@@ -301,6 +302,18 @@ func (s *Session) Link(ctx context.Context) error {
 	return failed
 }
 
+// Lose ends the command link, as its loss does.
+func (s *Session) Lose(ctx context.Context, reason string) error {
+	s.Cut()
+	for _, h := range []*Helper{s.Capture, s.Gateway} {
+		// After the reply nothing of it comes.
+		if err := h.Call(ctx, "link/close", map[string]string{"reason": reason}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Cut drops what the helpers send over the command link from now on, silently.
 func (s *Session) Cut() {
 	for _, h := range []*Helper{s.Gateway, s.Capture} {
@@ -324,13 +337,26 @@ func (s *Session) Dial(ctx context.Context, port int) error {
 
 // Status is what the gateway says of the session.
 type Status struct {
-	State string
-	Proxy string
-	Flows int
-	Link  struct {
+	State  string
+	Reason string
+	Proxy  string
+	Flows  int
+	Link   struct {
 		Kind  string
 		Links int
 	}
+	Resources []struct {
+		Name, State, Note string
+		Served            []string
+	}
+}
+
+// Told is the status that the helper told last by itself.
+func (h *Helper) Told() (st Status) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_ = json.Unmarshal(h.status, &st)
+	return st
 }
 
 // Status asks the gateway.

@@ -10,6 +10,7 @@ import type { SessionState } from '../../shared/src/session';
 import { Companion } from '../../ui/src/companion';
 import { Connection, type ConnectionEvents, type ConnectionOptions } from '../../ui/src/connection';
 import { Controller } from '../../ui/src/controller';
+import { Forwards } from '../../ui/src/forward';
 import type { Platform } from '../../ui/src/platform';
 import { DEFAULTS } from '../../ui/src/settings';
 
@@ -171,16 +172,37 @@ describe('a session', () => {
     expect(window.troubles).toEqual([]);
   });
 
+  const uri = (authority: string) => ({ scheme: 'http', authority, path: '/' });
+
   it.each([
-    ['goes direct where the editor forwards a port', async (port: number) => ({ port: port + 1 }), /^dial 18078$/],
-    ['says why it does not go direct', async () => ({ why: 'no tunnel here' }), /no direct link: no tunnel here/],
+    ['goes direct where the editor forwards a port', async () => uri('localhost:18078'), /^dial 18078$/],
+    ['says why it does not go direct', async () => uri('public.example'), /no direct link: .*public\.example/],
     ['stays on its link when forwarding fails', () => Promise.reject(new Error('x')), /no direct link: x/],
-  ])('%s', async (_, forward, said) => {
+  ])('%s', async (_, externalize, said) => {
     window = new Window();
-    window.forward = forward;
+    window.forward = new Forwards(externalize);
     await window.controller.connect();
     await vi.waitFor(() => expect(window.logged).toContainEqual(expect.stringMatching(said)));
     expect(window.controller.state.kind).toBe('connected');
+  });
+
+  it('asks for a port once, and anew when nothing of ours answered there', async () => {
+    window = new Window();
+    const externalize = vi.fn(async (port: number) => uri(`127.0.0.1:${port}`));
+    window.forward = new Forwards(externalize);
+    for (const [fault, asked] of [
+      ['', 1],
+      ['unreached', 1],
+      ['', 2],
+    ] as const) {
+      window.faults.gateway = fault;
+      window.logged.length = 0;
+      await window.controller.connect();
+      const said = fault === '' ? /^dial 18077$/ : /no direct link: nobody there/;
+      await vi.waitFor(() => expect(window.logged).toContainEqual(expect.stringMatching(said)));
+      expect(externalize).toHaveBeenCalledTimes(asked);
+      await window.controller.disconnect();
+    }
   });
 
   it('tests a resource and answers an approval', async () => {

@@ -196,14 +196,17 @@ export class Connection {
 
   /** Has the gateway keep direct links, where the editor can forward a port. */
   private async goDirect(helper: Helper): Promise<void> {
+    const { port } = this;
     const { forward } = this.options.platform;
-    if (forward === undefined || this.port === undefined) return;
+    if (forward === undefined || port === undefined) return;
     const say = (why: string) => this.options.log({ level: 'info', message: `no direct link: ${why}` });
     try {
-      const forwarded = await within(forward(this.port), LINK_MS, 'forwarding a port');
+      const forwarded = await within(forward.open(port), LINK_MS, 'forwarding a port');
       if ('why' in forwarded) say(forwarded.why);
       else if (!this.over) await helper.call(LinkDial, forwarded);
     } catch (error) {
+      if (this.over) return;
+      forward.forget(port);
       say(errorText(error));
     }
   }

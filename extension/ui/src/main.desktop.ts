@@ -3,16 +3,16 @@ import { parseLogLine } from '../../shared/src/log';
 import { helperUnderDevelopment, installHelper, packagedHelper } from '../../shared/src/node/helperFile';
 import { HelperProcess } from '../../shared/src/node/helperProcess';
 import { App } from './app';
-import { localPort } from './forward';
-import type { Forwarded, Platform } from './platform';
+import { Forwards } from './forward';
+import type { Platform } from './platform';
 
 let app: App | undefined;
 
-/** forward is the editor's unless a test stands in for it. */
-export function activate(context: vscode.ExtensionContext, forward = forwardByEditor): void {
+/** The editor gives the context alone; a test stands in for the rest. */
+export function activate(context: vscode.ExtensionContext, asExternalUri = vscode.env.asExternalUri): void {
   const platform: Platform = {
     approvals: 'dialog',
-    forward,
+    forward: new Forwards((port) => asExternalUri(vscode.Uri.parse(`http://127.0.0.1:${port}`))),
     async gateway({ log, signal }) {
       const command =
         helperUnderDevelopment(process.env) ??
@@ -27,10 +27,6 @@ export function activate(context: vscode.ExtensionContext, forward = forwardByEd
     },
   };
   app = new App(context, platform);
-}
-
-async function forwardByEditor(port: number): Promise<Forwarded> {
-  return localPort(await vscode.env.asExternalUri(vscode.Uri.parse(`http://127.0.0.1:${port}`)));
 }
 
 export function deactivate(): Promise<void> | undefined {

@@ -7,8 +7,15 @@ export interface Platform {
   readonly approvals: 'dialog' | 'terminal';
   /** Starts the gateway helper, or reaches the one that runs. Rejects with a Trouble if the user can help. */
   gateway(options: GatewayOptions): Promise<Gateway>;
-  /** Makes a port of the remote's loopback one of ours, if the editor can: none of its traffic enters a JavaScript process. */
-  forward?(port: number): Promise<Forwarded>;
+  /** Where the editor can forward ports: none of their traffic enters a JavaScript process. */
+  readonly forward?: Forwarder;
+}
+
+export interface Forwarder {
+  /** Makes a port of the remote's loopback one of ours, always the same until that is forgotten. */
+  open(port: number): Promise<Forwarded>;
+  /** What was made of port is of no use. */
+  forget(port: number): void;
 }
 
 /** A port of this machine's loopback, or why there is none. */

@@ -96,6 +96,7 @@ type Conn struct {
 
 	err  error // why the carrier ended
 	done chan struct{}
+	told chan struct{} // closed when the peer has been told of the end; nil before Close, and after an end that was not ours
 	wg   sync.WaitGroup
 }
 
@@ -188,14 +189,15 @@ func (c *Conn) CloseWithReason(reason string) error {
 	first := c.err == nil
 	if first {
 		c.finish(net.ErrClosed)
+		c.told = make(chan struct{})
 	}
+	told := c.told
 	links := append([]*attached(nil), c.links...)
 	c.mu.Unlock()
 	if first {
 		// The peer learns the reason if a link still moves, and the loss of
 		// the links if not.
 		var sent sync.WaitGroup
-		told := make(chan struct{})
 		for _, a := range links {
 			sent.Go(func() {
 				<-a.written
@@ -206,6 +208,8 @@ func (c *Conn) CloseWithReason(reason string) error {
 			sent.Wait()
 			close(told)
 		}()
+	}
+	if told != nil {
 		select {
 		case <-told:
 		case <-time.After(time.Second):

@@ -138,7 +138,7 @@ func (h *captureHelper) ListenLinks(context.Context) (rpc.DirectLink, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.port == 0 {
-		port, err := listenDirect(s.ctx, s.carrier, h.log)
+		port, err := listenDirect(s.ctx, s.carrier, directPort(s.params.Window), h.log)
 		if err != nil {
 			return rpc.DirectLink{}, err
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,11 +21,27 @@ const (
 	maxStrangers = 16               // connections that have not shown the secret yet
 )
 
+// directPort is the port that window's sessions prefer for direct links, always
+// the same: an editor forwards what it was asked to until the window closes, so
+// a new port with each session would add up. 0 if there is no window.
+func directPort(window string) int {
+	if window == "" {
+		return 0
+	}
+	h := fnv.New32a()
+	_, _ = fmt.Fprintf(h, "%d %s", os.Getuid(), window)
+	return 16384 + int(h.Sum32()%8192) // below what systems hand out by themselves
+}
+
 // listenDirect takes direct links into use for c: whatever comes to the port
-// that it returns and shows the session's secret. It listens until ctx ends.
-func listenDirect(ctx context.Context, c *carrier.Conn, log zerolog.Logger) (port int, err error) {
+// that it returns, preferred if that is free, and shows the session's secret. It
+// listens until ctx ends.
+func listenDirect(ctx context.Context, c *carrier.Conn, preferred int, log zerolog.Logger) (port int, err error) {
 	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	ln, err := lc.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", preferred))
+	if err != nil && preferred != 0 {
+		ln, err = lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	}
 	if err != nil {
 		return 0, fmt.Errorf("listen for direct links: %w", err)
 	}
@@ -79,14 +97,21 @@ type directLinks struct {
 	keeping bool
 }
 
-// use connects by port from now on, and returns once that has worked, or why not.
+// use connects by port from now on, and returns once that works, or why not.
 func (d *directLinks) use(ctx context.Context, port int) error {
 	if port < 1 || port > 65535 {
 		return &rpc.Error{Code: rpc.CodeNotAllowed, Message: fmt.Sprintf("%d is no port", port)}
 	}
+	d.mu.Lock()
+	known := d.port == port
+	d.mu.Unlock()
+	if known && d.c.Link().Kind == carrier.KindDirect {
+		return nil
+	}
 	if err := d.dial(ctx, port); err != nil {
 		return err
 	}
+	d.log.Info().Int("port", port).Msg("direct link opened")
 	d.mu.Lock()
 	d.port = port
 	start := !d.keeping

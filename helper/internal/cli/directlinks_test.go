@@ -64,11 +64,27 @@ func pair(t *testing.T) (gateway, capture *carrier.Conn) {
 	return ends[0], ends[1]
 }
 
+// Sessions of a window, one after the other, have the same port, if it is free.
+func TestDirectPort(t *testing.T) {
+	if a, b := directPort("a"), directPort("b"); a == b || a != directPort("a") || directPort("") != 0 {
+		t.Errorf("ports %d and %d", a, b)
+	}
+	want := directPort(t.Name())
+	for _, taken := range []bool{false, true} {
+		_, capt := pair(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if port, err := listenDirect(ctx, capt, want, zerolog.Nop()); err != nil || port == 0 || (port == want) == taken {
+			t.Errorf("port %d, %v; %d is taken: %v", port, err, want, taken)
+		}
+	}
+}
+
 func TestDirectLinks(t *testing.T) {
 	gw, capt := pair(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	port, err := listenDirect(ctx, capt, zerolog.Nop())
+	port, err := listenDirect(ctx, capt, 0, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,6 +118,9 @@ func TestDirectLinks(t *testing.T) {
 	d = directLinks{c: gw, log: zerolog.Nop(), wanted: func() bool { return true }}
 	if err := d.use(ctx, port); err != nil {
 		t.Fatal(err)
+	}
+	if err := d.use(ctx, port); err != nil || gw.Link().Links != 1 {
+		t.Errorf("asked again: %v, %d links", err, gw.Link().Links)
 	}
 	const size = 64 << 20
 	want, got := sha256.New(), sha256.New()

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -92,6 +93,7 @@ type answer struct {
 	Version  string    `json:"version"`
 	PID      int       `json:"pid"`
 	Started  time.Time `json:"started"`
+	Routines int       `json:"goroutines"`
 	Sessions []Session `json:"sessions"`
 }
 
@@ -291,7 +293,7 @@ func (s *server) serve(ctx context.Context, c *net.UnixConn) {
 
 // answer does what g asks for, and says what this helper is.
 func (s *server) answer(c net.Conn, g greeting) answer {
-	a := answer{Version: s.o.Version, PID: os.Getpid(), Started: s.started}
+	a := answer{Version: s.o.Version, PID: os.Getpid(), Started: s.started, Routines: runtime.NumGoroutine()}
 	var err error
 	switch g.Mode {
 	case modeServe, modeLog:

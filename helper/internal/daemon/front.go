@@ -194,6 +194,7 @@ type Running struct {
 	PID      int       `json:"pid"`
 	Version  string    `json:"version"`
 	Started  time.Time `json:"started"`
+	Routines int       `json:"goroutines"` // tells of a leak
 	Sessions []Session `json:"sessions"`
 }
 
@@ -206,7 +207,7 @@ func List(ctx context.Context, o Options) (*Running, error) {
 	case err != nil:
 		return nil, fmt.Errorf("ask the %s helper: %w", o.Role, err)
 	}
-	return &Running{Role: o.Role, PID: a.PID, Version: a.Version, Started: a.Started, Sessions: a.Sessions}, nil
+	return &Running{Role: o.Role, PID: a.PID, Version: a.Version, Started: a.Started, Routines: a.Routines, Sessions: a.Sessions}, nil
 }
 
 // End ends a session of the helper of a role and returns when it is cleaned up.

@@ -31,6 +31,8 @@ var errIdle = errors.New("idle for too long")
 // ctx. It returns nil if both directions ended in order.
 func Relay(ctx context.Context, a, b net.Conn, o RelayOptions) error {
 	r := &relay{a: a, b: b, o: o}
+	abortive(a, true)
+	abortive(b, true)
 	stop := context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
 	defer stop()
 	if o.Idle > 0 {
@@ -48,9 +50,7 @@ func Relay(ctx context.Context, a, b net.Conn, o RelayOptions) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err == nil {
-		r.ended = true
-		_ = a.Close()
-		_ = b.Close()
+		r.close()
 	}
 	return r.err
 }
@@ -62,6 +62,27 @@ type relay struct {
 	mu    sync.Mutex
 	err   error // the first failure
 	ended bool  // both connections were closed in order
+}
+
+// close ends both sides in order. The caller holds r.mu.
+func (r *relay) close() {
+	r.ended = true
+	for _, c := range []net.Conn{r.a, r.b} {
+		abortive(c, false)
+		_ = c.Close()
+	}
+}
+
+// abortive has the system reset c, rather than end it in order, should this
+// process be killed: what was cut off must not look whole.
+func abortive(c net.Conn, on bool) {
+	if c, ok := c.(*net.TCPConn); ok {
+		seconds := -1
+		if on {
+			seconds = 0
+		}
+		_ = c.SetLinger(seconds)
+	}
 }
 
 // fail records why the relay ends and resets both sides, once.
@@ -130,10 +151,8 @@ func (r *relay) endDirection(dst net.Conn) {
 	if !ok {
 		// No half-close on this kind of connection: its end is the end of both.
 		r.mu.Lock()
-		r.ended = true
+		r.close()
 		r.mu.Unlock()
-		_ = r.a.Close()
-		_ = r.b.Close()
 		return
 	}
 	// A peer that has gone already makes this fail with ENOTCONN; the other

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,7 +96,7 @@ func (c *Conn) end(err error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.link != nil {
-			_ = c.link.Close()
+			c.link.end(cmp.Or(err, io.ErrUnexpectedEOF))
 		}
 		for _, cancel := range c.pending {
 			cancel()
@@ -155,7 +156,7 @@ func (c *Conn) newLink(kind string) *Link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.link != nil {
-		_ = c.link.Close()
+		c.link.end(errors.New("another took its place"))
 	}
 	c.link = l
 	return l
@@ -167,10 +168,10 @@ func (c *Conn) currentLink() *Link {
 	return c.link
 }
 
-// closeLink ends the link, if there is one.
-func (c *Conn) closeLink() {
+// closeLink ends the link, if there is one, for the reason that the other side has.
+func (c *Conn) closeLink(reason string) {
 	if l := c.currentLink(); l != nil {
-		_ = l.Close()
+		l.end(fmt.Errorf("%.200q", reason))
 	}
 }
 

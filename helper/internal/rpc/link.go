@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"io"
 	"net"
 	"sync"
 )
@@ -15,6 +14,7 @@ type Link struct {
 	spare  chan []byte // buffers to use again
 	once   sync.Once
 	closed chan struct{}
+	why    error // set before closed is closed
 }
 
 const linkQueue = 4 // frames
@@ -56,7 +56,7 @@ func (l *Link) ReadFrame() ([]byte, error) {
 	case l.last = <-l.frames:
 		return l.last, nil
 	case <-l.closed:
-		return nil, io.ErrUnexpectedEOF
+		return nil, l.why
 	}
 }
 
@@ -72,8 +72,16 @@ func (l *Link) WriteFrame(p []byte) error {
 
 // Close ends the link, not the pipe.
 func (l *Link) Close() error {
-	l.once.Do(func() { close(l.closed) })
+	l.end(net.ErrClosed)
 	return nil
+}
+
+// end is Close for a reason, which the reader learns.
+func (l *Link) end(why error) {
+	l.once.Do(func() {
+		l.why = why
+		close(l.closed)
+	})
 }
 
 // Done is closed when the link has ended.

@@ -89,6 +89,8 @@ func base(h Base) map[string]method {
 	}
 }
 
+var errNotInitialized = &Error{CodeNotInitialized, "call initialize first"}
+
 func start(p Pipe, id Identity, m map[string]method, h Base) *Conn {
 	var c *Conn
 	var ready atomic.Bool
@@ -96,25 +98,27 @@ func start(p Pipe, id Identity, m map[string]method, h Base) *Conn {
 	for name, f := range m {
 		m[name] = func(ctx context.Context, params json.RawMessage) (any, error) {
 			if !ready.Load() {
-				return nil, &Error{CodeNotInitialized, "call initialize first"}
+				return nil, errNotInitialized
 			}
 			return f(ctx, params)
 		}
 	}
-	guarded := func(f func() any) method {
-		return func(context.Context, json.RawMessage) (any, error) {
-			if !ready.Load() {
-				return nil, &Error{CodeNotInitialized, "call initialize first"}
-			}
-			return f(), nil
+	m[MethodLinkOpen] = func(context.Context, json.RawMessage) (any, error) {
+		if !ready.Load() {
+			return nil, errNotInitialized
 		}
-	}
-	m[MethodLinkOpen] = guarded(func() any {
 		<-started
 		l := c.currentLink()
-		return deferred{after: func() { h.AttachLink(l) }}
+		return deferred{after: func() { h.AttachLink(l) }}, nil
+	}
+	m[MethodLinkClose] = serve(func(_ context.Context, p LinkClosed) (any, error) {
+		if !ready.Load() {
+			return nil, errNotInitialized
+		}
+		<-started
+		c.closeLink(p.Reason)
+		return nil, nil
 	})
-	m[MethodLinkClose] = guarded(func() any { <-started; c.closeLink(); return nil })
 	m[MethodInitialize] = serve(func(_ context.Context, p InitializeParams) (any, error) {
 		<-started
 		if id.Token != "" && subtle.ConstantTimeCompare([]byte(p.Token), []byte(id.Token)) != 1 {

@@ -1,10 +1,11 @@
 // The desktop's entry of the UI extension, in the Node host that VS Code has
 // here: its helper is started by it, on laptop, and approvals are dialogs.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { clean, openEditor, packages, planter, processes, raise, until } from './world.mjs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { busy, clean, forwarding, forwards, moved, openEditor, packages, planter, processes, raise, soak, until } from './world.mjs';
 
 const connected = /connected \(2 resources/;
 
@@ -25,6 +26,8 @@ before(async () => {
     env: ['CAUSEWAY_HELPER=%HELPER%'],
   });
   untouched = world.hosts();
+  // As the editor answers when it could not do it.
+  forwarding(world, 'answer', { url: 'http://127.0.0.1:PORT' });
   editor = await openEditor(world, { permissions: ['clipboard-read', 'clipboard-write'] });
 }, { timeout: 300_000 });
 
@@ -43,6 +46,28 @@ async function connect() {
   await editor.statusIs(connected);
   assert.equal(world.must(psql()), '42');
 }
+
+/** The helpers in the background, which outlive their hosts. */
+const background = () =>
+  [...processes('capture'), ...processes('gateway')].filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--background'));
+
+/** What an extension has started for a role. */
+const front = (role) => processes(role).find((pid) => !background().includes(pid));
+
+/** The process that runs both extensions. */
+const host = () => Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${front('capture')}/status`, 'utf8'))[1]);
+
+const link = () => world.status('laptop')[0]?.sessions[0]?.status?.link?.kind;
+
+/** What the extension has logged of its gateway so far. */
+const log = () =>
+  globSync('logs/**/Causeway Gateway.log', { cwd: world.info.editor.userDataDir })
+    .map((file) => readFileSync(path.join(world.info.editor.userDataDir, file), 'utf8'))
+    .join('');
+
+const download = (size) => `curl -sS 'http://web.corp.test/bytes?n=${size}&seed=5' | sha256sum | cut -c1-64`;
+const upload = `f=$(mktemp); head -c ${128 << 20} /dev/urandom >$f; sha256sum <$f; curl -sS -T $f http://web.corp.test/upload; rm $f`;
+const sum = (size) => world.must(`curl -sS 'http://web.corp.test/sha256?n=${size}&seed=5'`);
 
 test('approve in modal dialogs, connect', { timeout: 120_000 }, async () => {
   await editor.run('Causeway: Connect');
@@ -76,11 +101,97 @@ test('unchanged clients reach what was approved by name', { timeout: 120_000 }, 
   await editor.statusIs(/2 resources, 0 flows/);
 });
 
+test('without a port that is forwarded the command link carries, and the log says why', { timeout: 120_000 }, async () => {
+  for (const [url, why] of [
+    ['http://127.0.0.1:PORT', /no direct link: .*connection refused/],
+    ['https://name-PORT.app.example/', /no direct link: .*https:\/\/name-\d+\.app\.example\/, which is no port of this machine/],
+    ['http://127.0.0.1:8080', /no direct link: .*attach direct link/], // the editor's own, where no capture answers
+  ]) {
+    forwarding(world, 'answer', { url });
+    const before = log().length;
+    process.kill(front('gateway'), 'SIGKILL'); // the next one asks again
+    await until(`the log has ${why}`, 20_000, () => why.test(log().slice(before)));
+    await editor.statusIs(connected);
+    assert.equal(link(), 'command');
+  }
+  const size = 16 << 20;
+  const before = moved(host());
+  assert.equal(world.must(download(size)), sum(size));
+  assert.ok(moved(host()) - before > 2 * size, 'what JavaScript carries is seen');
+});
+
+test('where a port is forwarded, data goes direct and past JavaScript', { timeout: 120_000 }, async () => {
+  forwarding(world, 'answer', { url: '' });
+  process.kill(front('gateway'), 'SIGKILL');
+  await until('it goes direct', 20_000, () => link() === 'direct');
+  const size = 128 << 20;
+  const want = sum(size);
+  const relayed = () => Object.values(forwards(world).forwards).reduce((all, { up, down }) => all + up + down, 0);
+  const shims = host();
+  const before = { moved: moved(shims), busy: busy(shims), relayed: relayed() };
+  const helpers = () => background().reduce((all, pid) => all + busy(pid), 0);
+  const worked = helpers();
+  let answered = 0;
+  let done = false;
+  const load = Promise.all([world.meanwhile(download(size)), world.meanwhile(upload)]).finally(() => { done = true; });
+  while (!done) {
+    await editor.proxy(); // answers within 5 s, or fails
+    answered++;
+  }
+  const [down, up] = await load;
+  assert.equal(down.out, want);
+  assert.match(up.out, /^([0-9a-f]{64})\s.*\1$/s);
+  assert.ok(relayed() - before.relayed > 2 * size, `${relayed() - before.relayed} bytes went by the port`);
+  const carried = moved(shims) - before.moved;
+  const share = (busy(shims) - before.busy) / (helpers() - worked);
+  console.log(`${(carried / 1e6).toFixed(1)} MB by JavaScript beside ${2 * size / 1e6}, ${answered} answers, ${share.toFixed(2)} of the helpers' time`);
+  assert.ok(carried < size / 50, `JavaScript carried ${carried} bytes`);
+  assert.ok(answered > 0);
+});
+
+test('from direct to command and back, over and over, while bytes flow', { timeout: 180_000 }, async () => {
+  const size = 24 << 20;
+  const want = sum(size);
+  let over = false;
+  let moves = 0;
+  const repeat = async (script, check) => {
+    while (!over) {
+      const { ok, out } = await world.meanwhile(script);
+      assert.ok(ok && check(out), out);
+      moves++;
+    }
+  };
+  const load = Promise.all([
+    repeat(download(size).replace('curl', 'curl --limit-rate 12M'), (out) => out === want),
+    repeat(upload.replaceAll(String(128 << 20), String(size)).replace('curl', 'curl --limit-rate 12M'), (out) => /^([0-9a-f]{64})\s.*\1$/s.test(out)),
+  ]);
+  load.catch(() => {});
+  const began = Date.now();
+  try {
+    for (let change = 0; change < (soak ? 20 : 10); change++) {
+      forwarding(world, 'cut');
+      await until('it goes by the command link', 20_000, () => link() === 'command');
+      await sleep(Math.random() * 300);
+      forwarding(world, 'resume');
+      await until('it goes direct again', 20_000, () => link() === 'direct');
+    }
+  } finally {
+    over = true;
+  }
+  await load;
+  console.log(`${moves} transfers of ${size >> 20} MiB in ${(Date.now() - began) / 1000} s`);
+  assert.ok(moves >= 4);
+  await editor.statusIs(connected);
+});
+
 test('disconnect leaves nothing, and Connect asks nothing again', { timeout: 60_000 }, async () => {
+  const { asked } = forwards(world);
   await editor.run('Causeway: Disconnect');
   await clean(world, untouched);
   await until('the gateway has ended', 5_000, () => processes('gateway').length === 0);
   await connect();
+  await until('it goes direct', 20_000, () => link() === 'direct');
+  assert.equal(forwards(world).asked, asked, 'the port that is forwarded serves the next session too');
 });
 
 for (const role of ['capture', 'gateway']) {
@@ -93,15 +204,10 @@ for (const role of ['capture', 'gateway']) {
   });
 }
 
-/** The helpers in the background, which outlive their hosts. */
-const background = () =>
-  [...processes('capture'), ...processes('gateway')].filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--background'));
-
 test('kill -9 of the extension host', { timeout: 120_000 }, async () => {
   const before = background();
   assert.equal(before.length, 2);
-  const [front] = processes('capture').filter((pid) => !before.includes(pid));
-  process.kill(Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${front}/status`, 'utf8'))[1]), 'SIGKILL');
+  process.kill(host(), 'SIGKILL');
   await until('its helpers are let go', 5_000, () => processes('gateway').length === 1 && processes('capture').length === 1);
   await editor.statusIs(connected, 60_000);
   assert.deepEqual(background(), before);
@@ -118,6 +224,8 @@ test('reload of the window', { timeout: 120_000 }, async () => {
 });
 
 test('closing it all leaves nothing behind', { timeout: 60_000 }, async () => {
+  await until('it goes direct', 20_000, () => link() === 'direct');
+  assert.equal(Object.keys(forwards(world).forwards).length, 1, 'all sessions and hosts had one port forwarded');
   await editor.run('Causeway: Disconnect');
   await clean(world, untouched);
   await until('the gateway has ended', 5_000, () => processes('gateway').length === 0);

@@ -70,6 +70,20 @@ export async function raise({ extensions, settings, env = [] }) {
       if (!ok) throw new Error(`${script}: ${out}`);
       return out;
     },
+    /** cloud, for scripts that take a while: resolves when it has ended. */
+    async meanwhile(script) {
+      const child = spawn(info.hosts.cloud.exec, ['bash', '--norc', '-euo', 'pipefail', '-c', script], { stdio: ['ignore', 'pipe', 'pipe'] });
+      let out = '';
+      for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => { out += text; });
+      const code = await new Promise((resolve) => child.on('close', resolve));
+      return { ok: code === 0, out: out.trim() };
+    },
+    /** What the helpers in the background of the host's root say of themselves. */
+    status(host) {
+      const { XDG_CACHE_HOME, ...env } = process.env;
+      const out = execFileSync(info.hosts[host].exec, [helper, 'status', '--json'], { env: { ...env, HOME: path.join(info.dir, 'home/root') } });
+      return JSON.parse(out);
+    },
     hosts: () => readFileSync(info.hosts.cloud.hostsFile, 'utf8'),
     async close() {
       lab.stdin.end();
@@ -128,6 +142,18 @@ export function processes(command) {
   }).map(Number);
 }
 
+/** Bytes that a process has read and written so far, whatever from and to. */
+export function moved(pid) {
+  const io = readFileSync(`/proc/${pid}/io`, 'utf8');
+  return ['rchar', 'wchar'].reduce((sum, field) => sum + Number(new RegExp(`${field}: (\\d+)`).exec(io)[1]), 0);
+}
+
+/** Processor time of a process so far, in seconds. */
+export function busy(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
 export const residentMiB = (pid) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024;
 
 /** The gateway for a browser, at a terminal of its own. */
@@ -176,7 +202,7 @@ export async function openEditor(world, { args = [], permissions = [], url = wor
 /** One window, which close ends. */
 async function openWindow(context, url, close) {
   const page = await context.newPage();
-  await page.goto(url);
+  await page.goto(url, { timeout: 90_000 });
   const editor = {
     page,
     /** A second window of the same browser. */
@@ -247,8 +273,19 @@ async function openWindow(context, url, close) {
 }
 
 /** Controls the relay between the browser and VS Code: "cut", "stall", "resume". */
-export function relay(world, action) {
-  execFileSync('curl', ['-sS', '-f', '-o', '/dev/null', '-X', 'POST', '--unix-socket', world.info.editor.relaySocket, `http://relay/${action}`]);
+export const relay = (world, action) => control(world.info.editor.relaySocket, action);
+
+/** Controls the ports that the lab forwards for the test build: those actions, and "answer"; see lab.Forwarder. */
+export const forwarding = (world, action, parameters = {}) =>
+  control(world.info.editor.forwardSocket, `${action}?${new URLSearchParams(parameters)}`);
+
+/** Ports that were forwarded, and how often that was asked for. */
+export function forwards(world) {
+  return JSON.parse(execFileSync('curl', ['-sS', '-f', '--unix-socket', world.info.editor.forwardSocket, 'http://lab/']));
+}
+
+function control(socket, action) {
+  execFileSync('curl', ['-sS', '-f', '-o', '/dev/null', '-X', 'POST', '--unix-socket', socket, `http://lab/${action}`]);
 }
 
 /** Nothing of ours is left on cloud. */

@@ -1,0 +1,19 @@
+// The entry of the test build of the UI extension: the bundle of the desktop as
+// it is shipped, with the lab in place of the editor where ports are forwarded.
+'use strict';
+const http = require('node:http');
+const { Uri } = require('vscode');
+const desktop = require('./desktop.js');
+
+exports.activate = (context) => desktop.activate(context, asExternalUri);
+exports.deactivate = () => desktop.deactivate();
+
+async function asExternalUri(uri) {
+  const [, port] = /:(\d+)$/.exec(uri.authority);
+  const options = { socketPath: process.env.CAUSEWAY_LAB_FORWARD, method: 'POST', path: `/open?port=${port}` };
+  const answer = await new Promise((resolve, reject) => http.request(options, resolve).on('error', reject).end());
+  let text = '';
+  for await (const part of answer) text += part;
+  if (answer.statusCode !== 200) throw new Error(text);
+  return Uri.parse(text);
+}
