@@ -5,11 +5,13 @@ import {
   AnswerApprovals,
   type ApprovalAnswers,
   ApprovalsChanged,
+  type ClientParams,
   Code,
   GatewayOpen,
   type GatewayOpenResult,
   type GatewayStatus,
   GatewayStatusChanged,
+  GetClientArguments,
   GetGatewayStatus,
   LinkClosedByHelper,
   LinkDial,
@@ -139,6 +141,11 @@ export class Connection {
 
   test(resource: string, signal: AbortSignal): Promise<TestResult> {
     return this.call(TestResource, { resource }, signal);
+  }
+
+  /** The command line of a program that has flows to a resource; rejects where it is not told. */
+  async arguments(client: ClientParams): Promise<string> {
+    return (await this.call(GetClientArguments, client)).arguments;
   }
 
   setLogLevel(level: LogLevel): Promise<unknown> {

@@ -67,7 +67,8 @@ func Serve(ctx context.Context, s *tunnel.Session, o Options) error {
 	if err != nil {
 		return fmt.Errorf("wait for the gateway: %w", err)
 	}
-	c := &capture{o: o, s: s, control: control, report: make(chan struct{}, 1)}
+	c := &capture{o: o, s: s, control: control, report: make(chan struct{}, 1),
+		telling: make(chan struct{}, maxTelling), told: make(chan peer.Told), ended: ctx.Done()}
 	c.match.Store(newMatcher(nil))
 	check := owner.New(o.UID)
 	defer func() { _ = check.Close() }()
@@ -106,7 +107,10 @@ type capture struct {
 	match   atomic.Pointer[matcher]
 	strict  atomic.Bool
 	report  chan struct{}
-	busy    atomic.Bool // sources change: the report waits until all of them have
+	telling chan struct{} // a slot for each question under way
+	told    chan peer.Told
+	ended   <-chan struct{} // closed when nothing more is reported
+	busy    atomic.Bool     // sources change: the report waits until all of them have
 
 	mu        sync.Mutex
 	published []peer.Published
@@ -119,7 +123,7 @@ func (c *capture) start(check *owner.Checker) error {
 			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
 			Match:  func(network, host string, port uint16) bool { return c.match.Load().covers(network, host, port) },
 			Strict: c.strict.Load,
-			Check:  check.Check, CheckUDP: check.CheckUDP, Process: check.Process,
+			Check:  check.Check, CheckUDP: check.CheckUDP, Origin: c.origin(check),
 		})
 		if err != nil {
 			c.notes = append(c.notes, "There is no proxy: "+err.Error())
@@ -142,14 +146,14 @@ func (c *capture) start(check *owner.Checker) error {
 	if c.o.Names {
 		c.names = names.New(names.Options{
 			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
-			Check: check.Check, CheckUDP: check.CheckUDP, Process: check.Process, StartHosts: c.o.StartHosts, Changed: c.changed,
+			Check: check.Check, CheckUDP: check.CheckUDP, Origin: c.origin(check), StartHosts: c.o.StartHosts, Changed: c.changed,
 		})
 	}
 	if c.o.Names && c.o.StartResolver != nil {
 		c.dns = dns.New(dns.Options{
 			Log: c.o.Log, Tunnel: c.s, Names: c.names,
 			Covers: func(host string) bool { return c.match.Load().covers("", host, 0) },
-			Check:  check.Check, CheckUDP: check.CheckUDP,
+			Check:  check.Check, CheckUDP: check.CheckUDP, Origin: c.origin(check),
 			StartEditor: c.o.StartResolver, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
 		})
 	}
@@ -159,7 +163,7 @@ func (c *capture) start(check *owner.Checker) error {
 			Covers: func(network string, addr netip.Addr, port uint16) bool {
 				return c.match.Load().coversAddr(network, addr, port)
 			},
-			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, Start: c.o.StartTun, Changed: c.changed,
+			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, Origin: c.origin(check), Start: c.o.StartTun, Changed: c.changed,
 		})
 	}
 	return nil
@@ -193,13 +197,20 @@ func (c *capture) close() {
 func (c *capture) follow() error {
 	r := peer.NewReader(c.control)
 	for {
-		var p peer.Publish
-		if err := r.Read(&p); err != nil {
+		var m peer.ToCapture
+		if err := r.Read(&m); err != nil {
 			if errors.Is(err, io.EOF) {
 				return errors.New("the gateway ended the session")
 			}
 			return fmt.Errorf("read from the gateway: %w", err)
 		}
+		if m.Ask != nil {
+			c.answer(*m.Ask)
+		}
+		if m.Publish == nil {
+			continue
+		}
+		p := *m.Publish
 		c.o.Log.Info().Int("resources", len(p.Resources)).Msg("resources published")
 		c.busy.Store(true)
 		c.strict.Store(p.StrictProxy)
@@ -236,6 +247,11 @@ func (c *capture) reportChanges(ctx context.Context) error {
 	for {
 		select {
 		case <-c.report:
+		case told := <-c.told:
+			if err := peer.Write(c.control, peer.ToGateway{Told: &told}); err != nil {
+				return fmt.Errorf("report to the gateway: %w", err)
+			}
+			continue
 		case <-ctx.Done():
 			return nil
 		}
@@ -252,7 +268,7 @@ func (c *capture) reportChanges(ctx context.Context) error {
 func (c *capture) compose() (peer.Report, Status) {
 	c.mu.Lock()
 	published := c.published
-	r := peer.Report{Notes: append([]string(nil), c.notes...), Names: []peer.NameReport{}}
+	r := peer.Report{Notes: append([]string(nil), c.notes...), Names: []peer.NameReport{}, Asks: true}
 	c.mu.Unlock()
 	if c.proxy != nil {
 		r.Proxy = c.proxy.Addr().String()

@@ -33,6 +33,7 @@ const (
 	MethodResourcesSet  = "resources/set"    // gateway: ResourcesParams -> ResourcesResult
 	MethodApprovalsSet  = "approvals/answer" // gateway: ApprovalAnswers -> ResourcesResult; refused over a WebSocket
 	MethodResourceTest  = "resource/test"    // gateway: TestParams -> TestResult
+	MethodClientArgs    = "client/arguments" // gateway: ClientParams -> ClientArguments
 	MethodSessionStatus = "session/status"   // null -> GatewayStatus or CaptureStatus
 
 	// NotifyExit comes from a shim as its last message: the end of the
@@ -170,6 +171,7 @@ type Approval struct {
 	Addresses   []string     `json:"addresses,omitempty"`
 	As          string       `json:"as,omitempty"`
 	Exit        string       `json:"exit,omitempty"` // its name and where it leads
+	Programs    []string     `json:"programs,omitempty"`
 	Description string       `json:"description,omitempty"`
 	Change      string       `json:"change"` // "new" or "changed"
 	Differences []Difference `json:"differences,omitempty"`
@@ -245,6 +247,7 @@ type ResourceStatus struct {
 	Host      string   `json:"host"`
 	Ports     []string `json:"ports"`
 	As        string   `json:"as,omitempty"`
+	Programs  []string `json:"programs,omitempty"` // the only ones whose connections it takes
 	From      string   `json:"from"`
 	State     string   `json:"state"`
 	Served    []string `json:"served"`            // how the remote reaches it: "orders-db.corp.test:5432", "proxy"
@@ -263,6 +266,18 @@ type Client struct {
 	PID     uint32 `json:"pid,omitempty"`
 	Program string `json:"program,omitempty"`
 	Flows   int    `json:"flows"`
+}
+
+// ClientParams names a program that has flows to a resource.
+type ClientParams struct {
+	Resource string `json:"resource"`
+	PID      uint32 `json:"pid"`
+}
+
+// ClientArguments is the command line of such a program, escaped; "" if the
+// remote cannot tell. It is to be shown, and kept nowhere.
+type ClientArguments struct {
+	Arguments string `json:"arguments"`
 }
 
 // Refusal is the last failure of a flow to a resource.

@@ -44,7 +44,7 @@ type Editor interface {
 	Close() error
 }
 
-// Options of a Source. All but Log, Port, Retry and Changed are required.
+// Options of a Source. All but Log, Origin, Port, Retry and Changed are required.
 type Options struct {
 	Log    zerolog.Logger
 	Tunnel Opener
@@ -55,6 +55,8 @@ type Options struct {
 	// nameservers say.
 	Check    func(net.Conn) (owner.Owner, error)
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
+	// Origin tells more of who asks; nil: nothing is known.
+	Origin owner.OriginFunc
 	// StartEditor begins to edit ResolvPath.
 	StartEditor func(context.Context) (Editor, error)
 	ResolvPath  string
@@ -93,6 +95,9 @@ const maxQuestions = 512 // of either kind; more are dropped
 
 // New returns a Source that does nothing yet.
 func New(o Options) *Source {
+	if o.Origin == nil {
+		o.Origin = owner.UserAlone
+	}
 	if o.Port == 0 {
 		o.Port = 53
 	}

@@ -46,8 +46,8 @@ type Options struct {
 	Check func(net.Conn) (owner.Owner, error)
 	// CheckUDP is Check for a datagram; required if a resource has UDP.
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
-	// Process tells more of who was let in; nil: nothing is known.
-	Process func(owner.Owner) owner.Process
+	// Origin tells more of who was let in; nil: nothing is known.
+	Origin owner.OriginFunc
 	// StartHosts begins to edit the hosts file. If it fails, names are served at
 	// 127.0.0.1 on ports of their own.
 	StartHosts func(context.Context) (Hosts, error)
@@ -99,8 +99,8 @@ func New(o Options) *Source {
 	if o.Retry == 0 {
 		o.Retry = 2 * time.Second
 	}
-	if o.Process == nil {
-		o.Process = func(w owner.Owner) owner.Process { return owner.Process{UID: w.UID, User: w.User} }
+	if o.Origin == nil {
+		o.Origin = owner.UserAlone
 	}
 	s := &Source{o: o, addrs: newAddresses(o.UID),
 		strangers: rate.Sometimes{First: 5, Interval: 10 * time.Second},
