@@ -211,11 +211,14 @@ export interface CaptureOpenParams {
   resumeSeconds?: number;
   /** What of this window waits for its shim ends when another session begins. */
   window?: string;
-  names?: boolean;
-  proxy?: boolean;
-  /** Serve addresses by a TUN device; absent means auto. */
-  tun?: 'auto' | 'on' | 'off';
+  sources?: Sources;
 }
+
+export const SOURCES = ['names', 'dns', 'tun', 'proxy'] as const;
+export const SOURCE_MODES = ['auto', 'on', 'off'] as const;
+
+/** Whether each way of capturing connections is used; absent means auto: if it can be had. */
+export type Sources = { [source in (typeof SOURCES)[number]]?: (typeof SOURCE_MODES)[number] };
 
 export interface CaptureStatus {
   state: 'waiting' | 'connected' | 'reconnecting' | 'closed';

@@ -268,10 +268,20 @@ export class Connection {
     });
     this.link = link;
     await this.guard(helper.call(LinkOpen, { kind: 'command' }), HANDSHAKE_MS, 'opening the link');
-    const { logLevel, setProxyEnvironment, resumeMinutes } = settings;
+    const { logLevel, setProxyEnvironment, resumeMinutes, sources } = settings;
     const window = `${identity.authority}\n${identity.workspace}`.slice(0, 4096);
     const resumeSeconds = resumeMinutes * 60;
-    const open = { link: link.id, session, secret, resumed, resumeSeconds, window, logLevel, setProxyEnvironment };
+    const open = {
+      link: link.id,
+      session,
+      secret,
+      resumed,
+      resumeSeconds,
+      window,
+      logLevel,
+      setProxyEnvironment,
+      sources,
+    };
     this.port = await this.guard(companion.open(open, signal));
     events.step('link');
     void companion.watch(link.id).then((reason) => {

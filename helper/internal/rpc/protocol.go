@@ -6,6 +6,7 @@ package rpc
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -318,21 +319,37 @@ type CaptureOpenParams struct {
 	ResumeSeconds int  `json:"resumeSeconds,omitempty"` // as in GatewayOpenParams
 	// Window tells windows apart: what of the same one waits for its shim, from a
 	// gateway that is gone, ends when another session begins.
-	Window string `json:"window,omitempty"`
-	Names  *bool  `json:"names,omitempty"` // serve names by loopback addresses and the hosts file; default true
-	Proxy  *bool  `json:"proxy,omitempty"` // serve the proxy; default true
-	Tun    string `json:"tun,omitempty"`   // serve addresses by a TUN device: TunAuto, the default, TunOn or TunOff
+	Window  string  `json:"window,omitempty"`
+	Sources Sources `json:"sources,omitzero"`
 }
 
-// Values of CaptureOpenParams.Tun.
+// Sources says of each way of capturing connections whether it is used. "" is
+// SourceAuto.
+type Sources struct {
+	Names string `json:"names,omitempty"` // loopback addresses, found by the hosts file
+	DNS   string `json:"dns,omitempty"`   // loopback addresses, found by a stub resolver in resolv.conf
+	Tun   string `json:"tun,omitempty"`   // a TUN device
+	Proxy string `json:"proxy,omitempty"` // SOCKS5 and HTTP
+}
+
+// Values of Sources.
 const (
-	TunAuto = "auto" // if it can be had
-	TunOn   = "on"   // and tell the user if it cannot
-	TunOff  = "off"
+	SourceAuto = "auto" // if it can be had
+	SourceOn   = "on"   // and what it would serve is in trouble if it cannot
+	SourceOff  = "off"  // nothing of it is there
 )
 
-// IsTun tells whether v is such a value, or the default.
-func IsTun(v string) bool { return v == "" || v == TunAuto || v == TunOn || v == TunOff }
+// Check names the first value that is none.
+func (s Sources) Check() error {
+	for _, of := range []struct{ name, value string }{{"names", s.Names}, {"dns", s.DNS}, {"tun", s.Tun}, {"proxy", s.Proxy}} {
+		switch of.value {
+		case "", SourceAuto, SourceOn, SourceOff:
+		default:
+			return fmt.Errorf("%s is auto, on or off, not %q", of.name, of.value)
+		}
+	}
+	return nil
+}
 
 // CaptureStatus is the state of a session, as the capture knows it.
 type CaptureStatus struct {

@@ -141,9 +141,14 @@ const SHAPES: Record<string, [Spec, Spec]> = {
       resumed: maybe('boolean'),
       resumeSeconds: maybe('number'),
       window: maybe('string'),
-      names: maybe('boolean'),
-      proxy: maybe('boolean'),
-      tun: maybe('string'),
+      sources: maybe(
+        shape<p.Sources>({
+          names: maybe('string'),
+          dns: maybe('string'),
+          tun: maybe('string'),
+          proxy: maybe('string'),
+        }),
+      ),
     }),
     none,
   ],

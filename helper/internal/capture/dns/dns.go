@@ -163,7 +163,7 @@ func (s *Source) setUp() {
 	}
 	_ = s.takeDown()
 	s.o.Log.Warn().Err(err).Msg("no stub resolver")
-	s.setNote(err.Error() + ": names of domains and records other than addresses are not found by programs; exact names are, by the hosts file")
+	s.setNote(err.Error() + ": names of domains and records other than addresses are not found by programs")
 }
 
 // begin opens the sockets and only then points resolv.conf at them.
