@@ -135,7 +135,7 @@ export class Capture {
 
   private async start(): Promise<string> {
     const { version, start } = this.options;
-    const { session, secret, logLevel, resumed, resumeSeconds, window } = this.first;
+    const { session, secret, logLevel, resumed, resumeSeconds, window, sources } = this.first;
     const wire = await start();
     const helper = new Helper(wire, {
       frame: (bytes) => this.link?.frames.push(bytes),
@@ -151,7 +151,14 @@ export class Capture {
     const result = await helper.initialize({ name: 'causeway-remote', version });
     await helper.call(SetLogLevel, { level: logLevel });
     try {
-      await helper.call(CaptureOpen, { session, secret, resumed, resumeSeconds, window });
+      await helper.call(CaptureOpen, {
+        session,
+        secret,
+        resumed,
+        resumeSeconds,
+        window,
+        ...(sources && { sources }),
+      });
     } catch (error) {
       const { code, message } = error as { code?: number; message: string };
       throw code === Code.noSession ? new SessionGone(message) : error;

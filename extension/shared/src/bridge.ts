@@ -2,7 +2,7 @@
 // extension can execute too. So everything that arrives is checked, a link is
 // known by an id that was made for it, and nothing here approves anything.
 
-import { LOG_LEVELS, type LogLevel, type Range } from './protocol';
+import { LOG_LEVELS, type LogLevel, type Range, SOURCE_MODES, SOURCES, type Sources } from './protocol';
 
 /** Versions of this conversation; the two extensions are updated separately. */
 export const BRIDGE: Range = { min: 1, max: 1 };
@@ -45,6 +45,8 @@ export interface OpenLink {
   resumeSeconds: number;
   logLevel: LogLevel;
   setProxyEnvironment: boolean;
+  /** Absent from a UI extension that knows of none. */
+  sources?: Sources;
 }
 
 /** Errors of a command lose all but their text on the way, so a failure is a reply. */
@@ -90,7 +92,18 @@ export function isOpenLink(value: unknown): value is OpenLink {
     typeof value.resumed === 'boolean' &&
     typeof value.window === 'string' &&
     value.window.length <= 4096 &&
-    Number.isInteger(value.resumeSeconds)
+    Number.isInteger(value.resumeSeconds) &&
+    (value.sources === undefined || isSources(value.sources))
+  );
+}
+
+export function isSources(value: unknown): value is Sources {
+  return (
+    isRecord(value) &&
+    Object.entries(value).every(
+      ([name, mode]) =>
+        (SOURCES as readonly unknown[]).includes(name) && (SOURCE_MODES as readonly unknown[]).includes(mode),
+    )
   );
 }
 

@@ -114,6 +114,7 @@ export interface Approval {
   as?: string;
   /** Its name and where it leads. */
   exit?: string;
+  programs?: string[];
   description?: string;
   change: 'new' | 'changed';
   differences?: Difference[];
@@ -151,6 +152,8 @@ export interface ResourceStatus {
   host: string;
   ports: string[];
   as?: string;
+  /** The only ones whose connections it takes. */
+  programs?: string[];
   from: 'user' | 'workspace';
   state: 'pending' | 'denied' | 'ready' | 'trouble';
   served: string[];
@@ -169,6 +172,17 @@ export interface Client {
   pid?: number;
   program?: string;
   flows: number;
+}
+
+/** A program that has flows to a resource. */
+export interface ClientParams {
+  resource: string;
+  pid: number;
+}
+
+/** Its command line, escaped; empty if the remote cannot tell. To be shown, and kept nowhere. */
+export interface ClientArguments {
+  arguments: string;
 }
 
 export interface TestParams {
@@ -197,11 +211,14 @@ export interface CaptureOpenParams {
   resumeSeconds?: number;
   /** What of this window waits for its shim ends when another session begins. */
   window?: string;
-  names?: boolean;
-  proxy?: boolean;
-  /** Serve addresses by a TUN device; absent means auto. */
-  tun?: 'auto' | 'on' | 'off';
+  sources?: Sources;
 }
+
+export const SOURCES = ['names', 'dns', 'tun', 'proxy'] as const;
+export const SOURCE_MODES = ['auto', 'on', 'off'] as const;
+
+/** Whether each way of capturing connections is used; absent means auto: if it can be had. */
+export type Sources = { [source in (typeof SOURCES)[number]]?: (typeof SOURCE_MODES)[number] };
 
 export interface CaptureStatus {
   state: 'waiting' | 'connected' | 'reconnecting' | 'closed';
@@ -225,6 +242,7 @@ export const CaptureOpen = new RequestType<CaptureOpenParams, null, void>('sessi
 export const SetResources = new RequestType<ResourcesParams, ResourcesResult, void>('resources/set');
 export const AnswerApprovals = new RequestType<ApprovalAnswers, ResourcesResult, void>('approvals/answer');
 export const TestResource = new RequestType<TestParams, TestResult, void>('resource/test');
+export const GetClientArguments = new RequestType<ClientParams, ClientArguments, void>('client/arguments');
 export const GetGatewayStatus = new RequestType0<GatewayStatus, void>('session/status');
 export const GetCaptureStatus = new RequestType0<CaptureStatus, void>('session/status');
 

@@ -34,7 +34,9 @@ export class App {
   private readonly log = vscode.window.createOutputChannel('Causeway', { log: true });
   private readonly gatewayLog = vscode.window.createOutputChannel('Causeway Gateway', { log: true });
   private readonly statusBar: StatusBar;
-  private readonly tree = new ResourceTree();
+  private readonly tree = new ResourceTree(
+    async (client) => (await this.controller.connection?.arguments(client)) ?? '',
+  );
   private readonly mistakes = new Problems();
   private readonly approvals: Approvals;
   private readonly companion: Companion;

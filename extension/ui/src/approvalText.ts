@@ -4,7 +4,8 @@ import type { Identity } from './identity';
 
 /** The question of an approval: a headline, and everything that the answer will hold for. */
 export function approvalText(approval: Approval, identity: Identity): { message: string; detail: string } {
-  const { host, ports, protocols, addresses, as, exit, description, differences, warnings, from, name } = approval;
+  const { host, ports, protocols, addresses, as, exit, programs, description, differences, warnings, from, name } =
+    approval;
   const lines = [
     `Name: ${plain(name)}`,
     `Host: ${plain(host)}`,
@@ -14,6 +15,7 @@ export function approvalText(approval: Approval, identity: Identity): { message:
   if (addresses?.length) lines.push(`Only at addresses in: ${plain(addresses.join(', '))}`);
   if (as) lines.push(`Called there: ${plain(as)}`);
   if (exit) lines.push(`By the exit: ${plain(exit, 2100)}`);
+  if (programs?.length) lines.push(`Only for the programs: ${plain(programs.join(', '), 1000)}`);
   if (description) lines.push(`Description: ${plain(description)}`);
   lines.push(`Asked for by: ${from === 'workspace' ? 'the settings of this workspace' : 'your user settings'}`);
   lines.push(`Remote: ${plain(identity.remoteLabel)}`);

@@ -5,11 +5,13 @@ import {
   AnswerApprovals,
   type ApprovalAnswers,
   ApprovalsChanged,
+  type ClientParams,
   Code,
   GatewayOpen,
   type GatewayOpenResult,
   type GatewayStatus,
   GatewayStatusChanged,
+  GetClientArguments,
   GetGatewayStatus,
   LinkClosedByHelper,
   LinkDial,
@@ -141,6 +143,11 @@ export class Connection {
     return this.call(TestResource, { resource }, signal);
   }
 
+  /** The command line of a program that has flows to a resource; rejects where it is not told. */
+  async arguments(client: ClientParams): Promise<string> {
+    return (await this.call(GetClientArguments, client)).arguments;
+  }
+
   setLogLevel(level: LogLevel): Promise<unknown> {
     return this.call(SetLogLevel, { level });
   }
@@ -264,10 +271,20 @@ export class Connection {
     });
     this.link = link;
     await this.guard(helper.call(LinkOpen, { kind: 'command' }), HANDSHAKE_MS, 'opening the link');
-    const { logLevel, setProxyEnvironment, resumeMinutes } = settings;
+    const { logLevel, setProxyEnvironment, resumeMinutes, sources } = settings;
     const window = `${identity.authority}\n${identity.workspace}`.slice(0, 4096);
     const resumeSeconds = resumeMinutes * 60;
-    const open = { link: link.id, session, secret, resumed, resumeSeconds, window, logLevel, setProxyEnvironment };
+    const open = {
+      link: link.id,
+      session,
+      secret,
+      resumed,
+      resumeSeconds,
+      window,
+      logLevel,
+      setProxyEnvironment,
+      sources,
+    };
     this.port = await this.guard(companion.open(open, signal));
     events.step('link');
     void companion.watch(link.id).then((reason) => {

@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
-import type { GatewayStatus, Problem } from '../../shared/src/protocol';
-import { type Node, treeModel } from './treeModel';
+import type { ClientParams, GatewayStatus, Problem } from '../../shared/src/protocol';
+import { commandLine, type Node, treeModel } from './treeModel';
 
 /** The tree of resources in the activity bar. */
 export class ResourceTree implements vscode.TreeDataProvider<Node>, vscode.Disposable {
@@ -11,7 +11,8 @@ export class ResourceTree implements vscode.TreeDataProvider<Node>, vscode.Dispo
 
   readonly onDidChangeTreeData = this.changed.event;
 
-  constructor() {
+  /** ask tells the command line of a program; it may reject. */
+  constructor(private readonly ask: (client: ClientParams) => Promise<string>) {
     this.view = vscode.window.createTreeView('causeway.resourcesView', { treeDataProvider: this });
   }
 
@@ -45,6 +46,15 @@ export class ResourceTree implements vscode.TreeDataProvider<Node>, vscode.Dispo
     );
     if (node.resource !== undefined) item.contextValue = `resource.${node.resource.state}`;
     if (node.mistake) item.command = { command: 'causeway.openSettings', title: 'Open Settings' };
+    return item;
+  }
+
+  /** Called when a line without a tooltip is looked at. */
+  async resolveTreeItem(item: vscode.TreeItem, node: Node): Promise<vscode.TreeItem> {
+    if (node.client !== undefined) {
+      const told = await this.ask(node.client).catch(() => '');
+      item.tooltip = new vscode.MarkdownString(commandLine(told));
+    }
     return item;
   }
 

@@ -1,11 +1,13 @@
-import type { LogLevel, ResourcesParams } from '../../shared/src/protocol';
-import { LOG_LEVELS } from '../../shared/src/protocol';
+import type { LogLevel, ResourcesParams, Sources } from '../../shared/src/protocol';
+import { LOG_LEVELS, SOURCE_MODES, SOURCES } from '../../shared/src/protocol';
 
 /** The settings besides the two lists. */
 export interface Settings {
   autoConnect: boolean;
   setProxyEnvironment: boolean;
   strictProxy: boolean;
+  /** How the remote's programs are captured. */
+  sources: Sources;
   /** How long a session waits for its link, or its window, to come back. */
   resumeMinutes: number;
   logLevel: LogLevel;
@@ -17,6 +19,7 @@ export const DEFAULTS: Settings = {
   autoConnect: false,
   setProxyEnvironment: false,
   strictProxy: false,
+  sources: { names: 'auto', dns: 'auto', tun: 'auto', proxy: 'auto' },
   resumeMinutes: 10,
   logLevel: 'info',
   localHelperPort: 7741,
@@ -41,11 +44,18 @@ export function readSettings(configuration: Configuration): Settings {
     autoConnect: flag('autoConnect'),
     setProxyEnvironment: flag('setProxyEnvironment'),
     strictProxy: flag('strictProxy'),
+    sources: readSources(configuration.get('sources')),
     resumeMinutes:
       typeof minutes === 'number' && minutes >= 1 && minutes <= 180 ? Math.round(minutes) : DEFAULTS.resumeMinutes,
     logLevel: LOG_LEVELS.find((name) => name === level) ?? DEFAULTS.logLevel,
     localHelperPort: isPort(port) ? port : DEFAULTS.localHelperPort,
   };
+}
+
+function readSources(value: unknown): Sources {
+  const set = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  const modes = SOURCES.map((name) => [name, SOURCE_MODES.find((mode) => mode === set[name]) ?? 'auto']);
+  return Object.fromEntries(modes) as Sources;
 }
 
 /**

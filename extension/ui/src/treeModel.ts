@@ -1,4 +1,4 @@
-import type { Client, GatewayStatus, Problem, ResourceStatus } from '../../shared/src/protocol';
+import type { Client, ClientParams, GatewayStatus, Problem, ResourceStatus } from '../../shared/src/protocol';
 import { bytes, count, markdown, plain } from '../../shared/src/text';
 import { problemText } from './problems';
 
@@ -13,6 +13,8 @@ export interface Node {
   color?: string;
   /** Given when the line is a resource. */
   resource?: ResourceStatus;
+  /** Given when the line is a program that has flows: its command line is asked for when it is looked at. */
+  client?: ClientParams;
   /** A mistake in the settings: a click opens them. */
   mistake?: boolean;
   children: Node[];
@@ -85,7 +87,7 @@ function resourceNode(resource: ResourceStatus): Node {
         (served): Node => ({ id: `${id}:served:${served}`, label: servedText(served), icon: 'plug', children: [] }),
       ),
       { id: `${id}:traffic`, label: traffic, icon: 'arrow-swap', children: [] },
-      ...(resource.clients ?? []).map((client) => clientNode(id, client)),
+      ...(resource.clients ?? []).map((client) => clientNode(id, resource.name, client)),
       ...(resource.lastError ? [errorNode(id, resource.lastError)] : []),
     ],
   };
@@ -104,6 +106,7 @@ function tooltip(resource: ResourceStatus, traffic: string): string {
     `**${markdown(resource.name)}**: ${STATES[shownState(resource)]}`,
     `${markdown(resource.as ? `${resource.as} → ${resource.host}` : resource.host)}, ports ${markdown(resource.ports.join(', '))}`,
   ];
+  if (resource.programs?.length) lines.push(`Only for ${markdown(resource.programs.join(', '), 1000)}`);
   if (resource.address) lines.push(`Address on the remote: ${markdown(resource.address)}`);
   lines.push(traffic);
   if (resource.note) lines.push(markdown(resource.note));
@@ -128,13 +131,19 @@ function errorNode(id: string, error: NonNullable<ResourceStatus['lastError']>):
   };
 }
 
-function clientNode(parent: string, { user, pid, program, flows }: Client): Node {
+/** What a program's line shows when it is looked at. */
+export function commandLine(told: string): string {
+  return told === '' ? 'Its command line cannot be told.' : markdown(told, 2100);
+}
+
+function clientNode(parent: string, resource: string, { user, pid, program, flows }: Client): Node {
   const name = program ? plain(program, 100) : 'a program';
   const of = [...(pid ? [`pid ${pid}`] : []), ...(user ? [plain(user, 100)] : [])].join(', ');
   return {
     id: `${parent}:client:${user}:${pid ?? 0}:${program ?? ''}`,
     label: `${name}${of ? ` (${of})` : ''}: ${count(flows, 'flow')}`,
     icon: 'terminal',
+    ...(pid ? { client: { resource, pid } } : {}),
     children: [],
   };
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -25,30 +24,42 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Options of Serve. StartHosts is required if Names is set.
+// Options of Serve. What starts a source is required unless that is off.
 type Options struct {
-	Log   zerolog.Logger
-	UID   int  // the user whose programs are served, besides root
-	Names bool // offer exact names by loopback addresses and the hosts file
-	Proxy bool // offer the SOCKS5 and HTTP proxy
+	Log     zerolog.Logger
+	UID     int // the user whose programs are served, besides root
+	Sources Sources
 
 	// StartHosts begins to edit the hosts file.
 	StartHosts func(context.Context) (names.Hosts, error)
-	// StartResolver begins to edit resolv.conf, for a stub resolver that goes with
-	// Names; nil means none.
+	// StartResolver begins to edit resolv.conf, for the stub resolver.
 	StartResolver func(context.Context) (dns.Editor, error)
 
-	// StartTun makes a TUN device, for resources that are addresses or networks;
-	// nil means none.
+	// StartTun makes a TUN device, for resources that are addresses or networks.
 	StartTun func(context.Context) (tun.Started, error)
-	// WantTun has the user told if there is no such device, rather than only with
-	// the resources that it would serve.
-	WantTun bool
 	// HandoverPath is where connections of causeway run are taken; "" means nowhere.
 	HandoverPath string
 
 	// Changed is told of each new Status; may be nil. It must not block.
 	Changed func(Status)
+}
+
+// Mode says whether a source is used.
+type Mode int
+
+// The modes of a source.
+const (
+	Auto Mode = iota // if it can be had
+	On               // and what it would serve is in trouble if it cannot
+	Off              // nothing of it is there
+)
+
+// Sources has the mode of each source that the session may do without.
+type Sources struct {
+	Names Mode // exact names by loopback addresses and the hosts file
+	DNS   Mode // names by loopback addresses and a stub resolver
+	Tun   Mode // addresses and networks by a TUN device
+	Proxy Mode // SOCKS5 and HTTP
 }
 
 // Status is what the capture offers now.
@@ -67,7 +78,8 @@ func Serve(ctx context.Context, s *tunnel.Session, o Options) error {
 	if err != nil {
 		return fmt.Errorf("wait for the gateway: %w", err)
 	}
-	c := &capture{o: o, s: s, control: control, report: make(chan struct{}, 1)}
+	c := &capture{o: o, s: s, control: control, report: make(chan struct{}, 1),
+		telling: make(chan struct{}, maxTelling), told: make(chan peer.Told), ended: ctx.Done()}
 	c.match.Store(newMatcher(nil))
 	check := owner.New(o.UID)
 	defer func() { _ = check.Close() }()
@@ -95,18 +107,22 @@ func Serve(ctx context.Context, s *tunnel.Session, o Options) error {
 }
 
 type capture struct {
-	o       Options
-	s       *tunnel.Session
-	control *tunnel.Stream
-	names   *names.Source    // nil without
-	dns     *dns.Source      // nil without
-	proxy   *proxy.Proxy     // nil without
-	tun     *tun.Source      // nil without
-	run     *handover.Server // nil without
-	match   atomic.Pointer[matcher]
-	strict  atomic.Bool
-	report  chan struct{}
-	busy    atomic.Bool // sources change: the report waits until all of them have
+	o        Options
+	s        *tunnel.Session
+	control  *tunnel.Stream
+	names    *names.Source    // nil without
+	dns      *dns.Source      // nil without
+	proxy    *proxy.Proxy     // nil without
+	proxyErr error            // why there is none that there should be
+	tun      *tun.Source      // nil without
+	run      *handover.Server // nil without
+	match    atomic.Pointer[matcher]
+	strict   atomic.Bool
+	report   chan struct{}
+	telling  chan struct{} // a slot for each question under way
+	told     chan peer.Told
+	ended    <-chan struct{} // closed when nothing more is reported
+	busy     atomic.Bool     // sources change: the report waits until all of them have
 
 	mu        sync.Mutex
 	published []peer.Published
@@ -114,14 +130,15 @@ type capture struct {
 }
 
 func (c *capture) start(check *owner.Checker) error {
-	if c.o.Proxy {
+	if c.o.Sources.Proxy != Off {
 		p, err := proxy.Listen(proxy.Options{
 			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
 			Match:  func(network, host string, port uint16) bool { return c.match.Load().covers(network, host, port) },
 			Strict: c.strict.Load,
-			Check:  check.Check, CheckUDP: check.CheckUDP, Process: check.Process,
+			Check:  check.Check, CheckUDP: check.CheckUDP, Origin: c.origin(check),
 		})
 		if err != nil {
+			c.proxyErr = err
 			c.notes = append(c.notes, "There is no proxy: "+err.Error())
 			c.o.Log.Warn().Err(err).Msg("no proxy")
 		} else {
@@ -139,27 +156,28 @@ func (c *capture) start(check *owner.Checker) error {
 			c.run = h
 		}
 	}
-	if c.o.Names {
+	if c.o.Sources.Names != Off || c.o.Sources.DNS != Off {
 		c.names = names.New(names.Options{
 			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
-			Check: check.Check, CheckUDP: check.CheckUDP, Process: check.Process, StartHosts: c.o.StartHosts, Changed: c.changed,
+			Check: check.Check, CheckUDP: check.CheckUDP, Origin: c.origin(check), StartHosts: c.o.StartHosts, Changed: c.changed,
+			NoHosts: c.o.Sources.Names == Off,
 		})
 	}
-	if c.o.Names && c.o.StartResolver != nil {
+	if c.o.Sources.DNS != Off {
 		c.dns = dns.New(dns.Options{
 			Log: c.o.Log, Tunnel: c.s, Names: c.names,
 			Covers: func(host string) bool { return c.match.Load().covers("", host, 0) },
-			Check:  check.Check, CheckUDP: check.CheckUDP,
+			Check:  check.Check, CheckUDP: check.CheckUDP, Origin: c.origin(check),
 			StartEditor: c.o.StartResolver, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
 		})
 	}
-	if c.o.StartTun != nil {
+	if c.o.Sources.Tun != Off {
 		c.tun = tun.New(tun.Options{
 			Log: c.o.Log, Tunnel: c.s,
 			Covers: func(network string, addr netip.Addr, port uint16) bool {
 				return c.match.Load().coversAddr(network, addr, port)
 			},
-			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, Start: c.o.StartTun, Changed: c.changed,
+			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, Origin: c.origin(check), Start: c.o.StartTun, Changed: c.changed,
 		})
 	}
 	return nil
@@ -193,13 +211,20 @@ func (c *capture) close() {
 func (c *capture) follow() error {
 	r := peer.NewReader(c.control)
 	for {
-		var p peer.Publish
-		if err := r.Read(&p); err != nil {
+		var m peer.ToCapture
+		if err := r.Read(&m); err != nil {
 			if errors.Is(err, io.EOF) {
 				return errors.New("the gateway ended the session")
 			}
 			return fmt.Errorf("read from the gateway: %w", err)
 		}
+		if m.Ask != nil {
+			c.answer(*m.Ask)
+		}
+		if m.Publish == nil {
+			continue
+		}
+		p := *m.Publish
 		c.o.Log.Info().Int("resources", len(p.Resources)).Msg("resources published")
 		c.busy.Store(true)
 		c.strict.Store(p.StrictProxy)
@@ -236,6 +261,11 @@ func (c *capture) reportChanges(ctx context.Context) error {
 	for {
 		select {
 		case <-c.report:
+		case told := <-c.told:
+			if err := peer.Write(c.control, peer.ToGateway{Told: &told}); err != nil {
+				return fmt.Errorf("report to the gateway: %w", err)
+			}
+			continue
 		case <-ctx.Done():
 			return nil
 		}
@@ -247,64 +277,4 @@ func (c *capture) reportChanges(ctx context.Context) error {
 			c.o.Changed(status)
 		}
 	}
-}
-
-func (c *capture) compose() (peer.Report, Status) {
-	c.mu.Lock()
-	published := c.published
-	r := peer.Report{Notes: append([]string(nil), c.notes...), Names: []peer.NameReport{}}
-	c.mu.Unlock()
-	if c.proxy != nil {
-		r.Proxy = c.proxy.Addr().String()
-	}
-	status := Status{Proxy: r.Proxy}
-	if c.names != nil {
-		n := c.names.Report()
-		r.Names = append(r.Names, n.Names...)
-		r.Notes = append(r.Notes, n.Notes...)
-		if c.dns != nil {
-			if note := c.dns.Note(); note != "" {
-				r.Notes = append(r.Notes, note)
-			}
-		}
-	} else {
-		for _, p := range published {
-			r.Names = append(r.Names, peer.NameReport{Name: p.Name})
-		}
-	}
-	if c.tun != nil {
-		if note := addRoutes(r.Names, c.tun.Report()); c.o.WantTun && note != "" {
-			r.Notes = append(r.Notes, note)
-		}
-	}
-	for i := range r.Names {
-		n := &r.Names[i]
-		if n.Address != "" && i < len(published) {
-			status.Names = append(status.Names, published[i].Host)
-		}
-		if c.proxy != nil {
-			n.Served = append(slices.Clip(n.Served), "proxy")
-		}
-	}
-	status.Notes = r.Notes
-	return r, status
-}
-
-// addRoutes puts what the TUN device serves into the report, which may be on
-// other resources for a moment. It returns a sentence if there is one that the
-// device should serve and does not.
-func addRoutes(names []peer.NameReport, routes []tun.Route) (note string) {
-	for i, r := range routes[:min(len(routes), len(names))] {
-		if !r.Address {
-			continue
-		}
-		names[i].Trouble = r.Trouble
-		if r.Served {
-			names[i].Served = append(slices.Clip(names[i].Served), "tun")
-			continue
-		}
-		names[i].Trouble += "; use \"causeway run\" or the proxy"
-		note = "Addresses are served under \"causeway run\" and by the proxy alone: " + r.Trouble
-	}
-	return note
 }

@@ -15,6 +15,7 @@ type matcher struct {
 	names    map[string][]peer.Published // by exact name
 	wildcard map[string][]peer.Published // by the domain below "*."
 	prefixes []prefixed
+	limited  bool // some are for some programs alone
 }
 
 type prefixed struct {
@@ -25,6 +26,7 @@ type prefixed struct {
 func newMatcher(published []peer.Published) *matcher {
 	m := &matcher{names: make(map[string][]peer.Published), wildcard: make(map[string][]peer.Published)}
 	for _, p := range published {
+		m.limited = m.limited || p.ByProgram
 		if domain, ok := strings.CutPrefix(p.Host, "*."); ok {
 			m.wildcard[domain] = append(m.wildcard[domain], p)
 		} else if addr, err := netip.ParseAddr(p.Host); err == nil {
@@ -41,11 +43,16 @@ func newMatcher(published []peer.Published) *matcher {
 // covers reports whether a published resource has this target. Port 0 stands
 // for any port, as for a look-up.
 func (m *matcher) covers(network, host string, port uint16) bool {
+	return m.find(network, host, port, func(peer.Published) bool { return true })
+}
+
+// find reports whether a published resource that want accepts has this target.
+func (m *matcher) find(network, host string, port uint16, want func(peer.Published) bool) bool {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if addr, err := netip.ParseAddr(host); err == nil {
-		return m.coversAddr(network, addr.Unmap(), port)
+		return m.findAddr(network, addr.Unmap(), port, want)
 	}
-	covered := func(p peer.Published) bool { return offers(p, network, port) }
+	covered := func(p peer.Published) bool { return offers(p, network, port) && want(p) }
 	if slices.ContainsFunc(m.names[host], covered) {
 		return true
 	}
@@ -63,9 +70,19 @@ func (m *matcher) covers(network, host string, port uint16) bool {
 
 // coversAddr is covers for an address, unmapped.
 func (m *matcher) coversAddr(network string, addr netip.Addr, port uint16) bool {
+	return m.findAddr(network, addr, port, func(peer.Published) bool { return true })
+}
+
+func (m *matcher) findAddr(network string, addr netip.Addr, port uint16, want func(peer.Published) bool) bool {
 	return slices.ContainsFunc(m.prefixes, func(p prefixed) bool {
-		return p.prefix.Contains(addr) && offers(p.Published, network, port)
+		return p.prefix.Contains(addr) && offers(p.Published, network, port) && want(p.Published)
 	})
+}
+
+// byProgram tells whether the gateway may let a target through to some programs
+// alone.
+func (m *matcher) byProgram(network, host string, port uint16) bool {
+	return m.limited && m.find(network, host, port, func(p peer.Published) bool { return p.ByProgram })
 }
 
 // hasNames tells whether a published resource is one of names.

@@ -6,6 +6,23 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 )
 
+// Which program asks matters where a resource is for some alone.
+func TestMatcherByProgram(t *testing.T) {
+	ports := []peer.PublishedPort{{First: 443, Last: 443}}
+	of := func(host string, byProgram bool) peer.Published {
+		return peer.Published{Name: host, Host: host, Ports: ports, Protocols: []string{"tcp"}, ByProgram: byProgram}
+	}
+	m := newMatcher([]peer.Published{of("web.test", false), of("db.test", true), of("*.dev.test", true), of("10.0.0.0/8", true), of("10.1.0.0/16", false)})
+	for host, want := range map[string]bool{"web.test": false, "db.test": true, "DB.test.": true, "a.dev.test": true, "10.2.0.1": true, "::ffff:10.2.0.1": true, "11.0.0.1": false} {
+		if got := m.byProgram("tcp", host, 443); got != want {
+			t.Errorf("%s: %v", host, got)
+		}
+	}
+	if m.byProgram("dns", "db.test", 443) || m.byProgram("tcp", "db.test", 80) {
+		t.Error("it matters for what is no connection of the resource")
+	}
+}
+
 func TestMatcher(t *testing.T) {
 	port := []peer.PublishedPort{{First: 443, Last: 443}, {First: 8000, Last: 8010}}
 	tcp := []string{"tcp"}

@@ -24,6 +24,7 @@ const cleanUpTime = 4 * time.Second
 func captureCommand(e *env) *cobra.Command {
 	var stdio bool
 	var profile, list, events string
+	var sources rpc.Sources
 	var background *bool
 	cmd := &cobra.Command{
 		Use:   "capture --stdio | --exit FILE --resources FILE",
@@ -54,7 +55,10 @@ begins with "connected" when the resources can be used; Ctrl-C ends it.`,
 				if events != "" && events != "json" {
 					return usageError(fmt.Errorf("--events takes json, not %q", events))
 				}
-				return captureByExit(cmd.Context(), e, profile, list, events == "json")
+				if err := sources.Check(); err != nil {
+					return usageError(err)
+				}
+				return captureByExit(cmd.Context(), e, profile, list, events == "json", sources)
 			}
 			return usageError(errors.New("capture is driven over stdio: give --stdio, or --exit for a WireGuard profile"))
 		},
@@ -64,6 +68,7 @@ begins with "connected" when the resources can be used; Ctrl-C ends it.`,
 	cmd.Flags().StringVar(&profile, "exit", "", "reach the resources by this WireGuard profile, from this machine")
 	cmd.Flags().StringVar(&list, "resources", "", "with --exit: file with the array of resources")
 	cmd.Flags().StringVar(&events, "events", "", `with --exit: "json" prints a line of JSON per event on stdout`)
+	addSources(cmd, &sources)
 	_ = cmd.MarkFlagFilename("exit", "conf")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
 	return cmd
@@ -98,17 +103,41 @@ func (s *captureSession) options() capture.Options {
 	o := capture.Options{
 		Log:           s.all.log,
 		UID:           os.Geteuid(),
-		Names:         s.params.Names == nil || *s.params.Names,
-		Proxy:         s.params.Proxy == nil || *s.params.Proxy,
+		Sources:       sourcesOf(s.params.Sources),
 		StartHosts:    func(ctx context.Context) (names.Hosts, error) { return startPrivileged(ctx, hostnet.Start) },
 		StartResolver: func(ctx context.Context) (dns.Editor, error) { return startPrivileged(ctx, hostnet.StartResolver) },
 		Changed: func(c capture.Status) {
 			s.set(func(st *rpc.CaptureStatus) { st.Proxy, st.NoProxy, st.Notes = c.Proxy, c.Names, c.Notes })
 		},
-		WantTun: s.params.Tun == rpc.TunOn,
-	}
-	if s.params.Tun != rpc.TunOff {
-		o.StartTun = startTun
+		StartTun: startTun,
 	}
 	return o
+}
+
+func sourcesOf(s rpc.Sources) capture.Sources {
+	mode := func(v string) capture.Mode {
+		switch v {
+		case rpc.SourceOn:
+			return capture.On
+		case rpc.SourceOff:
+			return capture.Off
+		}
+		return capture.Auto
+	}
+	return capture.Sources{Names: mode(s.Names), DNS: mode(s.DNS), Tun: mode(s.Tun), Proxy: mode(s.Proxy)}
+}
+
+// addSources defines a flag for each source.
+func addSources(cmd *cobra.Command, s *rpc.Sources) {
+	for name, flag := range map[string]struct {
+		to  *string
+		use string
+	}{
+		"names": {&s.Names, "let the remote's programs find resources by the hosts file: auto, on or off"},
+		"dns":   {&s.DNS, "let them find resources by a stub resolver in resolv.conf: auto, on or off"},
+		"tun":   {&s.Tun, "let them reach addresses and networks by a TUN device: auto, on or off; it takes root or sudo there, and NET_ADMIN"},
+		"proxy": {&s.Proxy, "listen for them as a SOCKS5 and HTTP proxy: auto, on or off"},
+	} {
+		cmd.Flags().StringVar(flag.to, name, rpc.SourceAuto, flag.use)
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -92,8 +91,8 @@ func (h *captureHelper) OpenSession(_ context.Context, p rpc.CaptureOpenParams) 
 	if err != nil {
 		return err
 	}
-	if !rpc.IsTun(p.Tun) {
-		return fmt.Errorf("tun is auto, on or off, not %q", p.Tun)
+	if err := p.Sources.Check(); err != nil {
+		return err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

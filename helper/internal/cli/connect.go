@@ -24,7 +24,8 @@ import (
 const startTime = 3 * time.Minute
 
 func connectCommand(e *env) *cobra.Command {
-	var file, exits, events, tun string
+	var file, exits, events string
+	var sources rpc.Sources
 	var strict bool
 	var resume time.Duration
 	cmd := &cobra.Command{
@@ -59,8 +60,8 @@ every mistake.`,
 			if events != "" && events != "json" {
 				return usageError(fmt.Errorf("--events takes json, not %q", events))
 			}
-			if !rpc.IsTun(tun) {
-				return usageError(fmt.Errorf("--tun takes auto, on or off, not %q", tun))
+			if err := sources.Check(); err != nil {
+				return usageError(err)
 			}
 			approved, err := readResources(e, file)
 			if err != nil {
@@ -73,14 +74,14 @@ every mistake.`,
 			if resume <= 0 || resume > maxResume {
 				return usageError(fmt.Errorf("--resume takes a time of at most %v", maxResume))
 			}
-			c := connection{e: e, log: e.logs.logger("gateway"), json: events == "json", strict: strict, resume: resume, command: args, exits: ways, tun: tun}
+			c := connection{e: e, log: e.logs.logger("gateway"), json: events == "json", strict: strict, resume: resume, command: args, exits: ways, sources: sources}
 			return c.run(cmd.Context(), approved)
 		},
 	}
 	cmd.Flags().StringVar(&file, "resources", "", "file with the array of resources that the remote may reach")
 	cmd.Flags().StringVar(&exits, "exits", "", "file with the exits that resources name by \"exit\"")
 	cmd.Flags().StringVar(&events, "events", "", `"json": print a line of JSON per event on stdout`)
-	cmd.Flags().StringVar(&tun, "tun", rpc.TunAuto, "let the remote's programs reach addresses and networks by a TUN device: auto, on or off; it takes root or sudo there, and NET_ADMIN")
+	addSources(cmd, &sources)
 	cmd.Flags().BoolVar(&strict, "strict-proxy", false, "the remote's proxy refuses what is no resource")
 	cmd.Flags().DurationVar(&resume, "resume", carrier.DefaultResumeLimit, "how long to try to get a lost link back, at most 3h; connections wait meanwhile")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
@@ -118,7 +119,7 @@ type connection struct {
 	resume  time.Duration            // how long to try to get a lost link back
 	command []string                 // the link's
 	exits   map[string]resource.Exit // by what the resources name
-	tun     string                   // as rpc.CaptureOpenParams has it
+	sources rpc.Sources
 
 	last *event // told so far about the remote; nil before it is usable
 	lost bool   // told last that there is no link

@@ -50,7 +50,7 @@ func (s *gatewaySession) status() rpc.GatewayStatus {
 
 func baseStatus(r resource.Resource, from string) rpc.ResourceStatus {
 	return rpc.ResourceStatus{
-		Name: r.Name, Host: r.Host.String(), Ports: r.PortStrings(), As: r.As, From: from, Served: []string{},
+		Name: r.Name, Host: r.Host.String(), Ports: r.PortStrings(), As: r.As, Programs: r.Programs, From: from, Served: []string{},
 	}
 }
 
@@ -95,7 +95,7 @@ func approvalOf(p gateway.Proposal) rpc.Approval {
 	r := p.Resource
 	out := rpc.Approval{
 		ID: p.ID, From: p.From, Name: r.Name, Host: r.Host.String(), Ports: r.PortStrings(),
-		Protocols: r.ProtocolStrings(), Addresses: r.AddressStrings(), As: r.As, Exit: r.Exit, Description: r.Description,
+		Protocols: r.ProtocolStrings(), Addresses: r.AddressStrings(), As: r.As, Exit: r.Exit, Programs: r.Programs, Description: r.Description,
 		Change: p.Change, Warnings: p.Warnings,
 	}
 	for _, d := range p.Differences {

@@ -148,6 +148,9 @@ func checkLoopback() check {
 	return c
 }
 
+// containerUser is the line that gives a container's user those rights.
+const containerUser = ` In a container, "remoteUser": "root" in devcontainer.json does it.`
+
 func checkHosts(ctx context.Context) check {
 	c := check{Side: "capture", Name: "hosts file"}
 	h, err := startPrivileged(ctx, hostnet.Start)
@@ -156,7 +159,7 @@ func checkHosts(ctx context.Context) check {
 	}
 	if err != nil {
 		c.Detail = err.Error()
-		c.Hint = "Run as root, allow sudo without a password, or use the proxy, which needs neither."
+		c.Hint = "Run as root, allow sudo without a password, or use the proxy, which needs neither." + containerUser
 		return c
 	}
 	c.OK, c.Detail = true, "private names can be put into the hosts file"
@@ -179,7 +182,7 @@ func checkResolvConf(ctx context.Context) check {
 		c.Hint = "Exact names are served by the hosts file, names of domains by the proxy alone."
 	default:
 		c.Detail = err.Error()
-		c.Hint = "Names of domains are served by the proxy alone. Run as root, or allow sudo without a password."
+		c.Hint = "Names of domains are served by the proxy alone. Run as root, or allow sudo without a password." + containerUser
 	}
 	return c
 }

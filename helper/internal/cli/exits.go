@@ -10,6 +10,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/exit"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/rs/zerolog"
 )
 
@@ -92,7 +93,7 @@ func readExits(e *env, file string, approved []gateway.Approved) (wanted map[str
 
 // captureByExit is both roles on one machine: what the resources in list name is
 // reached by the WireGuard profile, and there is no developer's machine.
-func captureByExit(ctx context.Context, e *env, profile, list string, json bool) error {
+func captureByExit(ctx context.Context, e *env, profile, list string, json bool, sources rpc.Sources) error {
 	approved, err := readResources(e, list)
 	if err != nil {
 		return err
@@ -113,7 +114,7 @@ func captureByExit(ctx context.Context, e *env, profile, list string, json bool)
 		return err
 	}
 	c := connection{e: e, log: e.logs.logger("gateway"), json: json, resume: carrier.DefaultResumeLimit,
-		command: []string{self, "capture", "--stdio", "--log-level", e.logs.level}, exits: map[string]resource.Exit{via: only}}
+		command: []string{self, "capture", "--stdio", "--log-level", e.logs.level}, exits: map[string]resource.Exit{via: only}, sources: sources}
 	return c.run(ctx, approved)
 }
 

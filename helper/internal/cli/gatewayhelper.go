@@ -222,6 +222,7 @@ func question(p gateway.Proposal) string {
 	line("addresses", strings.Join(a.Addresses, ", "))
 	line("as", a.As)
 	line("exit", a.Exit)
+	line("programs", strings.Join(a.Programs, ", "))
 	line("description", a.Description)
 	for _, d := range a.Differences {
 		line("was "+d.Field, d.Was)
@@ -269,6 +270,15 @@ func (h *gatewayHelper) TestResource(ctx context.Context, p rpc.TestParams) (rpc
 		})
 	}
 	return result, nil
+}
+
+func (h *gatewayHelper) ClientArguments(ctx context.Context, p rpc.ClientParams) (rpc.ClientArguments, error) {
+	s, err := h.open()
+	if err != nil {
+		return rpc.ClientArguments{}, err
+	}
+	told, err := s.gw.Arguments(ctx, p.Resource, p.PID)
+	return rpc.ClientArguments{Arguments: told}, err
 }
 
 func (h *gatewayHelper) Status(context.Context) (rpc.GatewayStatus, error) {

@@ -148,6 +148,19 @@ func (e *env) printSessions(running []*daemon.Running) error {
 	return w.Flush()
 }
 
+// clientLine names a program that has flows.
+func clientLine(c rpc.Client) string {
+	of := c.User
+	if c.PID != 0 {
+		of = fmt.Sprintf("pid %d, %s", c.PID, c.User)
+	}
+	flows := "flows"
+	if c.Flows == 1 {
+		flows = "flow"
+	}
+	return fmt.Sprintf("%s (%s): %d %s", cmp.Or(c.Program, "a program"), of, c.Flows, flows)
+}
+
 func (e *env) printStatus(running []*daemon.Running) error {
 	if len(running) == 0 {
 		_, err := fmt.Fprintln(e.stdout, "no helper is running in the background")
@@ -182,6 +195,9 @@ func (e *env) printStatus(running []*daemon.Running) error {
 			}
 			for _, res := range st.Resources {
 				row(printable(res.Name), "%s %s", res.State, printable(cmp.Or(res.Note, strings.Join(res.Served, ", "))))
+				for _, c := range res.Clients {
+					row("", "%s", printable(clientLine(c)))
+				}
 			}
 			for _, n := range st.Notes {
 				row("note", "%s", printable(n))

@@ -26,6 +26,7 @@ type session struct {
 	g       *Gateway
 	ts      *tunnel.Session
 	changed chan struct{} // holds a token when there is something to publish
+	asked   questions
 }
 
 func (s *session) publish() {
@@ -58,8 +59,13 @@ func (s *session) writePublished(ctx context.Context, st *tunnel.Stream) error {
 	for {
 		select {
 		case <-s.changed:
-			if err := peer.Write(st, s.g.published()); err != nil {
+			p := s.g.published()
+			if err := peer.Write(st, peer.ToCapture{Publish: &p}); err != nil {
 				return fmt.Errorf("publish resources: %w", err)
+			}
+		case a := <-s.asked.next:
+			if err := peer.Write(st, peer.ToCapture{Ask: &a}); err != nil {
+				return fmt.Errorf("ask the remote: %w", err)
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -76,7 +82,7 @@ func (g *Gateway) published() peer.Publish {
 	size, left := 0, 0
 	for _, a := range approved {
 		r := a.Resource
-		one := peer.Published{Name: r.Name, Host: r.RemoteHost(), Protocols: r.ProtocolStrings()}
+		one := peer.Published{Name: r.Name, Host: r.RemoteHost(), Protocols: r.ProtocolStrings(), ByProgram: len(r.Programs) > 0}
 		for _, ports := range r.Ports {
 			first, last := ports.Remote()
 			one.Ports = append(one.Ports, peer.PublishedPort{First: first, Last: last})
@@ -109,11 +115,18 @@ func (s *session) readReports(ctx context.Context, st *tunnel.Stream) error {
 		if err := limit.Wait(ctx); err != nil {
 			return err
 		}
-		var in peer.Report
-		if err := r.Read(&in); err != nil {
+		var m peer.ToGateway
+		if err := r.Read(&m); err != nil {
 			return fmt.Errorf("read report of the remote: %w", err)
 		}
-		out := cleanReport(in)
+		if m.Told != nil {
+			s.asked.answered(*m.Told)
+		}
+		if m.Report == nil {
+			continue
+		}
+		s.asked.open(m.Asks)
+		out := cleanReport(*m.Report)
 		s.g.mu.Lock()
 		s.g.report = out
 		s.g.mu.Unlock()

@@ -17,6 +17,7 @@ import (
 // flow is one that matched a resource, from then until its end.
 type flow struct {
 	st      *tunnel.Stream
+	from    *session
 	network resource.Network
 	match   resource.Match
 	stats   *stats
@@ -33,7 +34,7 @@ func targetOf(r tunnel.Request) string {
 }
 
 // serveFlow takes one stream from its request to its end.
-func (g *Gateway) serveFlow(ctx context.Context, st *tunnel.Stream) {
+func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Stream) {
 	defer st.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -47,9 +48,9 @@ func (g *Gateway) serveFlow(ctx context.Context, st *tunnel.Stream) {
 		g.serveDNS(ctx, st)
 		return
 	}
-	f, err := g.admit(st, cancel)
+	f, err := g.admit(from, st, cancel)
 	if err != nil {
-		g.refuse(st, nil, err)
+		g.refuse(st, f, err)
 		return
 	}
 	defer g.end(f)
@@ -68,6 +69,7 @@ func (g *Gateway) serveFlow(ctx context.Context, st *tunnel.Stream) {
 		return
 	}
 	g.log.Debug().Str("resource", f.match.Resource.Name).Str("target", f.target()).Stringer("dialled", f.dialled).
+		Str("source", req.Origin.Source).
 		Str("program", req.Origin.Program).Uint32("pid", req.Origin.PID).Str("user", req.Origin.User).Msg("connected")
 	if f.network == resource.UDP {
 		err = g.relayDatagrams(ctx, f, conn)
@@ -88,9 +90,10 @@ func (f *flow) countDown(g *Gateway) netx.Counter {
 }
 
 // admit matches a request against the approved set and registers the flow, in
-// one step, so that SetApproved misses none.
-func (g *Gateway) admit(st *tunnel.Stream, cancel context.CancelCauseFunc) (*flow, error) {
-	f := &flow{st: st, cancel: cancel, network: resource.TCP}
+// one step, so that SetApproved misses none. A flow that comes with an error is
+// not registered, and tells which resource it was refused.
+func (g *Gateway) admit(from *session, st *tunnel.Stream, cancel context.CancelCauseFunc) (*flow, error) {
+	f := &flow{st: st, from: from, cancel: cancel, network: resource.TCP}
 	t := st.Request().Target
 	if t.Network == tunnel.UDP {
 		f.network = resource.UDP
@@ -105,9 +108,21 @@ func (g *Gateway) admit(st *tunnel.Stream, cancel context.CancelCauseFunc) (*flo
 		return nil, &tunnel.Error{Code: tunnel.Denied, Reason: err.Error()}
 	}
 	f.match, f.stats = m, g.stats[m.Resource.Name]
+	if program := st.Request().Origin.Program; !m.Resource.Admits(program) {
+		return f, &tunnel.Error{Code: tunnel.Denied, Reason: notAdmitted(m.Resource, program)}
+	}
 	f.stats.flows.Add(1)
 	g.flows[f] = struct{}{}
 	return f, nil
+}
+
+// notAdmitted says why a resource takes no connection of a program.
+func notAdmitted(r resource.Resource, program string) string {
+	of := "which program asks is not known"
+	if program != "" {
+		of = fmt.Sprintf("%q asks", shown(program))
+	}
+	return fmt.Sprintf("resource %q is limited to %s, and %s", r.Name, strings.Join(r.Programs, ", "), of)
 }
 
 func (g *Gateway) end(f *flow) {
@@ -123,7 +138,8 @@ func (g *Gateway) end(f *flow) {
 func (g *Gateway) stillAllowed(f *flow, around surroundings) bool {
 	t := f.st.Request().Target
 	m, err := g.set.Match(f.network, t.Host, t.Port)
-	if err != nil || m.Name != f.match.Name || m.Addr != f.match.Addr || m.Port != f.match.Port {
+	if err != nil || m.Name != f.match.Name || m.Addr != f.match.Addr || m.Port != f.match.Port ||
+		!m.Resource.Admits(f.st.Request().Origin.Program) {
 		return false
 	}
 	if !f.dialled.IsValid() {

@@ -218,7 +218,7 @@ var errGone = errors.New("the remote no longer wants the flow")
 func (g *Gateway) Serve(ctx context.Context, ts *tunnel.Session) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &session{g: g, ts: ts, changed: make(chan struct{}, 1)}
+	s := &session{g: g, ts: ts, changed: make(chan struct{}, 1), asked: newQuestions()}
 	s.publish()
 	g.mu.Lock()
 	g.sessions[s] = struct{}{}
@@ -250,6 +250,6 @@ func (g *Gateway) Serve(ctx context.Context, ts *tunnel.Session) error {
 			}
 			return fmt.Errorf("serve session: %w", err)
 		}
-		wg.Go(func() { g.serveFlow(ctx, st) })
+		wg.Go(func() { g.serveFlow(ctx, s, st) })
 	}
 }

@@ -7,6 +7,35 @@ package peer
 // MaxMessage bounds one message on the control stream, in bytes.
 const MaxMessage = 1 << 20
 
+// MaxArguments bounds the arguments of a program, in bytes.
+const MaxArguments = 2 << 10
+
+// ToCapture is a message of the gateway: one of the two.
+type ToCapture struct {
+	*Publish
+	Ask *Ask `json:"ask,omitempty"`
+}
+
+// ToGateway is a message of the capture: one of the two.
+type ToGateway struct {
+	*Report
+	Told *Told `json:"told,omitempty"`
+}
+
+// Ask asks for the arguments of a program that has a flow. It is sent only to a
+// capture whose Report says that it may be.
+type Ask struct {
+	ID      uint32 `json:"id"`
+	PID     uint32 `json:"pid"`
+	Program string `json:"program"` // which the process is still to run
+}
+
+// Told answers an Ask. There may be none: the gateway does not wait for ever.
+type Told struct {
+	ID        uint32 `json:"id"`
+	Arguments string `json:"arguments"` // escaped; "" if they cannot be told
+}
+
 // Publish is the whole of what the capture may offer to the remote's programs.
 // The gateway sends it first, and again whenever the approved set changes.
 type Publish struct {
@@ -19,7 +48,8 @@ type Published struct {
 	Name      string          `json:"name"`
 	Host      string          `json:"host"` // exact name, "*.domain", address or CIDR, as the remote's programs spell it
 	Ports     []PublishedPort `json:"ports"`
-	Protocols []string        `json:"protocols"` // "tcp", "udp"
+	Protocols []string        `json:"protocols"`           // "tcp", "udp"
+	ByProgram bool            `json:"byProgram,omitempty"` // for some programs alone: without one in its origin a flow is refused
 }
 
 // PublishedPort is an inclusive range of ports as the remote's programs use
@@ -34,6 +64,7 @@ type Report struct {
 	Proxy string       `json:"proxy,omitempty"` // host:port
 	Names []NameReport `json:"names"`
 	Notes []string     `json:"notes,omitempty"` // sentences for the user
+	Asks  bool         `json:"asks,omitempty"`  // an Ask is understood
 }
 
 // NameReport tells how the remote's programs reach one published resource.

@@ -43,11 +43,12 @@ func TestLongMessageIsRefused(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
+	f.Add([]byte(`{"told":{"id":1,"arguments":"x"}}` + "\n" + `{"ask":{"id":1,"pid":7,"program":"x"}}` + "\n"))
 	f.Add([]byte(`{"proxy":"127.0.0.1:1","names":[{"name":"x","served":["proxy"]}]}` + "\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := NewReader(bytes.NewReader(b))
 		for range 100 {
-			if r.Read(new(Report)) != nil || r.Read(new(Publish)) != nil {
+			if r.Read(new(ToGateway)) != nil || r.Read(new(ToCapture)) != nil {
 				return
 			}
 		}

@@ -28,6 +28,7 @@ func Differences(was, is Resource) []Difference {
 	add("addresses", list(was.AddressStrings()), list(is.AddressStrings()))
 	add("as", was.As, is.As)
 	add("exit", was.Exit, is.Exit)
+	add("programs", list(was.Programs), list(is.Programs))
 	add("description", was.Description, is.Description)
 	return out
 }
@@ -36,7 +37,7 @@ func Differences(was, is Resource) []Difference {
 func (r Resource) Equal(o Resource) bool { return len(Differences(r, o)) == 0 }
 
 // Within says whether r is o or o with less in it: the same name, host, as, exit
-// and description, and no port, protocol or address that o lacks.
+// and description, and no port, protocol, address or program that o lacks.
 func (r Resource) Within(o Resource) bool {
 	if r.Name != o.Name || r.Host != o.Host || r.As != o.As || r.Exit != o.Exit || r.Description != o.Description {
 		return false
@@ -50,6 +51,9 @@ func (r Resource) Within(o Resource) bool {
 		if !covered(p, o.Ports) {
 			return false
 		}
+	}
+	if len(o.Programs) > 0 && (len(r.Programs) == 0 || slices.ContainsFunc(r.Programs, func(s string) bool { return !o.Admits(s) })) {
+		return false
 	}
 	if len(o.Addresses) == 0 {
 		return true

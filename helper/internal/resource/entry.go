@@ -40,6 +40,7 @@ func (p *parser) entry(path string, v hujson.Value) (Resource, bool) {
 	r.Addresses = p.addresses(path+".addresses", f)
 	r.As = p.as(path, f)
 	r.Exit, _ = p.text(path, f, "exit", maxExit)
+	r.Programs = p.programs(path+".programs", f)
 	r.Description, _ = p.text(path, f, "description", maxDescription)
 	r.Name, _ = p.text(path, f, "name", maxText)
 	if p.count == before {
@@ -183,6 +184,25 @@ func (p *parser) addresses(path string, f map[string]hujson.Value) []netip.Prefi
 		return err
 	})
 	slices.SortFunc(out, netip.Prefix.Compare)
+	return slices.Compact(out)
+}
+
+func (p *parser) programs(path string, f map[string]hujson.Value) []string {
+	if _, given := f["programs"]; !given {
+		return nil
+	}
+	var out []string
+	p.strings(path, f["programs"], MaxPrograms, func(s string) error {
+		out = append(out, s)
+		switch trouble := checkText(s, maxProgram); {
+		case trouble != "":
+			return errors.New("the program's name " + trouble)
+		case s == "" || strings.Contains(s, "/"):
+			return errors.New(quote(s) + ` is no name of a program, such as "psql", without its folder`)
+		}
+		return nil
+	})
+	slices.Sort(out)
 	return slices.Compact(out)
 }
 

@@ -18,15 +18,17 @@ const (
 	MaxResources = 1000
 	MaxPorts     = 1024 // listed in one resource, a range counting as one
 	MaxAddresses = 256  // listed in one resource
+	MaxPrograms  = 64   // listed in one resource
 
 	maxProblems    = 1000
 	maxText        = 255  // bytes of a name
 	maxDescription = 500  // bytes
 	maxExit        = 2048 // bytes of an exit, once Via has said where it leads
+	maxProgram     = 64   // bytes of a program's name
 	maxDepth       = 16
 )
 
-var fieldNames = []string{"name", "host", "ports", "protocols", "addresses", "as", "exit", "description"}
+var fieldNames = []string{"name", "host", "ports", "protocols", "addresses", "as", "exit", "programs", "description"}
 
 // Parse reads a list of resources: a JSON array in which comments and trailing
 // commas are allowed. It returns every mistake, with paths that begin with

@@ -64,7 +64,15 @@ type Resource struct {
 	Addresses   []netip.Prefix // what the name may resolve to; empty: see the gateway's policy
 	As          string         // the name that the remote uses for it; empty: Host itself
 	Exit        string         // how the gateway reaches it, a name of causeway.exits, or what Via made of it; empty: as the machine itself does
+	Programs    []string       // whose connections it takes, sorted; empty: every program's. See Admits
 	Description string
+}
+
+// Admits tells whether r takes connections of a program, by the base name of its
+// executable; "" is one that is not known. The name is what the remote says: this
+// keeps other programs of the user from a resource by mistake, not on purpose.
+func (r Resource) Admits(program string) bool {
+	return len(r.Programs) == 0 || slices.Contains(r.Programs, program)
 }
 
 // RemoteName is the exact name that programs on the remote use for r, or "" if

@@ -162,6 +162,7 @@ func FuzzNormalizeHost(f *testing.F) {
 func TestDifferencesAndWithin(t *testing.T) {
 	base := `{"name": "n", "host": "a.test", "ports": [80, 81, "100-200", "15432:5432"], "protocols": ["tcp", "udp"]}`
 	restricted := `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["10.0.0.0/8", "fd00::/8"]}`
+	programs := `{"name": "n", "host": "a.test", "ports": [80], "programs": ["node", "psql"]}`
 	for _, c := range []struct {
 		was, is string
 		fields  string
@@ -180,6 +181,10 @@ func TestDifferencesAndWithin(t *testing.T) {
 		{restricted, `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["10.9.0.0/16"]}`, "addresses", true},
 		{restricted, `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["0.0.0.0/0"]}`, "addresses", false},
 		{restricted, `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["10.0.0.0/8", "11.0.0.0/8"]}`, "addresses", false},
+		{base, `{"name": "n", "host": "a.test", "ports": ["80-81"], "programs": ["psql"]}`, "ports protocols programs", true},
+		{programs, `{"name": "n", "host": "a.test", "ports": [80], "programs": ["psql"]}`, "programs", true},
+		{programs, `{"name": "n", "host": "a.test", "ports": [80], "programs": ["psql", "curl"]}`, "programs", false},
+		{programs, `{"name": "n", "host": "a.test", "ports": [80]}`, "programs", false},
 		{restricted, strings.Replace(restricted, "80]", `80], "description": "x"`, 1), "description", false},
 		{restricted, strings.Replace(restricted, `"n"`, `"m"`, 1), "name", false},
 	} {

@@ -6,6 +6,7 @@ package rpc
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -33,6 +34,7 @@ const (
 	MethodResourcesSet  = "resources/set"    // gateway: ResourcesParams -> ResourcesResult
 	MethodApprovalsSet  = "approvals/answer" // gateway: ApprovalAnswers -> ResourcesResult; refused over a WebSocket
 	MethodResourceTest  = "resource/test"    // gateway: TestParams -> TestResult
+	MethodClientArgs    = "client/arguments" // gateway: ClientParams -> ClientArguments
 	MethodSessionStatus = "session/status"   // null -> GatewayStatus or CaptureStatus
 
 	// NotifyExit comes from a shim as its last message: the end of the
@@ -170,6 +172,7 @@ type Approval struct {
 	Addresses   []string     `json:"addresses,omitempty"`
 	As          string       `json:"as,omitempty"`
 	Exit        string       `json:"exit,omitempty"` // its name and where it leads
+	Programs    []string     `json:"programs,omitempty"`
 	Description string       `json:"description,omitempty"`
 	Change      string       `json:"change"` // "new" or "changed"
 	Differences []Difference `json:"differences,omitempty"`
@@ -245,6 +248,7 @@ type ResourceStatus struct {
 	Host      string   `json:"host"`
 	Ports     []string `json:"ports"`
 	As        string   `json:"as,omitempty"`
+	Programs  []string `json:"programs,omitempty"` // the only ones whose connections it takes
 	From      string   `json:"from"`
 	State     string   `json:"state"`
 	Served    []string `json:"served"`            // how the remote reaches it: "orders-db.corp.test:5432", "proxy"
@@ -263,6 +267,18 @@ type Client struct {
 	PID     uint32 `json:"pid,omitempty"`
 	Program string `json:"program,omitempty"`
 	Flows   int    `json:"flows"`
+}
+
+// ClientParams names a program that has flows to a resource.
+type ClientParams struct {
+	Resource string `json:"resource"`
+	PID      uint32 `json:"pid"`
+}
+
+// ClientArguments is the command line of such a program, escaped; "" if the
+// remote cannot tell. It is to be shown, and kept nowhere.
+type ClientArguments struct {
+	Arguments string `json:"arguments"`
 }
 
 // Refusal is the last failure of a flow to a resource.
@@ -303,21 +319,37 @@ type CaptureOpenParams struct {
 	ResumeSeconds int  `json:"resumeSeconds,omitempty"` // as in GatewayOpenParams
 	// Window tells windows apart: what of the same one waits for its shim, from a
 	// gateway that is gone, ends when another session begins.
-	Window string `json:"window,omitempty"`
-	Names  *bool  `json:"names,omitempty"` // serve names by loopback addresses and the hosts file; default true
-	Proxy  *bool  `json:"proxy,omitempty"` // serve the proxy; default true
-	Tun    string `json:"tun,omitempty"`   // serve addresses by a TUN device: TunAuto, the default, TunOn or TunOff
+	Window  string  `json:"window,omitempty"`
+	Sources Sources `json:"sources,omitzero"`
 }
 
-// Values of CaptureOpenParams.Tun.
+// Sources says of each way of capturing connections whether it is used. "" is
+// SourceAuto.
+type Sources struct {
+	Names string `json:"names,omitempty"` // loopback addresses, found by the hosts file
+	DNS   string `json:"dns,omitempty"`   // loopback addresses, found by a stub resolver in resolv.conf
+	Tun   string `json:"tun,omitempty"`   // a TUN device
+	Proxy string `json:"proxy,omitempty"` // SOCKS5 and HTTP
+}
+
+// Values of Sources.
 const (
-	TunAuto = "auto" // if it can be had
-	TunOn   = "on"   // and tell the user if it cannot
-	TunOff  = "off"
+	SourceAuto = "auto" // if it can be had
+	SourceOn   = "on"   // and what it would serve is in trouble if it cannot
+	SourceOff  = "off"  // nothing of it is there
 )
 
-// IsTun tells whether v is such a value, or the default.
-func IsTun(v string) bool { return v == "" || v == TunAuto || v == TunOn || v == TunOff }
+// Check names the first value that is none.
+func (s Sources) Check() error {
+	for _, of := range []struct{ name, value string }{{"names", s.Names}, {"dns", s.DNS}, {"tun", s.Tun}, {"proxy", s.Proxy}} {
+		switch of.value {
+		case "", SourceAuto, SourceOn, SourceOff:
+		default:
+			return fmt.Errorf("%s is auto, on or off, not %q", of.name, of.value)
+		}
+	}
+	return nil
+}
 
 // CaptureStatus is the state of a session, as the capture knows it.
 type CaptureStatus struct {

@@ -28,6 +28,7 @@ type GatewayHandler interface {
 	// AnswerApprovals is called only if the shim started this helper.
 	AnswerApprovals(ctx context.Context, p ApprovalAnswers) (ResourcesResult, error)
 	TestResource(ctx context.Context, p TestParams) (TestResult, error)
+	ClientArguments(ctx context.Context, p ClientParams) (ClientArguments, error)
 	Status(ctx context.Context) (GatewayStatus, error)
 	// DialLinks returns once the first direct link is in use. It is called only
 	// if the shim started this helper.
@@ -54,6 +55,7 @@ func ServeGateway(p Pipe, id Identity, h GatewayHandler) *Conn {
 	m[MethodSessionOpen] = serve(h.OpenSession)
 	m[MethodResourcesSet] = serve(h.SetResources)
 	m[MethodResourceTest] = serve(h.TestResource)
+	m[MethodClientArgs] = serve(h.ClientArguments)
 	m[MethodSessionStatus] = serve(func(ctx context.Context, _ struct{}) (GatewayStatus, error) { return h.Status(ctx) })
 	m[MethodApprovalsSet] = serve(h.AnswerApprovals)
 	m[MethodLinkDial] = serve(func(ctx context.Context, p DirectLink) (any, error) { return nil, h.DialLinks(ctx, p) })

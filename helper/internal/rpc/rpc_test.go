@@ -54,6 +54,9 @@ func (f *fakeGateway) TestResource(ctx context.Context, _ TestParams) (TestResul
 	f.cancelled <- struct{}{}
 	return TestResult{}, ctx.Err()
 }
+func (f *fakeGateway) ClientArguments(context.Context, ClientParams) (ClientArguments, error) {
+	return ClientArguments{}, nil
+}
 func (f *fakeGateway) Status(context.Context) (GatewayStatus, error) {
 	return GatewayStatus{State: StateWaiting}, nil
 }

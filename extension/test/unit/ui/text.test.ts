@@ -5,7 +5,7 @@ import { bytes, markdown, plain } from '../../../shared/src/text';
 import { approvalText } from '../../../ui/src/approvalText';
 import { Problems, problemText } from '../../../ui/src/problems';
 import { statusText } from '../../../ui/src/statusText';
-import { addressOf, treeModel } from '../../../ui/src/treeModel';
+import { addressOf, commandLine, treeModel } from '../../../ui/src/treeModel';
 
 const EVIL = '](command:workbench.action.terminal.new) <b>\u202eevil\u0007\n# x $(trash)';
 
@@ -124,6 +124,10 @@ describe('treeModel', () => {
     expect(children).toContain('reachable through the proxy');
     expect(children).toContain('psql (pid 4711, dev): 2 flows');
     expect(children).toContain('a program: 1 flow');
+    const asked = node?.children.flatMap(({ client }) => (client === undefined ? [] : [client]));
+    expect(asked).toEqual([{ resource: 'orders', pid: 4711 }]);
+    expect(commandLine('psql "-h x" [a](command:b)')).toBe('psql "\\-h x" \\[a\\]\\(command\\:b\\)');
+    expect(commandLine('')).toContain('cannot be told');
     expect(children.some((label) => label.startsWith('last error: refused: nobody listens'))).toBe(true);
   });
 
@@ -180,6 +184,7 @@ describe('approvalText', () => {
     ports: ['3000', '15432:5432'],
     protocols: ['tcp'],
     as: 'laptop.causeway.internal',
+    programs: ['psql', 'node'],
     change: 'changed',
     differences: [{ field: 'ports', was: '3000', is: '3000, 15432:5432' }],
     warnings: ["reaches this machine's own localhost"],

@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import { isSources } from '../../../shared/src/bridge';
 import type { Approval, Decision } from '../../../shared/src/protocol';
 import { Approvals } from '../../../ui/src/approvals';
 import { Companion } from '../../../ui/src/companion';
@@ -28,10 +29,28 @@ describe('localPort', () => {
   });
 });
 
+describe('sources that arrive', () => {
+  it.each([
+    [{}, true],
+    [{ names: 'on', dns: 'off', tun: 'auto' }, true],
+    [{ names: 'maybe' }, false],
+    [{ other: 'on' }, false],
+    [['on'], false],
+    ['on', false],
+    [null, false],
+  ])('%j', (value, want) => {
+    expect(isSources(value)).toBe(want);
+  });
+});
+
 describe('settings', () => {
   it('of a wrong type count as not set', () => {
     const wrong = { autoConnect: 'yes', logLevel: 'loud', localHelperPort: 70_000, strictProxy: 1 };
     expect(readSettings(configuration(wrong))).toEqual(DEFAULTS);
+    expect(readSettings(configuration({ sources: { tun: 'off', names: 'no', other: 'on' } })).sources).toEqual({
+      ...DEFAULTS.sources,
+      tun: 'off',
+    });
     expect(readSettings(configuration({ logLevel: 'debug', localHelperPort: 9000 }))).toMatchObject({
       logLevel: 'debug',
       localHelperPort: 9000,

@@ -135,10 +135,8 @@ func (s *Source) ask(ctx context.Context, q records.Question, who owner.Owner) *
 
 // exchange asks the gateway as spec.md of the tunnel says.
 func (s *Source) exchange(ctx context.Context, q records.Question, who owner.Owner) (*dns.Msg, error) {
-	st, err := s.o.Tunnel.Open(ctx, tunnel.Request{
-		Target: tunnel.Target{Network: tunnel.DNS, Host: q.Name, Port: q.Type},
-		Origin: tunnel.Origin{Source: "dns", User: who.User},
-	}, nil)
+	target := tunnel.Target{Network: tunnel.DNS, Host: q.Name, Port: q.Type}
+	st, err := s.o.Tunnel.Open(ctx, tunnel.Request{Target: target, Origin: s.o.Origin("dns", target, who)}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ type Editor interface {
 	Close() error
 }
 
-// Options of a Source. All but Log, Port, Retry and Changed are required.
+// Options of a Source. All but Log, Origin, Port, Retry and Changed are required.
 type Options struct {
 	Log    zerolog.Logger
 	Tunnel Opener
@@ -55,6 +55,8 @@ type Options struct {
 	// nameservers say.
 	Check    func(net.Conn) (owner.Owner, error)
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
+	// Origin tells more of who asks; nil: nothing is known.
+	Origin owner.OriginFunc
 	// StartEditor begins to edit ResolvPath.
 	StartEditor func(context.Context) (Editor, error)
 	ResolvPath  string
@@ -93,6 +95,9 @@ const maxQuestions = 512 // of either kind; more are dropped
 
 // New returns a Source that does nothing yet.
 func New(o Options) *Source {
+	if o.Origin == nil {
+		o.Origin = owner.UserAlone
+	}
 	if o.Port == 0 {
 		o.Port = 53
 	}
@@ -158,7 +163,7 @@ func (s *Source) setUp() {
 	}
 	_ = s.takeDown()
 	s.o.Log.Warn().Err(err).Msg("no stub resolver")
-	s.setNote(err.Error() + ": names of domains and records other than addresses are not found by programs; exact names are, by the hosts file")
+	s.setNote(err.Error() + ": names of domains and records other than addresses are not found by programs")
 }
 
 // begin opens the sockets and only then points resolv.conf at them.

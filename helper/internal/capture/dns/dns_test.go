@@ -90,6 +90,11 @@ var (
 	upstreamB = netip.AddrFrom4([4]byte{127, 7, byte(os.Getpid()), 2})
 )
 
+// originOf shows in what a flow tells who it was asked of.
+func originOf(source string, t tunnel.Target, who owner.Owner) tunnel.Origin {
+	return owner.Process{User: who.User, PID: int(who.Inode), Program: t.String()}.Origin(source)
+}
+
 type fixture struct {
 	t       *testing.T
 	s       *Source
@@ -140,8 +145,9 @@ func start(t *testing.T, tweak func(*Options)) *fixture {
 	o := Options{
 		Tunnel: capture, Names: f.names, Port: f.port, ResolvPath: path, Retry: 10 * time.Millisecond,
 		Covers:   func(host string) bool { return strings.HasSuffix(host, ".corp.test") || host == "10.0.0.1" },
-		Check:    func(net.Conn) (owner.Owner, error) { return owner.Owner{User: "dev"}, nil },
-		CheckUDP: func(_, _ netip.AddrPort) (owner.Owner, error) { return owner.Owner{User: "dev"}, nil },
+		Check:    func(net.Conn) (owner.Owner, error) { return owner.Owner{User: "dev", Inode: 7}, nil },
+		Origin:   originOf,
+		CheckUDP: func(_, _ netip.AddrPort) (owner.Owner, error) { return owner.Owner{User: "dev", Inode: 7}, nil },
 		StartEditor: func(context.Context) (Editor, error) {
 			e := &fakeEditor{path: path, done: make(chan struct{})}
 			f.editors <- e
@@ -313,7 +319,7 @@ func TestAnswers(t *testing.T) {
 	if len(f.asked) != asked+3 {
 		t.Error("the answer outlived what is published")
 	}
-	if r := <-f.asked; r.Origin != (tunnel.Origin{Source: "dns", User: "dev"}) {
+	if r := <-f.asked; r.Origin != originOf("dns", r.Target, owner.Owner{User: "dev", Inode: 7}) {
 		t.Errorf("%+v", r)
 	}
 }

@@ -53,7 +53,7 @@ type Request struct {
 	Network tunnel.Network // TCP or UDP
 	Target  netip.AddrPort // unmapped, without zone
 	PID     uint32         // of the program, for show
-	Program string         // its name, for show; cut to 64 bytes
+	Program string         // its owner.Program, for show; cut to 64 bytes
 }
 
 // ErrNoCapture says that no capture listens in the directory.

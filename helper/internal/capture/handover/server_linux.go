@@ -120,7 +120,7 @@ func (s *Server) serve(c *net.UnixConn) error {
 	_ = c.SetDeadline(time.Time{})
 	req := tunnel.Request{
 		Target: tunnel.Target{Network: r.Network, Host: host, Port: r.Target.Port()},
-		Origin: tunnel.Origin{Source: "run", User: owner.UserName(uid), PID: r.PID, Program: r.Program},
+		Origin: owner.Process{UID: uid, User: owner.UserName(uid), PID: int(r.PID), Program: r.Program}.Origin("run"),
 	}
 	if r.Network == tunnel.UDP {
 		return s.serveUDP(c, req)

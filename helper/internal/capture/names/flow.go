@@ -43,8 +43,9 @@ func (s *Source) carry(c *net.TCPConn, e endpoint, who owner.Owner) error {
 // open asks the gateway, with what the client has said so far, and returns once
 // the flow is connected. A client that goes away meanwhile ends the attempt.
 func (s *Source) open(c *net.TCPConn, e endpoint, who owner.Owner) (*tunnel.Stream, error) {
-	process := make(chan owner.Process, 1)
-	go func() { process <- s.o.Process(who) }()
+	target := tunnel.Target{Network: tunnel.TCP, Host: e.host, Port: e.port}
+	origin := make(chan tunnel.Origin, 1)
+	go func() { origin <- s.o.Origin("names", target, who) }()
 	early := netx.NewChunk(tunnel.EarlyMax)
 	defer early.Release()
 	if err := readEarly(c, early); err != nil {
@@ -53,8 +54,8 @@ func (s *Source) open(c *net.TCPConn, e endpoint, who owner.Owner) (*tunnel.Stre
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	defer cancel(nil)
 	st, err := s.o.Tunnel.Open(ctx, tunnel.Request{
-		Target: tunnel.Target{Network: tunnel.TCP, Host: e.host, Port: e.port},
-		Origin: origin("names", <-process),
+		Target: target,
+		Origin: <-origin,
 	}, early.Bytes())
 	if err != nil {
 		return nil, err
@@ -73,10 +74,6 @@ func (s *Source) open(c *net.TCPConn, e endpoint, who owner.Owner) (*tunnel.Stre
 		return nil, err
 	}
 	return st, nil
-}
-
-func origin(source string, p owner.Process) tunnel.Origin {
-	return tunnel.Origin{Source: source, User: p.User, PID: uint32(p.PID), Program: p.Program}
 }
 
 func (s *Source) isGone(c net.Conn) bool {

@@ -46,11 +46,14 @@ type Options struct {
 	Check func(net.Conn) (owner.Owner, error)
 	// CheckUDP is Check for a datagram; required if a resource has UDP.
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
-	// Process tells more of who was let in; nil: nothing is known.
-	Process func(owner.Owner) owner.Process
+	// Origin tells more of who was let in; nil: nothing is known.
+	Origin owner.OriginFunc
 	// StartHosts begins to edit the hosts file. If it fails, names are served at
 	// 127.0.0.1 on ports of their own.
 	StartHosts func(context.Context) (Hosts, error)
+	// NoHosts leaves the hosts file alone: names are found by the stub resolver,
+	// and have no ports while there is none.
+	NoHosts bool
 	// UID is the user whose addresses and ports these are.
 	UID int
 	// Changed is called after Report has changed, if not nil. It must not block
@@ -64,6 +67,7 @@ type Options struct {
 type Report struct {
 	Names []peer.NameReport // in the order of publication
 	Notes []string          // sentences for the user
+	Hosts error             // why exact names are not in the hosts file; nil if they are, or need not be
 }
 
 // Source serves the published names. It is safe for concurrent use.
@@ -99,8 +103,8 @@ func New(o Options) *Source {
 	if o.Retry == 0 {
 		o.Retry = 2 * time.Second
 	}
-	if o.Process == nil {
-		o.Process = func(w owner.Owner) owner.Process { return owner.Process{UID: w.UID, User: w.User} }
+	if o.Origin == nil {
+		o.Origin = owner.UserAlone
 	}
 	s := &Source{o: o, addrs: newAddresses(o.UID),
 		strangers: rate.Sometimes{First: 5, Interval: 10 * time.Second},
@@ -174,12 +178,16 @@ func (s *Source) watch() {
 func (s *Source) reconcile() {
 	p := makePlan(s.published, s.looked)
 	s.over = p.over
-	if len(p.endpoints) > 0 {
+	want := p.endpoints
+	if s.o.NoHosts && !s.byDNS {
+		want = nil
+	}
+	if len(want) > 0 { // low ports may take it, too
 		s.hosts.start(s.setup, s.o.StartHosts)
 	}
-	stale := s.bindAll(p.endpoints)
+	stale := s.bindAll(want)
 	if err := s.hosts.set(s.setup, s.entries()); err != nil && s.setup.Err() == nil {
-		stale = append(stale, s.bindAll(p.endpoints)...) // without the file, then
+		stale = append(stale, s.bindAll(want)...) // without the file, then
 	}
 	for _, l := range stale {
 		_ = l.Close()
@@ -195,7 +203,7 @@ func (s *Source) bindAll(want []endpoint) (stale []*listener) {
 	wanted := make(map[endpoint]bool, len(want))
 	for _, e := range want {
 		wanted[e] = true
-		named := (s.hosts.editor != nil || s.byDNS) && hostnet.CheckName(e.host) == nil
+		named := (s.hosts.editor != nil || s.byDNS || s.o.NoHosts) && hostnet.CheckName(e.host) == nil
 		old := s.listeners[e]
 		if old != nil && (old.named == named || named && old.noAddress) {
 			continue
@@ -232,6 +240,9 @@ func (s *Source) bindAll(want []endpoint) (stale []*listener) {
 // entries are the exact names that have a listener at their own address.
 func (s *Source) entries() []hostnet.Entry {
 	var all []hostnet.Entry
+	if s.o.NoHosts {
+		return nil
+	}
 	seen := make(map[string]bool)
 	for _, name := range s.looked {
 		seen[name] = true // found by the stub resolver alone

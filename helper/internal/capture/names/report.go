@@ -22,7 +22,10 @@ func (s *Source) updateReport() {
 	for _, p := range s.published {
 		r.Names = append(r.Names, s.reportOn(p))
 	}
-	if s.hosts.err != nil && !s.byDNS {
+	if !s.o.NoHosts {
+		r.Hosts = s.hosts.err
+	}
+	if r.Hosts != nil && !s.byDNS {
 		r.Notes = append(r.Notes, s.hosts.err.Error()+": names are served on ports of 127.0.0.1 instead")
 	}
 	if reflect.DeepEqual(r, s.report.Load()) {
@@ -39,6 +42,8 @@ func (s *Source) reportOn(p peer.Published) peer.NameReport {
 	host, exact := exactName(p.Host)
 	var troubles []string
 	switch {
+	case exact && s.o.NoHosts && !s.byDNS:
+		troubles = append(troubles, "its name is found by the stub resolver alone, which there is none of; use the proxy")
 	case exact:
 		troubles = s.reportPorts(host, p, &r)
 	case strings.HasPrefix(p.Host, "*.") && s.byDNS:

@@ -69,10 +69,8 @@ func (d *datagrams) flow(from netip.AddrPort, who owner.Owner) *tunnel.Stream {
 	if len(d.flows) >= maxClients {
 		return nil
 	}
-	st, err := d.s.o.Tunnel.Open(d.s.ctx, tunnel.Request{
-		Target: tunnel.Target{Network: tunnel.UDP, Host: d.e.host, Port: d.e.port},
-		Origin: origin("names", d.s.o.Process(who)),
-	}, nil)
+	target := tunnel.Target{Network: tunnel.UDP, Host: d.e.host, Port: d.e.port}
+	st, err := d.s.o.Tunnel.Open(d.s.ctx, tunnel.Request{Target: target, Origin: d.s.o.Origin("names", target, who)}, nil)
 	if err != nil {
 		return nil
 	}

@@ -13,7 +13,8 @@ import (
 // the asking does. A look is at a descriptor or, for lookPerPID of them, a process.
 const (
 	maxLooks   = 2000
-	looksASec  = 10_000 // about a hundredth of a processor
+	mustLooks  = 200_000 // where it has to be found
+	looksASec  = 10_000  // about a hundredth of a processor
 	maxRecent  = 16
 	lookPerPID = 4
 )
@@ -28,11 +29,14 @@ type finder struct {
 
 // find returns the process with the socket; zero if that cannot be told, or only
 // by looking at too much.
-func (f *finder) find(inode uint32, uid int) (pid int) {
+func (f *finder) find(inode uint32, uid int, must bool) (pid int) {
 	now := time.Now()
 	f.looks = min(looksASec, f.looks+looksASec*now.Sub(f.at).Seconds()) // at first, very long ago
 	f.at = now
 	left := min(maxLooks, int(f.looks))
+	if must {
+		left = mustLooks
+	}
 	before := left
 	defer func() { f.looks -= float64(before - left) }()
 	want := "socket:[" + strconv.FormatUint(uint64(inode), 10) + "]"

@@ -33,21 +33,30 @@ func TestFinderIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := k.Process(o); p.PID != os.Getpid() {
+	if p := k.Process(o, false); p.PID != os.Getpid() {
 		t.Fatalf("%+v", p)
 	}
 	k.finder.looks = 100 - looksASec // none to spare, but for the one that is known
 	k.finder.at = time.Now().Add(-time.Second)
-	if p := k.Process(o); p.PID != os.Getpid() {
+	if p := k.Process(o, false); p.PID != os.Getpid() {
 		t.Errorf("known, and not found: %+v", p)
 	}
+	inode := o.Inode
 	o.Inode = 1
-	if p := k.Process(o); p.PID != 0 {
+	if p := k.Process(o, false); p.PID != 0 {
 		t.Errorf("nobody's socket is %+v's", p)
+	}
+	k.finder = finder{looks: -maxLooks, at: time.Now().Add(time.Hour)}
+	o.Inode = inode
+	if p := k.Process(o, false); p.PID != 0 {
+		t.Errorf("looked for with nothing to spare: %+v", p)
+	}
+	if p := k.Process(o, true); p.PID != os.Getpid() {
+		t.Errorf("it has to be found, and is not: %+v", p)
 	}
 	k.finder = finder{}
 	for range 20 { // each looks at what there is, until there is nothing to spare
-		_ = k.Process(o)
+		_ = k.Process(o, false)
 	}
 	if k.finder.looks < -maxLooks {
 		t.Errorf("%f looks left", k.finder.looks)

@@ -137,11 +137,12 @@ func (k *Checker) judge(r row) (Owner, error) {
 
 // Process tells which process has the socket that a check was about, as far as
 // this user may know it. It takes well below a millisecond, mostly: where it
-// would cost more, as with very many connections, it knows nothing.
-func (k *Checker) Process(o Owner) Process {
+// would cost more, as with very many connections, it knows nothing, unless it
+// has to be found.
+func (k *Checker) Process(o Owner, must bool) Process {
 	k.finding.Lock()
 	defer k.finding.Unlock()
-	p := Process{UID: o.UID, User: o.User, PID: k.finder.find(o.Inode, o.UID)}
+	p := Process{UID: o.UID, User: o.User, PID: k.finder.find(o.Inode, o.UID, must)}
 	if p.PID != 0 {
 		p.Program = program(p.PID)
 	}

@@ -113,10 +113,8 @@ func (d *dialer) dial(ctx context.Context, source, host string, port uint16, who
 func (d *dialer) open(ctx context.Context, network tunnel.Network, source, host string, port uint16, who owner.Owner) (*tunnel.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
-	st, err := d.o.Tunnel.Open(ctx, tunnel.Request{
-		Target: tunnel.Target{Network: network, Host: host, Port: port},
-		Origin: origin(source, d.o.Process(who)),
-	}, nil)
+	target := tunnel.Target{Network: network, Host: host, Port: port}
+	st, err := d.o.Tunnel.Open(ctx, tunnel.Request{Target: target, Origin: d.o.Origin(source, target, who)}, nil)
 	if err != nil {
 		return nil, &tunnel.Error{Code: tunnel.Failed, Reason: err.Error()}
 	}
@@ -125,10 +123,6 @@ func (d *dialer) open(ctx context.Context, network tunnel.Network, source, host 
 		return nil, err
 	}
 	return st, nil
-}
-
-func origin(source string, p owner.Process) tunnel.Origin {
-	return tunnel.Origin{Source: source, User: p.User, PID: uint32(p.PID), Program: p.Program}
 }
 
 // dialDirect connects as a program on this machine would have without us.

@@ -52,8 +52,8 @@ type Options struct {
 	// Check and CheckUDP tell who sent something, or refuse them.
 	Check    func(net.Conn) (owner.Owner, error)
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
-	// Process tells more of who was let in; nil: nothing is known.
-	Process func(owner.Owner) owner.Process
+	// Origin tells more of who was let in; nil: nothing is known.
+	Origin owner.OriginFunc
 
 	// Environment is the proxy that programs here had before; nil means what
 	// this process finds in its environment.
@@ -95,8 +95,8 @@ func Listen(o Options) (*Proxy, error) {
 	if o.Port != 0 {
 		ports = []int{o.Port}
 	}
-	if o.Process == nil {
-		o.Process = func(w owner.Owner) owner.Process { return owner.Process{UID: w.UID, User: w.User} }
+	if o.Origin == nil {
+		o.Origin = owner.UserAlone
 	}
 	var ln net.Listener
 	var err error

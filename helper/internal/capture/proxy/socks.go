@@ -233,10 +233,8 @@ func (p *Proxy) lookUp(ctx context.Context, host string, who owner.Owner) (netip
 		}
 		return addrs[0].Unmap(), nil
 	}
-	st, err := p.o.Tunnel.Open(ctx, tunnel.Request{
-		Target: tunnel.Target{Network: tunnel.Lookup, Host: host},
-		Origin: origin("socks", p.o.Process(who)),
-	}, nil)
+	target := tunnel.Target{Network: tunnel.Lookup, Host: host}
+	st, err := p.o.Tunnel.Open(ctx, tunnel.Request{Target: target, Origin: p.o.Origin("socks", target, who)}, nil)
 	if err != nil {
 		return netip.Addr{}, err
 	}

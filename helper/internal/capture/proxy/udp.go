@@ -173,10 +173,8 @@ func (a *association) refused(d destination, err error) {
 // lost, a round trip need not be.
 func (a *association) open(d destination) (net.Conn, error) {
 	if a.p.o.Match("udp", d.host, d.port) {
-		return a.p.o.Tunnel.Open(a.ctx, tunnel.Request{
-			Target: tunnel.Target{Network: tunnel.UDP, Host: d.host, Port: d.port},
-			Origin: origin("socks", a.p.o.Process(a.who)),
-		}, nil)
+		target := tunnel.Target{Network: tunnel.UDP, Host: d.host, Port: d.port}
+		return a.p.o.Tunnel.Open(a.ctx, tunnel.Request{Target: target, Origin: a.p.o.Origin("socks", target, a.who)}, nil)
 	}
 	if a.p.out.strict() {
 		return nil, errStrict

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"golang.org/x/sys/unix"
 )
@@ -155,8 +156,9 @@ func (s *supervisor) decide(t thread, network tunnel.Network, d destination) (ve
 	if s.elsewhere.has(k) {
 		return other, nil
 	}
+	pid := t.process()
 	offer, err := s.captures.Ask(context.Background(), handover.Request{
-		Network: network, Target: d.AddrPort, PID: uint32(t.process()), Program: t.program()})
+		Network: network, Target: d.AddrPort, PID: uint32(pid), Program: owner.Program(pid)})
 	if err != nil || offer == nil {
 		if err == nil {
 			s.elsewhere.add(k)

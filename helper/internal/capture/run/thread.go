@@ -70,12 +70,6 @@ func (t thread) process() int {
 
 func (t thread) path(name string) string { return fmt.Sprintf("/proc/%d/%s", t, name) }
 
-// program is the name of what the thread runs.
-func (t thread) program() string {
-	name, _ := os.ReadFile(t.path("comm"))
-	return strings.TrimSpace(string(name))
-}
-
 // network identifies the network namespace that the thread is in.
 func (t thread) network() string {
 	id, _ := os.Readlink(t.path("ns/net"))

@@ -19,8 +19,8 @@ func TestFlow(t *testing.T) {
 	for _, to := range []netip.AddrPort{server, server6} {
 		waiting := r.dialling(to)
 		st := r.accept()
-		want := tunnel.Request{Target: tunnel.Target{Network: tunnel.TCP, Host: to.Addr().String(), Port: 80},
-			Origin: tunnel.Origin{Source: "tun", User: "dev"}}
+		want := tunnel.Request{Target: tunnel.Target{Network: tunnel.TCP, Host: to.Addr().String(), Port: 80}}
+		want.Origin = originOf("tun", want.Target, dev)
 		if st.Request() != want {
 			t.Errorf("%+v", st.Request())
 		}

@@ -123,14 +123,22 @@ func (r *rig) options(o Opener) Options {
 			}
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return owner.Owner{User: "dev"}, r.who
+			return dev, r.who
 		},
 		CheckUDP: func(_, _ netip.AddrPort) (owner.Owner, error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return owner.Owner{User: "dev"}, r.who
+			return dev, r.who
 		},
+		Origin: originOf,
 	}
+}
+
+var dev = owner.Owner{User: "dev", Inode: 7}
+
+// originOf shows in what a flow tells who it was asked of.
+func originOf(source string, t tunnel.Target, who owner.Owner) tunnel.Origin {
+	return owner.Process{User: who.User, PID: int(who.Inode), Program: t.String()}.Origin(source)
 }
 
 func (r *rig) refuseAll(err error) {

@@ -88,7 +88,7 @@ func (e *engine) dial(t tuple) (*tunnel.Stream, error) {
 		e.o.strangers.Do(func() { e.o.Log.Warn().Err(err).Stringer("target", t.server).Msg("refused a connection") })
 		return nil, err
 	}
-	st, err := e.o.Tunnel.Open(e.ctx, request(tunnel.TCP, t, who), nil)
+	st, err := e.o.Tunnel.Open(e.ctx, e.request(tunnel.TCP, t, who), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -99,11 +99,9 @@ func (e *engine) dial(t tuple) (*tunnel.Stream, error) {
 	return st, nil
 }
 
-func request(n tunnel.Network, t tuple, who owner.Owner) tunnel.Request {
-	return tunnel.Request{
-		Target: tunnel.Target{Network: n, Host: t.server.Addr().String(), Port: t.server.Port()},
-		Origin: tunnel.Origin{Source: "tun", User: who.User},
-	}
+func (e *engine) request(n tunnel.Network, t tuple, who owner.Owner) tunnel.Request {
+	target := tunnel.Target{Network: n, Host: t.server.Addr().String(), Port: t.server.Port()}
+	return tunnel.Request{Target: target, Origin: e.o.Origin("tun", target, who)}
 }
 
 // refuse answers a SYN as the network would have.

@@ -46,7 +46,7 @@ type Started struct {
 	Device *hostnet.Device
 }
 
-// Options of a Source. All but Changed and Retry are required.
+// Options of a Source. All but Origin, Changed and Retry are required.
 type Options struct {
 	Log    zerolog.Logger
 	Tunnel Opener
@@ -58,6 +58,8 @@ type Options struct {
 	Check func(client, server netip.AddrPort, device int) (owner.Owner, error)
 	// CheckUDP is Check for a datagram from remote.
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
+	// Origin tells more of who was let in; nil: nothing is known.
+	Origin owner.OriginFunc
 	// Start makes a device.
 	Start func(context.Context) (Started, error)
 	// Changed is called after Report has changed, if not nil. It must not block
@@ -114,6 +116,9 @@ func New(o Options) *Source {
 		o.Retry = 2 * time.Second
 	}
 	o.open = openDevice
+	if o.Origin == nil {
+		o.Origin = owner.UserAlone
+	}
 	o.strangers = &rate.Sometimes{First: 5, Interval: 10 * time.Second}
 	s := &Source{o: o, lost: make(chan struct{}, 1)}
 	s.setup, s.stop = context.WithCancel(context.Background())

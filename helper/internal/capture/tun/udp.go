@@ -76,7 +76,7 @@ func (e *engine) exchange(c *conn) {
 			continue
 		}
 		if st == nil {
-			if st, err = e.o.Tunnel.Open(e.ctx, request(tunnel.UDP, c.t, who), nil); err != nil {
+			if st, err = e.o.Tunnel.Open(e.ctx, e.request(tunnel.UDP, c.t, who), nil); err != nil {
 				chunk.Release()
 				return
 			}

@@ -1,0 +1,106 @@
+package capture
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/tun"
+	"github.com/causeway-dev/causeway/helper/internal/peer"
+)
+
+func (c *capture) compose() (peer.Report, Status) {
+	c.mu.Lock()
+	published := c.published
+	r := peer.Report{Notes: append([]string(nil), c.notes...), Names: []peer.NameReport{}, Asks: true}
+	c.mu.Unlock()
+	if c.proxy != nil {
+		r.Proxy = c.proxy.Addr().String()
+	}
+	status := Status{Proxy: r.Proxy}
+	if c.names != nil {
+		n := c.names.Report()
+		r.Names = append(r.Names, n.Names...)
+		r.Notes = append(r.Notes, n.Notes...)
+		if c.o.Sources.Names == On && n.Hosts != nil {
+			c.missing(r.Names, published, "names", isExact, n.Hosts.Error())
+		}
+	} else {
+		for _, p := range published {
+			r.Names = append(r.Names, peer.NameReport{Name: p.Name})
+		}
+	}
+	if c.dns != nil {
+		if note := c.dns.Note(); note != "" {
+			r.Notes = append(r.Notes, note)
+			if c.o.Sources.DNS == On {
+				c.missing(r.Names, published, "dns", isName, note)
+			}
+		}
+	}
+	if c.tun != nil {
+		if note := addRoutes(r.Names, c.tun.Report()); c.o.Sources.Tun == On && note != "" {
+			r.Notes = append(r.Notes, note)
+		}
+	}
+	if c.o.Sources.Proxy == On && c.proxyErr != nil {
+		c.missing(r.Names, published, "proxy", func(string) bool { return true }, c.proxyErr.Error())
+	}
+	for i := range r.Names {
+		n := &r.Names[i]
+		if n.Address != "" && i < len(published) {
+			status.Names = append(status.Names, published[i].Host)
+		}
+		if c.proxy != nil {
+			n.Served = append(slices.Clip(n.Served), "proxy")
+		}
+		if len(n.Served) == 0 && n.Trouble == "" {
+			n.Trouble = "what would serve it is off; \"causeway run\" carries addresses"
+		}
+	}
+	status.Notes = r.Notes
+	return r, status
+}
+
+// missing tells, at each resource that it would serve, of a source that is to
+// be on and cannot be had.
+func (c *capture) missing(names []peer.NameReport, published []peer.Published, source string, serves func(host string) bool, why string) {
+	for i := range names[:min(len(names), len(published))] {
+		if serves(published[i].Host) {
+			trouble := source + " is on, and cannot be had: " + why
+			if names[i].Trouble != "" {
+				trouble += "; " + names[i].Trouble
+			}
+			names[i].Trouble = trouble
+		}
+	}
+}
+
+// isName tells whether a published host is a name or a wildcard.
+func isName(host string) bool { return !strings.ContainsAny(host, "/:") && !isAddr(host) }
+
+func isExact(host string) bool { return isName(host) && !strings.HasPrefix(host, "*.") }
+
+func isAddr(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+// addRoutes puts what the TUN device serves into the report, which may be on
+// other resources for a moment. It returns a sentence if there is one that the
+// device should serve and does not.
+func addRoutes(names []peer.NameReport, routes []tun.Route) (note string) {
+	for i, r := range routes[:min(len(routes), len(names))] {
+		if !r.Address {
+			continue
+		}
+		names[i].Trouble = r.Trouble
+		if r.Served {
+			names[i].Served = append(slices.Clip(names[i].Served), "tun")
+			continue
+		}
+		names[i].Trouble += "; use \"causeway run\" or the proxy"
+		note = "Addresses are served under \"causeway run\" and by the proxy alone: " + r.Trouble
+	}
+	return note
+}
