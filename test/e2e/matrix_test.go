@@ -208,7 +208,7 @@ func (k kit) ask(client, tier, proxy string) question {
 		return q(i.Git.Head, `GIT_SSH_COMMAND="%s" git clone -q %s x && git -C x rev-parse HEAD`, ssh, strings.Replace(i.Git.URL, i.Git.Host, at(i.Git.Host, gitAddress), 1))
 	case matrix.Npm:
 		registry := strings.Replace(i.NPM.URL, i.NPM.Host, at(i.NPM.Host, i.NPM.Address), 1)
-		return q("hello from the private network", "echo '{}' >package.json; npm install --no-audit --no-fund --no-update-notifier --fetch-retries=0 --registry %s %s && cat node_modules/%[2]s/index.js", registry, i.NPM.Package)
+		return q("hello from the private network", "export npm_config_cache=$PWD/cache; echo '{}' >package.json; npm install --no-audit --no-fund --no-update-notifier --fetch-retries=0 --registry %s %s && cat node_modules/%[2]s/index.js", registry, i.NPM.Package)
 	case matrix.Python:
 		return q("HTTP/1.1", "python3 -c 'import urllib.request; print(urllib.request.urlopen(\"http://%s/\", timeout=20).read().decode())'", web)
 	case matrix.Java:
