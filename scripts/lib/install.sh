@@ -73,10 +73,34 @@ need_node() {
   PATH=$node:$PATH
 }
 
+# need_chronyd: puts Debian's chronyd into the cache. It is not installed, since
+# the package would take the place of what keeps this machine's own time.
+need_chronyd() {
+  command -v chronyd >/dev/null || [ -x "$cache/chrony/usr/sbin/chronyd" ] && return
+  local libraries
+  mapfile -t libraries < <(apt-cache depends --important chrony | sed -n 's/^  Depends: \(lib.*\)$/\1/p')
+  need_apt "${libraries[@]}" || return
+  mkdir -p "$cache"
+  (
+    flock 9
+    [ -x "$cache/chrony/usr/sbin/chronyd" ] && exit
+    rm -rf "$cache/chrony.new" && mkdir "$cache/chrony.new" && cd "$cache/chrony.new" || exit
+    apt-get download -q chrony || { apt-get update -q && apt-get download -q chrony; } || exit
+    dpkg-deb -x chrony_*.deb . && rm chrony_*.deb && mv "$cache/chrony.new" "$cache/chrony"
+  ) 9>"$cache/lock" >&2
+}
+
 # need_lab: what test/lab runs, apart from what npm has.
 need_lab() {
   need_apt iproute2 sudo curl git netcat-openbsd bind9-dnsutils \
-    openssh-client openssh-server postgresql wireguard-go wireguard-tools
+    openssh-client openssh-server postgresql wireguard-go wireguard-tools || return
+  [ "$(id -u)" != 0 ] || need_chronyd
+}
+
+# need_clients: the programs that test/e2e has reach the private network, and
+# what it stops Causeway with.
+need_clients() {
+  need_apt python3 iputils-ping ntpsec-ntpdig default-jre-headless musl-tools strace
 }
 
 # need_e2e: the lab, a browser, and the packages of test/e2e: the editor, the

@@ -24,6 +24,7 @@ stage_install() {
   go mod download
   need_tools
   need_e2e
+  need_clients
 }
 
 stage_hygiene() { hygiene; }
@@ -108,6 +109,7 @@ stage_package() { scripts/package; }
 
 stage_lab() {
   need_e2e
+  need_clients
   go test -count=1 -p 1 -timeout 28m ./test/...
 }
 
@@ -133,6 +135,7 @@ stage_demo() {
 
 stage_soak() {
   need_e2e
+  need_clients
   go test -count=1 -timeout 30m ./helper/internal/carrier -run '^TestAnySchedule$' -schedules 300000
   CAUSEWAY_FUZZ_TIME=1m stage_fuzz
   CAUSEWAY_SOAK=1 go test -count=1 -p 1 -timeout 100m ./test/...

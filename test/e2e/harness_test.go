@@ -123,23 +123,48 @@ func (s *syncBuffer) String() string {
 // waits until the remote is usable.
 func connect(t *testing.T, list string, args ...string) *session {
 	t.Helper()
+	return connectBy(t, list, args, sshLink()...)
+}
+
+func sshLink() []string {
 	ssh := world.Info().SSH
-	return connectBy(t, list, args, "ssh", "-F", ssh.SSHConfig, ssh.User+"@"+ssh.Address, helper, "capture", "--stdio", "--log-level=debug")
+	return []string{"ssh", "-F", ssh.SSHConfig, ssh.User + "@" + ssh.Address, helper, "capture", "--stdio", "--log-level=debug"}
 }
 
 func connectBy(t *testing.T, list string, args []string, link ...string) *session {
+	t.Helper()
+	return begin(t, connectCommand(t, list, args, link...))
+}
+
+func connectCommand(t *testing.T, list string, args []string, link ...string) *exec.Cmd {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "resources.json")
 	if err := os.WriteFile(file, []byte(list), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	argv := append([]string{"connect", "--resources", file, "--events=json"}, args...)
-	return begin(t, world.Laptop.Command(context.Background(), helper, append(append(argv, "--"), link...)...))
+	return world.Laptop.Command(context.Background(), helper, append(append(argv, "--"), link...)...)
 }
 
 // begin starts a gateway that tells its events as JSON, and waits until the
 // remote is usable.
 func begin(t *testing.T, cmd *exec.Cmd) *session {
+	t.Helper()
+	s := launch(t, cmd)
+	select {
+	case e, ok := <-s.events:
+		if !ok || e.Event != "connected" {
+			t.Fatalf("first event is %+v, want connected\n%s", e, s.log)
+		}
+		s.Proxy, s.first = e.Proxy, e
+	case <-time.After(30 * time.Second):
+		t.Fatalf("not connected\n%s", s.log)
+	}
+	return s
+}
+
+// launch is begin without the wait.
+func launch(t *testing.T, cmd *exec.Cmd) *session {
 	t.Helper()
 	s := &session{t: t, cmd: cmd, events: make(chan event, 100), log: new(syncBuffer), ended: make(chan error, 1)}
 	s.cmd.Stderr = s.log
@@ -167,15 +192,6 @@ func begin(t *testing.T, cmd *exec.Cmd) *session {
 			t.Logf("log of connect:\n%s", s.log)
 		}
 	})
-	select {
-	case e, ok := <-s.events:
-		if !ok || e.Event != "connected" {
-			t.Fatalf("first event is %+v, want connected\n%s", e, s.log)
-		}
-		s.Proxy, s.first = e.Proxy, e
-	case <-time.After(30 * time.Second):
-		t.Fatalf("not connected\n%s", s.log)
-	}
 	return s
 }
 

@@ -34,6 +34,7 @@ web          A     10.77.0.12
 web          AAAA  fd77::12
 git          A     10.77.0.13
 echo         A     10.77.0.14
+ntp          A     10.77.0.15
 www          CNAME web
 _http._tcp   SRV   0 5 80 web
 *.apps       A     10.77.0.12

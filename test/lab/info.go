@@ -33,6 +33,7 @@ type Info struct {
 	Web      *WebInfo      `json:"web,omitempty"`
 	Git      *GitInfo      `json:"git,omitempty"`
 	Echo     *EchoInfo     `json:"echo,omitempty"`
+	NTP      *NTPInfo      `json:"ntp,omitempty"`
 	SSH      *SSHInfo      `json:"ssh,omitempty"`
 	Editor   *EditorInfo   `json:"editor,omitempty"`
 }
@@ -78,6 +79,7 @@ type NPMInfo struct {
 	Port    int    `json:"port"`
 	Package string `json:"package"`
 	Version string `json:"version"`
+	Node    string `json:"node"` // Node 24, which runs the registry
 }
 
 // WebInfo describes the web server; its paths are listed in web.go.
@@ -103,6 +105,12 @@ type EchoInfo struct {
 	Host    string         `json:"host"`
 	Address string         `json:"address"`
 	Ports   map[string]int `json:"ports"`
+}
+
+// NTPInfo describes the time server, which has the machine's own time.
+type NTPInfo struct {
+	Host    string `json:"host"`
+	Address string `json:"address"`
 }
 
 // SSHInfo describes sshd in cloud.

@@ -35,11 +35,12 @@ const (
 	Web      = "web"      // HTTP, HTTPS and WebSocket in corp
 	Git      = "git"      // a repository behind sshd in corp
 	Echo     = "echo"     // TCP and UDP services of good and bad manners in corp
+	NTP      = "ntp"      // chronyd in corp
 	SSH      = "ssh"      // sshd in cloud
 )
 
 // AllServices lists every service, in no particular order.
-func AllServices() []string { return []string{Postgres, NPM, Web, Git, Echo, SSH} }
+func AllServices() []string { return []string{Postgres, NPM, Web, Git, Echo, NTP, SSH} }
 
 // Options says what to raise. The zero value raises every service and no editor.
 type Options struct {
@@ -156,7 +157,7 @@ func (l *Lab) up(ctx context.Context) error {
 
 	raise := map[string]func(context.Context) error{
 		Postgres: l.startPostgres, NPM: l.startNPM, Web: l.startWeb,
-		Git: l.startGit, Echo: l.startEcho, SSH: l.startCloudSSH,
+		Git: l.startGit, Echo: l.startEcho, NTP: l.startNTP, SSH: l.startCloudSSH,
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	run := func(name string, f func(context.Context) error) {

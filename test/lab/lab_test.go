@@ -82,6 +82,7 @@ func TestReach(t *testing.T) {
 		{"git", clone, i.Git.Head},
 		{"client closes first", "printf abc | nc -N -w 3 echo.corp.test 10", "3 ba7816bf"},
 		{"server closes first", "printf 'token\nabc' | nc -N -w 3 echo.corp.test 8; sleep 0.1; curl -sS 'http://web.corp.test/halfclosed?token=token'", "3 ba7816bf"},
+		{"time", "ntpdig ntp.corp.test", "10.77.0.15 s5"},
 		{"UDP", "printf abc | nc -u -w 1 echo.corp.test 7", "abc"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -67,7 +67,7 @@ func (l *Lab) startNPM(ctx context.Context) error {
 	}
 	l.setInfo(func(i *Info) {
 		i.NPM = &NPMInfo{
-			URL: "http://" + net.JoinHostPort(npmName, strconv.Itoa(port)) + "/", Host: npmName, Address: addr, Port: port, Package: npmPackage, Version: npmVersion,
+			URL: "http://" + net.JoinHostPort(npmName, strconv.Itoa(port)) + "/", Host: npmName, Address: addr, Port: port, Package: npmPackage, Version: npmVersion, Node: l.tools.node,
 		}
 	})
 	return nil

@@ -22,6 +22,7 @@ type tools struct {
 	modules  string // test/e2e/node_modules
 	postgres string // directory of PostgreSQL's programs
 	sshd     string
+	chronyd  string
 	chromium string
 }
 
@@ -56,6 +57,15 @@ func findTools(o Options) (tools, error) {
 	if need(Git, SSH) {
 		if t.sshd, err = findProgram("sshd", "openssh-server"); err != nil {
 			return t, err
+		}
+	}
+	if need(NTP) {
+		const kept = "/var/cache/causeway/chrony/usr/sbin/chronyd" // by need_chronyd
+		if t.chronyd, err = findProgram("chronyd", "chrony"); err != nil {
+			if _, kerr := os.Stat(kept); kerr != nil {
+				return t, err
+			}
+			t.chronyd = kept
 		}
 	}
 	if o.Editor != nil {

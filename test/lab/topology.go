@@ -26,6 +26,7 @@ const (
 	webAddr6   = "fd77::12"
 	gitAddr    = "10.77.0.13"
 	echoAddr   = "10.77.0.14"
+	ntpAddr    = "10.77.0.15"
 	dnsAddr    = "10.77.0.53"
 	laptopCorp = "10.77.0.2"
 
@@ -99,6 +100,7 @@ func (l *Lab) makeHosts(ctx context.Context) error {
 			addr add fd77::12/64 dev laptop nodad
 			addr add 10.77.0.13/24 dev laptop
 			addr add 10.77.0.14/24 dev laptop
+			addr add 10.77.0.15/24 dev laptop
 			addr add 10.77.0.53/24 dev laptop
 			link set laptop up
 			route add unreachable 10.77.8.0/24
