@@ -103,12 +103,15 @@ const quiet = {
 const vsce = (dir, out) =>
   execFileSync(path.join(root, 'node_modules/.bin/vsce'), ['package', '--no-dependencies', '--skip-license', '--allow-missing-repository', '--out', out], { cwd: dir, stdio: ['ignore', 'ignore', 'inherit'] });
 
-/** The VSIX file of an extension that means harm; see planter/. */
-export function planter() {
-  const out = path.join(root, 'dist/planter.vsix');
-  vsce(path.join(import.meta.dirname, 'planter'), out);
+/** Packs the extension in dir and returns the VSIX file. */
+export function pack(dir, name) {
+  const out = path.join(root, `dist/${name}.vsix`);
+  vsce(dir, out);
   return out;
 }
+
+/** The VSIX file of an extension that means harm; see planter/. */
+export const planter = () => pack(path.join(import.meta.dirname, 'planter'), 'planter');
 
 /** The VSIX files of the browser's UI extension, the desktop's for tests, and the companion. */
 export function packages() {
@@ -185,18 +188,25 @@ export function startGateway(world, args = []) {
   };
 }
 
-const flags = [
+/** What a browser is started with. */
+export const chromiumFlags = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync',
 ];
 
 /** A browser on laptop that shows VS Code. */
 export async function openEditor(world, { args = [], permissions = [], url = world.info.editor.url } = {}) {
-  const browser = await chromium.launch({ executablePath: world.info.editor.chromium, args: [...flags, ...args] });
+  const browser = await chromium.launch({ executablePath: world.info.editor.chromium, args: [...chromiumFlags, ...args] });
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const { origin } = new URL(url);
   if (permissions.length > 0) await context.grantPermissions(permissions, { origin });
   return openWindow(context, url, () => browser.close());
+}
+
+/** The same with a profile that outlives it. */
+export async function openPersistent(world, profile) {
+  const context = await chromium.launchPersistentContext(profile, { executablePath: world.info.editor.chromium, args: chromiumFlags });
+  return openWindow(context, world.info.editor.url, () => context.close());
 }
 
 /** One window, which close ends. */
