@@ -76,7 +76,7 @@ need_node() {
 # need_lab: what test/lab runs, apart from what npm has.
 need_lab() {
   need_apt iproute2 sudo curl git netcat-openbsd bind9-dnsutils \
-    openssh-client openssh-server postgresql wireguard-go wireguard-tools
+    openssh-client openssh-server postgresql tmux wireguard-go wireguard-tools
 }
 
 # need_e2e: the lab, a browser, and the packages of test/e2e: the editor, the
