@@ -93,7 +93,7 @@ need_chronyd() {
 # need_lab: what test/lab runs, apart from what npm has.
 need_lab() {
   need_apt iproute2 sudo curl git netcat-openbsd bind9-dnsutils \
-    openssh-client openssh-server postgresql wireguard-go wireguard-tools || return
+    openssh-client openssh-server postgresql tmux wireguard-go wireguard-tools || return
   [ "$(id -u)" != 0 ] || need_chronyd
 }
 

@@ -58,8 +58,33 @@ func TestTransfersSurviveCuts(t *testing.T) {
 	}
 }
 
+// throughProxy opens a flow to echo by the session's proxy.
+func throughProxy(t *testing.T, d *driven) net.Conn {
+	t.Helper()
+	st, err := d.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := world.Cloud.Dial(t.Context(), "tcp", st.Proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, "CONNECT echo.corp.test:7 HTTP/1.1\r\nHost: echo.corp.test:7\r\n\r\n")
+	said := make([]byte, 0, 256)
+	for b := make([]byte, 1); !bytes.HasSuffix(said, []byte("\r\n\r\n")); said = append(said, b[0]) {
+		if _, err := c.Read(b); err != nil {
+			t.Fatalf("the proxy says %q: %v", said, err)
+		}
+	}
+	if !bytes.HasPrefix(said, []byte("HTTP/1.1 200")) {
+		t.Fatalf("the proxy says %q", said)
+	}
+	return c
+}
+
 // TestTransactionSurvives holds a transaction and 200 flows open through a cut
-// and through a stall, in which nothing says that anything is wrong.
+// and through a stall, in which nothing says that anything is wrong: to names,
+// through the proxy, and downloads that are under way.
 func TestTransactionSurvives(t *testing.T) {
 	d := drive(t)
 	d.direct()
@@ -85,15 +110,24 @@ func TestTransactionSurvives(t *testing.T) {
 	}
 	ask("create table survives (n int); begin; insert into survives values (1); select 'open';", "open")
 
-	flows := make([]net.Conn, 200)
+	flows := make([]net.Conn, 180)
+	echoes := strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0] + ":7"
 	for i := range flows {
-		c, err := world.Cloud.Dial(ctx, "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0]+":7")
-		if err != nil {
+		if i%3 == 0 {
+			flows[i] = throughProxy(t, d)
+		} else if c, err := world.Cloud.Dial(ctx, "tcp", echoes); err == nil {
+			flows[i] = c
+		} else {
 			t.Fatal(err)
 		}
-		defer c.Close()
-		flows[i] = c
+		defer flows[i].Close()
 	}
+	loaded := make(chan string, 1)
+	go func() {
+		const url = "'http://web.corp.test/%s?n=2000000&seed=3'"
+		out, err := cloud(t, 5*time.Minute, fmt.Sprintf("curl -sS "+url+"; seq 20 | xargs -P 20 -I_ sh -c \"curl -sS --limit-rate 80k "+url+" | sha256sum\"", "sha256", "bytes"))
+		loaded <- fmt.Sprintln(strings.ReplaceAll(out, "  -", ""), err)
+	}()
 	echo := func() {
 		t.Helper()
 		for round := range 3 {
@@ -140,6 +174,10 @@ func TestTransactionSurvives(t *testing.T) {
 		ask("insert into survives values (2); select 'still';", "still")
 	}
 	ask("commit; select count(*) from survives;", "3")
+	sums := strings.Fields(<-loaded)
+	if len(sums) != 22 || strings.Count(strings.Join(sums, " "), sums[0]) != 21 {
+		t.Errorf("20 downloads: %q", sums)
+	}
 	_ = in.Close()
 	_ = psql.Wait()
 }

@@ -194,48 +194,6 @@ func TestCloseTellsThePeerWhy(t *testing.T) {
 	}
 }
 
-// slowLink writes only while it may.
-type slowLink struct {
-	*pipeLink
-	may chan struct{}
-}
-
-func (l slowLink) WriteFrame(p []byte) error {
-	<-l.may
-	return l.pipeLink.WriteFrame(p)
-}
-
-// Whoever closes as well does not take the link from under the reason.
-func TestClosedTwiceTellsThePeerWhy(t *testing.T) {
-	g, c := newPair(t, time.Second)
-	gl, cl := links()
-	slow := slowLink{gl, make(chan struct{}, 100)}
-	for range 100 {
-		slow.may <- struct{}{}
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = g.Attach(t.Context(), slow) })
-	wg.Go(func() { _ = c.Attach(t.Context(), cl) })
-	wg.Wait()
-	for empty := false; !empty; {
-		select {
-		case <-slow.may:
-		default:
-			empty = true
-		}
-	}
-	wg.Go(func() { _ = g.CloseWithReason("the user disconnected") })
-	<-g.Done()
-	wg.Go(func() { _ = g.Close() })
-	time.Sleep(20 * time.Millisecond)
-	close(slow.may)
-	wg.Wait()
-	<-c.Done()
-	if err := c.Err(); !errors.Is(err, io.EOF) || !strings.Contains(err.Error(), "the user disconnected") {
-		t.Fatalf("capture ended with %v", err)
-	}
-}
-
 func TestGreetingRefuses(t *testing.T) {
 	for name, o := range map[string]Options{
 		"wrong secret":    {Role: Capture, Session: session, Secret: Secret{9}},

@@ -28,7 +28,7 @@ func resumeLimit(seconds int) time.Duration {
 	if seconds <= 0 {
 		return carrier.DefaultResumeLimit
 	}
-	return min(time.Duration(seconds)*time.Second, maxResume)
+	return time.Duration(min(int64(seconds), int64(maxResume/time.Second))) * time.Second
 }
 
 // session is the gateway's end of a session, from its making to its end.

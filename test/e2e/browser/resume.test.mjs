@@ -37,6 +37,7 @@ before(async () => {
 }, { timeout: 300_000 });
 
 after(async () => {
+  world?.cloud(`tmux -S ${world.dir}/tmux kill-server`);
   await editor?.close();
   await gateway?.close();
   await world?.close();
@@ -52,17 +53,22 @@ async function pair() {
   await editor.type(token);
 }
 
-/** An open transaction in a process that nothing of the editor's owns. */
+/** An open transaction in a tmux on cloud, which nothing of the editor's owns. */
 function transaction(name) {
-  const fifo = `/tmp/tx-${name}`;
-  world.must(`rm -f ${fifo} ${fifo}.out; mkfifo ${fifo}
-    setsid bash -c 'exec 3<>${fifo}; ${psql()} <&3' >${fifo}.out 2>&1 </dev/null &
-    printf "begin;\\ninsert into kept values ('"'${name}'"');\\nselect 'open';\\n" >${fifo}
-    for i in $(seq 50); do grep -q open ${fifo}.out && exit; sleep 0.1; done; cat ${fifo}.out; exit 1`);
+  const tmux = `LC_ALL=C.UTF-8 tmux -S ${world.dir}/tmux -f /dev/null`;
+  const type = (line) => world.must(`${tmux} send-keys -t ${name} -l ${JSON.stringify(line)} && ${tmux} send-keys -t ${name} Enter`);
+  const shows = (what) => until(`psql says ${what}`, 15_000, () => world.cloud(`${tmux} capture-pane -p -t ${name}`).out.split('\n').includes(what));
   return {
-    commit() {
-      world.must(`printf "commit;\\nselect 'done';\\n\\\\\\\\q\\n" >${fifo}
-        for i in $(seq 100); do grep -q done ${fifo}.out && exit; sleep 0.1; done; cat ${fifo}.out; exit 1`);
+    async begin() {
+      world.must(`${tmux} new-session -d -x 200 -s ${name} "${psql()}"`);
+      type(`begin; insert into kept values ('${name}'); select 'open';`);
+      await shows('open');
+      return this;
+    },
+    async commit() {
+      type("commit; select 'done';");
+      await shows('done');
+      type('\\q');
       assert.equal(world.must(`${psql()} -c "select count(*) from kept where what = '${name}'"`), '1');
     },
   };
@@ -72,51 +78,51 @@ function transaction(name) {
 const helpers = () => [...processes('capture'), ...processes('gateway')].filter((pid) => !readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--stdio'));
 
 test('reload of the window', { timeout: 120_000 }, async () => {
-  const open = transaction('reload');
+  const open = await transaction('reload').begin();
   const before = helpers();
   await editor.page.reload();
   await editor.ready();
   await editor.statusIs(connected);
   assert.deepEqual(helpers(), before);
-  open.commit();
+  await open.commit();
 });
 
 test('kill -9 of the extension host', { timeout: 120_000 }, async () => {
-  const open = transaction('host');
+  const open = await transaction('host').begin();
   const front = processes('capture').find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--stdio'));
   const host = Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${front}/status`, 'utf8'))[1]);
   process.kill(host, 'SIGKILL');
   await editor.statusIs(/reconnecting/);
   await editor.statusIs(connected, 60_000);
-  open.commit();
+  await open.commit();
 });
 
 test('the browser loses its connection and finds another', { timeout: 240_000 }, async () => {
-  const open = transaction('cut');
+  const open = await transaction('cut').begin();
   relay(world, 'cut');
   await sleep(soak ? 30_000 : 5_000);
   relay(world, 'resume');
   await until('the resource answers', 90_000, () => world.cloud('curl -sS -m 20 -o /dev/null http://web.corp.test/', { timeout: 25_000 }).ok);
-  open.commit();
+  await open.commit();
 });
 
 test('the browser hears nothing for a while', { timeout: 240_000 }, async () => {
-  const open = transaction('stall');
+  const open = await transaction('stall').begin();
   relay(world, 'stall');
   await sleep(soak ? 120_000 : 30_000);
   relay(world, 'resume');
   await until('the resource answers', 90_000, () => world.cloud('curl -sS -m 20 -o /dev/null http://web.corp.test/', { timeout: 25_000 }).ok);
   await editor.statusIs(connected);
-  open.commit();
+  await open.commit();
 });
 
 test('the browser is closed and another one opened', { timeout: 180_000 }, async () => {
-  const open = transaction('browser');
+  const open = await transaction('browser').begin();
   await editor.close();
   editor = await openEditor(world);
   await pair(); // this origin is known by now
   await editor.statusIs(connected, 60_000);
-  open.commit();
+  await open.commit();
 });
 
 test('it ends when the user says so, and not before', { timeout: 60_000 }, async () => {

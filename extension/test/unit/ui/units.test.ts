@@ -55,6 +55,8 @@ describe('settings', () => {
       logLevel: 'debug',
       localHelperPort: 9000,
     });
+    const minutes = [0, 1, 180, 181, '5'].map((resumeMinutes) => readSettings(configuration({ resumeMinutes })));
+    expect(minutes.map(({ resumeMinutes }) => resumeMinutes)).toEqual([10, 1, 180, 10, 10]);
   });
 
   it('pass the lists on as they stand, from the user and from a trusted workspace', () => {
