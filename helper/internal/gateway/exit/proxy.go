@@ -155,7 +155,8 @@ func (u *upstream) connect(ctx context.Context, address string) (_ net.Conn, err
 	if answer.StatusCode == http.StatusOK {
 		return c, nil
 	}
-	if answer.StatusCode == http.StatusProxyAuthRequired {
+	// Some proxies mean the user's password by 401 too.
+	if answer.StatusCode == http.StatusProxyAuthRequired || answer.StatusCode == http.StatusUnauthorized {
 		if schemes := answer.Header.Values("Proxy-Authenticate"); len(schemes) > 0 && !slices.ContainsFunc(schemes, isBasic) {
 			return nil, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the proxy %s wants to know who asks in a way other than Basic, which alone is supported", u.url.Host)}
 		}

@@ -139,7 +139,11 @@ func askingProxy(t *testing.T, kind, wants string) *url.URL {
 			given := strings.TrimPrefix(r.Header.Get("Proxy-Authorization"), "Basic ")
 			if b, _ := base64.StdEncoding.DecodeString(given); strings.Replace(string(b), ":", "/", 1) != wants {
 				w.Header().Set("Proxy-Authenticate", `Negotiate, Basic realm="x"`)
-				w.WriteHeader(http.StatusProxyAuthRequired)
+				if given == "" {
+					w.WriteHeader(http.StatusProxyAuthRequired)
+				} else {
+					w.WriteHeader(http.StatusUnauthorized) // as tinyproxy has it
+				}
 				return
 			}
 			c, _, _ := w.(http.Hijacker).Hijack()
