@@ -217,6 +217,45 @@ curl -sS -m 50 --data-binary @/tmp/sent.$$ http://inside.office.test/ | cmp - /t
 			})
 		}
 	})
+	t.Run("goes on when the laptop's address changes", func(t *testing.T) {
+		connect(t, officeResources, "--exits", exitsFile(t, private, public, peer))
+		done := make(chan string, 1)
+		begun := filepath.Join(world.Info().Users[lab.Dev].Home, "begun")
+		go func() {
+			out, err := cloud(t, 40*time.Second, `exec python3 - <<'PY'
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)
+s.connect(("echo.office.test", 7))
+def said(n):
+    for i in range(20):
+        s.send(b"%d" % n)
+        try:
+            if s.recv(100) == b"%d" % n: return
+        except TimeoutError: pass
+    raise SystemExit("silence after %d" % n)
+said(1)
+open("`+begun+`", "w").close()
+for n in range(2, 40): said(n); time.sleep(0.05)
+print("goes on")
+PY`)
+			done <- fmt.Sprint(out, " ", err)
+		}()
+		defer os.Remove(begun)
+		eventually(t, 15*time.Second, "the exchange begins", func() bool { _, err := os.Stat(begun); return err == nil })
+		move := func(from, to string) {
+			t.Helper()
+			// With an address go its routes.
+			script := "ip addr del " + from + "/24 dev corp && ip addr add " + to + "/24 dev corp && ip route add 10.77.8.0/24 via 10.77.0.1 && ip route add 10.77.9.0/24 via 10.77.0.1"
+			if out, err := world.Laptop.Command(context.WithoutCancel(t.Context()), "sh", "-c", script).CombinedOutput(); err != nil {
+				t.Fatalf("%v %s", err, out)
+			}
+		}
+		move("10.77.0.2", "10.77.0.222")
+		defer move("10.77.0.222", "10.77.0.2")
+		if out := <-done; out != "goes on <nil>" {
+			t.Error(out)
+		}
+	})
 	t.Run("its own records", func(t *testing.T) {
 		connect(t, officeResources, "--exits", exitsFile(t, private, public, peer))
 		for q, want := range map[string]string{

@@ -348,6 +348,26 @@ func TestWireGuardIdle(t *testing.T) {
 	eventually(t, "the device stays up after a failure", func() bool { return !w.isUp() })
 }
 
+// A peer that was there and is silent now is told apart from a target that is.
+func TestWireGuardSilentPeer(t *testing.T) {
+	t.Parallel()
+	near, far := newKey(t), newKey(t)
+	w := newWireGuard(profileFile(t, near, far.public, office(t, far, near)), nil, zerolog.Nop())
+	defer w.Close()
+	for silence, want := range map[time.Duration]string{time.Hour: "deadline exceeded", time.Millisecond: "no WireGuard peer has answered for"} {
+		w.silence = silence
+		if _, _, err := w.use(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		_, err := w.Dial(ctx, "tcp", "10.9.0.77:7") // which nobody has
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
 // relay passes datagrams between whoever asks at an address and port 127.0.0.1:to
 // until it is closed.
 func relay(t *testing.T, at string, to uint16) *net.UDPConn {
