@@ -97,10 +97,11 @@ need_lab() {
   [ "$(id -u)" != 0 ] || need_chronyd
 }
 
-# need_clients: the programs that test/e2e has reach the private network, and
-# what it stops Causeway with.
+# need_clients: the programs that test/e2e has reach the private network, the
+# proxies of its exits, and what it stops Causeway with.
 need_clients() {
-  need_apt python3 iputils-ping ntpsec-ntpdig default-jre-headless musl-tools strace
+  need_apt python3 iputils-ping ntpsec-ntpdig default-jre-headless musl-tools strace \
+    tinyproxy-bin microsocks
 }
 
 # need_e2e: the lab, a browser, and the packages of test/e2e: the editor, the

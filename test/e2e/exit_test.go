@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -34,6 +33,7 @@ const officeResources = `[
 	{"name": "echo", "host": "echo.office.test", "ports": [7], "protocols": ["udp"], "exit": "office"},
 	{"name": "nowhere", "host": "nowhere.office.test", "ports": [80], "exit": "office"},
 	{"name": "address", "host": "10.99.0.1", "ports": [80], "exit": "office"},
+	{"name": "lies", "host": "*.lies.office.test", "ports": [80], "exit": "office"},
 	{"name": "web", "host": "web.corp.test", "ports": [80]}
 ]`
 
@@ -126,22 +126,44 @@ func raiseOffice(t *testing.T, host *lab.Host, member string) string {
 	return public
 }
 
+// officeZone is what the office's name server knows, and what it lies about.
+var officeZone = strings.NewReplacer("@", officeAddr).Replace(`
+inside.office.test.        5 IN A     @
+inside.office.test.        5 IN TXT   "the office"
+inside.office.test.        5 IN MX    10 inside.office.test.
+inside.office.test.        5 IN CAA   0 issue "ca.office.test"
+inside.office.test.        5 IN HTTPS 1 . alpn="h2"
+echo.office.test.          5 IN A     @
+1.0.99.10.in-addr.arpa.    5 IN PTR   inside.office.test.
+here.lies.office.test.     5 IN A     127.0.0.1
+metadata.lies.office.test. 5 IN A     169.254.169.254
+`)
+
 func serveOfficeNames(t *testing.T, host *lab.Host) {
 	t.Helper()
 	pc, err := host.ListenPacket("udp", officeAddr+":53")
 	if err != nil {
 		t.Fatal(err)
 	}
+	var zone []dns.RR
+	p := dns.NewZoneParser(strings.NewReader(officeZone), ".", "")
+	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
+		zone = append(zone, rr)
+	}
+	if p.Err() != nil {
+		t.Fatal(p.Err())
+	}
 	names := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg)
-		m.SetReply(q)
-		name := q.Question[0].Name
-		switch {
-		case name != "inside.office.test." && name != "echo.office.test.":
-			m.Rcode = dns.RcodeNameError
-		case q.Question[0].Qtype == dns.TypeA:
-			m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 5},
-				A: net.ParseIP(officeAddr)})
+		m.SetRcode(q, dns.RcodeNameError)
+		for _, rr := range zone {
+			if !strings.EqualFold(rr.Header().Name, q.Question[0].Name) {
+				continue
+			}
+			m.Rcode = dns.RcodeSuccess
+			if rr.Header().Rrtype == q.Question[0].Qtype {
+				m.Answer = append(m.Answer, rr)
+			}
 		}
 		_ = w.WriteMsg(m)
 	})}
@@ -193,6 +215,66 @@ curl -sS -m 50 --data-binary @/tmp/sent.$$ http://inside.office.test/ | cmp - /t
 					t.Errorf("%q (%v), want %q", out, err, c.want)
 				}
 			})
+		}
+	})
+	t.Run("goes on when the laptop's address changes", func(t *testing.T) {
+		connect(t, officeResources, "--exits", exitsFile(t, private, public, peer))
+		done := make(chan string, 1)
+		begun := filepath.Join(world.Info().Users[lab.Dev].Home, "begun")
+		go func() {
+			out, err := cloud(t, 40*time.Second, `exec python3 - <<'PY'
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)
+s.connect(("echo.office.test", 7))
+def said(n):
+    for i in range(20):
+        s.send(b"%d" % n)
+        try:
+            if s.recv(100) == b"%d" % n: return
+        except TimeoutError: pass
+    raise SystemExit("silence after %d" % n)
+said(1)
+open("`+begun+`", "w").close()
+for n in range(2, 40): said(n); time.sleep(0.05)
+print("goes on")
+PY`)
+			done <- fmt.Sprint(out, " ", err)
+		}()
+		defer os.Remove(begun)
+		eventually(t, 15*time.Second, "the exchange begins", func() bool { _, err := os.Stat(begun); return err == nil })
+		move := func(from, to string) {
+			t.Helper()
+			// With an address go its routes.
+			script := "ip addr del " + from + "/24 dev corp && ip addr add " + to + "/24 dev corp && ip route add 10.77.8.0/24 via 10.77.0.1 && ip route add 10.77.9.0/24 via 10.77.0.1"
+			if out, err := world.Laptop.Command(context.WithoutCancel(t.Context()), "sh", "-c", script).CombinedOutput(); err != nil {
+				t.Fatalf("%v %s", err, out)
+			}
+		}
+		move("10.77.0.2", "10.77.0.222")
+		defer move("10.77.0.222", "10.77.0.2")
+		if out := <-done; out != "goes on <nil>" {
+			t.Error(out)
+		}
+	})
+	t.Run("its own records", func(t *testing.T) {
+		connect(t, officeResources, "--exits", exitsFile(t, private, public, peer))
+		for q, want := range map[string]string{
+			"inside.office.test TXT":      `NOERROR|inside.office.test. IN TXT "the office"`,
+			"inside.office.test MX":       "NOERROR|inside.office.test. IN MX 10 inside.office.test.",
+			"inside.office.test CAA":      `NOERROR|inside.office.test. IN CAA 0 issue "ca.office.test"`,
+			"inside.office.test HTTPS":    `NOERROR|inside.office.test. IN HTTPS 1 . alpn="h2"`,
+			"inside.office.test SRV":      "NOERROR",
+			"inside.office.test AAAA":     "NOERROR",
+			"inside.office.test ANY":      `NOERROR|inside.office.test. IN HINFO "RFC8482" ""`,
+			"nowhere.office.test TXT":     "NXDOMAIN",
+			"1.0.99.10.in-addr.arpa PTR":  "NOERROR|1.0.99.10.in-addr.arpa. IN PTR inside.office.test.",
+			"here.lies.office.test A":     "REFUSED",
+			"metadata.lies.office.test A": "REFUSED",
+			"gone.lies.office.test A":     "NXDOMAIN",
+		} {
+			if got := strings.ReplaceAll(dig(t, world.Cloud, strings.Fields(q)...), "\n", "|"); got != want {
+				t.Errorf("%s: %s, want %s", q, got, want)
+			}
 		}
 	})
 	t.Run("from the editor's settings", func(t *testing.T) {

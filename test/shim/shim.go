@@ -225,9 +225,10 @@ type Session struct {
 	resume  int
 }
 
-// Settings are those of an editor: JSON, of which Exits may be empty.
+// Settings are those of an editor, and the credentials of proxies that it keeps:
+// JSON, of which all but Resources may be empty.
 type Settings struct {
-	Resources, Exits string
+	Resources, Exits, Credentials string
 	// ResumeSeconds is how long the session waits for a link; 0 is the default.
 	ResumeSeconds int
 }
@@ -243,6 +244,9 @@ func Open(ctx context.Context, gateway, capture *Helper, settings Settings) (*Se
 	params := map[string]any{"authority": "test+cloud", "workspace": "w", "resources": json.RawMessage(settings.Resources), "resumeSeconds": settings.ResumeSeconds}
 	if settings.Exits != "" {
 		params["exits"] = json.RawMessage(settings.Exits)
+	}
+	if settings.Credentials != "" {
+		params["credentials"] = json.RawMessage(settings.Credentials)
 	}
 	if err := gateway.Call(ctx, "session/open", params, &opened); err != nil {
 		return nil, err

@@ -69,6 +69,8 @@ export interface ResourcesParams {
   resources?: unknown;
   workspaceResources?: unknown;
   exits?: unknown;
+  /** Of proxies, by their URLs: { user, password }. Never logged. */
+  credentials?: unknown;
 }
 
 export interface GatewayOpenParams extends ResourcesParams {

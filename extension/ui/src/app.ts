@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import { UI_FRAMES } from '../../shared/src/bridge';
 import { writeLog } from '../../shared/src/log';
-import type { Problem, ResourcesResult } from '../../shared/src/protocol';
+import type { Problem, ResourcesParams, ResourcesResult } from '../../shared/src/protocol';
 import { isActive, type SessionState } from '../../shared/src/session';
 import { errorText } from '../../shared/src/text';
 import { Approvals } from './approvals';
@@ -14,6 +14,7 @@ import { type Identity, identify } from './identity';
 import { askApproval, showProblem, showTrouble } from './messages';
 import type { Platform } from './platform';
 import { Problems } from './problems';
+import { CREDENTIALS_KEY, proxyCredentials } from './proxyCredentials';
 import { ResourceTree } from './resourceTree';
 import { readResources, readSettings } from './settings';
 import { SettingsWatcher } from './settingsWatcher';
@@ -27,7 +28,6 @@ const END_MS = 10_000;
 
 const configuration = () => vscode.workspace.getConfiguration('causeway');
 const settings = () => readSettings(configuration());
-const resources = () => readResources(configuration(), vscode.workspace.isTrusted);
 
 /** The UI extension: what it shows, and the controller behind it. */
 export class App {
@@ -42,6 +42,7 @@ export class App {
   private readonly companion: Companion;
   private readonly controller: Controller;
   private readonly version: string;
+  private readonly secrets: vscode.SecretStorage;
   private problems: Problem[] = [];
   private identity: Identity | undefined;
   private readonly context = new Map<string, unknown>();
@@ -51,6 +52,7 @@ export class App {
     private readonly platform: Platform,
   ) {
     this.version = (context.extension.packageJSON as { version: string }).version;
+    this.secrets = context.secrets;
     this.statusBar = new StatusBar(platform.approvals);
     this.companion = new Companion(
       (command, ...args) => vscode.commands.executeCommand(command, ...args),
@@ -95,12 +97,16 @@ export class App {
       registerCommands(commands, (error) => this.report(error)),
       new SettingsWatcher(
         async (affected) => {
-          if (affected.resources) await controller.setResources(resources());
+          if (affected.resources) await controller.setResources(await this.resources());
           if (affected.logLevel && !browser) await controller.connection?.setLogLevel(settings().logLevel);
         },
         (error) => this.report(error),
       ),
       vscode.workspace.onDidGrantWorkspaceTrust(() => this.tree.trusted(true)),
+      context.secrets.onDidChange(async ({ key }) => {
+        if (key !== CREDENTIALS_KEY) return;
+        await controller.setResources(await this.resources()).catch((error) => this.report(error));
+      }),
     );
     this.setContext('browser', browser);
     this.tree.trusted(vscode.workspace.isTrusted);
@@ -117,7 +123,7 @@ export class App {
   }
 
   private async open(events: ConnectionEvents, resume: string | undefined, signal: AbortSignal): Promise<Connection> {
-    const options = this.connection(events, resume, signal);
+    const options = await this.connection(events, resume, signal);
     this.log.info(`connecting ${options.identity.authority}`);
     return Connection.open(options);
   }
@@ -125,10 +131,22 @@ export class App {
   private async end(session: string): Promise<void> {
     const quiet = () => {};
     const events = { opened: quiet, step: quiet, status: quiet, resources: quiet, ended: quiet, lost: quiet };
-    await Connection.end(this.connection(events, session, AbortSignal.timeout(END_MS)));
+    await Connection.end(await this.connection(events, session, AbortSignal.timeout(END_MS)));
   }
 
-  private connection(events: ConnectionEvents, resume: string | undefined, signal: AbortSignal): ConnectionOptions {
+  /** The lists and the exits, and what proxies among those are shown. */
+  private async resources(): Promise<ResourcesParams> {
+    const lists = readResources(configuration(), vscode.workspace.isTrusted);
+    if (this.platform.approvals === 'terminal') return lists;
+    const credentials = await proxyCredentials(this.secrets);
+    return credentials === undefined ? lists : { ...lists, credentials };
+  }
+
+  private async connection(
+    events: ConnectionEvents,
+    resume: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ConnectionOptions> {
     const { platform, companion, version } = this;
     const { workspaceFile, workspaceFolders, name } = vscode.workspace;
     const identity = identify(vscode.env.remoteName, workspaceFile, workspaceFolders?.[0]?.uri, name);
@@ -141,7 +159,7 @@ export class App {
       companion,
       identity,
       settings: settings(),
-      resources: resources(),
+      resources: await this.resources(),
       resume,
       version,
       events,

@@ -10,6 +10,7 @@ export const COMMANDS = [
   'causeway.copyAddress',
   'causeway.copyProxyAddress',
   'causeway.reviewApprovals',
+  'causeway.setProxyCredentials',
   'causeway.showLog',
   'causeway.openSettings',
   'causeway.pairLocalHelper',

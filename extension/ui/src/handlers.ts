@@ -8,6 +8,7 @@ import type { Handlers } from './commands';
 import { COMPANION_ID } from './companion';
 import type { Controller } from './controller';
 import { pairLocalHelper } from './pairing';
+import { setProxyCredentials } from './proxyCredentials';
 import type { TestReports } from './testReport';
 import { addressOf, type Node } from './treeModel';
 import { Trouble } from './trouble';
@@ -51,6 +52,14 @@ export function handlers({
       await copy(proxy);
     },
     'causeway.reviewApprovals': () => approvals.again(),
+    'causeway.setProxyCredentials': async () => {
+      if (browser) {
+        throw new Trouble(
+          'Where a page is the editor, the credentials of proxies stay with the helper: start it with --credentials FILE.',
+        );
+      }
+      await setProxyCredentials(secrets, configuration().inspect('exits')?.globalValue);
+    },
     'causeway.showLog': () => log.show(),
     'causeway.openSettings': () =>
       vscode.commands.executeCommand('workbench.action.openSettings', '@ext:causeway-dev.causeway'),

@@ -24,7 +24,7 @@ import (
 const startTime = 3 * time.Minute
 
 func connectCommand(e *env) *cobra.Command {
-	var file, exits, events string
+	var file, exits, secrets, events string
 	var sources rpc.Sources
 	var strict bool
 	var resume time.Duration
@@ -41,7 +41,9 @@ of --exits, an object such as
   {"office": {"type": "wireguard", "file": "/home/me/office.conf"},
    "jump": {"type": "proxy", "url": "socks5://proxy.corp.example:1080"}}
 A WireGuard profile runs in this process, without privileges. A proxy may be
-socks5, http or https; PAC files are not supported.
+socks5, http or https; PAC files are not supported. What a proxy asks of its users
+is in the file of --credentials, which nobody else may read:
+  {"socks5://proxy.corp.example:1080": {"user": "me", "password": "…"}}
 
 It prints one line that begins with "connected" when the remote is usable. If
 the link is lost, COMMAND is run again, and connections go on where they were.
@@ -71,21 +73,27 @@ every mistake.`,
 			if err != nil {
 				return err
 			}
+			credentials, err := readCredentials(e, secrets)
+			if err != nil {
+				return err
+			}
 			if resume <= 0 || resume > maxResume {
 				return usageError(fmt.Errorf("--resume takes a time of at most %v", maxResume))
 			}
-			c := connection{e: e, log: e.logs.logger("gateway"), json: events == "json", strict: strict, resume: resume, command: args, exits: ways, sources: sources}
+			c := connection{e: e, log: e.logs.logger("gateway"), json: events == "json", strict: strict, resume: resume, command: args, exits: ways, credentials: credentials, sources: sources}
 			return c.run(cmd.Context(), approved)
 		},
 	}
 	cmd.Flags().StringVar(&file, "resources", "", "file with the array of resources that the remote may reach")
 	cmd.Flags().StringVar(&exits, "exits", "", "file with the exits that resources name by \"exit\"")
+	cmd.Flags().StringVar(&secrets, "credentials", "", "file, of mode 0600, with the user and password of each proxy among the exits")
 	cmd.Flags().StringVar(&events, "events", "", `"json": print a line of JSON per event on stdout`)
 	addSources(cmd, &sources)
 	cmd.Flags().BoolVar(&strict, "strict-proxy", false, "the remote's proxy refuses what is no resource")
 	cmd.Flags().DurationVar(&resume, "resume", carrier.DefaultResumeLimit, "how long to try to get a lost link back, at most 3h; connections wait meanwhile")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
 	_ = cmd.MarkFlagFilename("exits", "json", "jsonc")
+	_ = cmd.MarkFlagFilename("credentials", "json", "jsonc")
 	return cmd
 }
 
@@ -112,14 +120,15 @@ func readResources(e *env, file string) ([]gateway.Approved, error) {
 
 // connection is one run of connect.
 type connection struct {
-	e       *env
-	log     zerolog.Logger
-	json    bool
-	strict  bool
-	resume  time.Duration            // how long to try to get a lost link back
-	command []string                 // the link's
-	exits   map[string]resource.Exit // by what the resources name
-	sources rpc.Sources
+	e           *env
+	log         zerolog.Logger
+	json        bool
+	strict      bool
+	resume      time.Duration                   // how long to try to get a lost link back
+	command     []string                        // the link's
+	exits       map[string]resource.Exit        // by what the resources name
+	credentials map[string]resource.Credentials // of proxies, by their URLs
+	sources     rpc.Sources
 
 	last *event // told so far about the remote; nil before it is usable
 	lost bool   // told last that there is no link
@@ -156,6 +165,7 @@ func (c *connection) run(ctx context.Context, approved []gateway.Approved) error
 	gw := gateway.New(gatewayOptions(c.log, gateway.Options{StrictProxy: c.strict, OnChange: touch}))
 	exits := exitSet{log: c.e.logs.logger("exit")}
 	defer exits.keep(nil)
+	exits.credentials.Store(&c.credentials)
 	gw.SetExits(exits.use(c.exits))
 	gw.SetApproved(approved)
 	serving, stop := context.WithCancelCause(context.Background())

@@ -2,13 +2,18 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync/atomic"
 
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/exit"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/rs/zerolog"
@@ -16,8 +21,24 @@ import (
 
 // exitSet keeps the exits of a session open while its resources name them.
 type exitSet struct {
-	log  zerolog.Logger
-	open map[string]exit.Exit // by what resources name
+	log         zerolog.Logger
+	open        map[string]exit.Exit // by what resources name
+	credentials atomic.Pointer[map[string]resource.Credentials]
+}
+
+// machine is what exits have of this machine.
+type machine struct {
+	gateway.SystemResolver
+	*systemdns.Resolver
+	credentials *atomic.Pointer[map[string]resource.Credentials]
+}
+
+// Credentials implements exit.System.
+func (m machine) Credentials(proxy string) (c resource.Credentials, ok bool) {
+	if known := m.credentials.Load(); known != nil {
+		c, ok = (*known)[proxy]
+	}
+	return c, ok
 }
 
 // use returns the ways for what wanted describes, and those that were open.
@@ -25,9 +46,10 @@ func (x *exitSet) use(wanted map[string]resource.Exit) map[string]gateway.Exit {
 	if x.open == nil {
 		x.open = map[string]exit.Exit{}
 	}
+	system := machine{Resolver: new(systemdns.Resolver), credentials: &x.credentials}
 	for via, settings := range wanted {
 		if x.open[via] == nil {
-			x.open[via] = exit.New(settings, gateway.SystemResolver{}, x.log)
+			x.open[via] = exit.New(settings, system, x.log)
 		}
 	}
 	ways := make(map[string]gateway.Exit, len(x.open))
@@ -48,17 +70,22 @@ func (x *exitSet) keep(wanted map[string]resource.Exit) {
 }
 
 // byWay lets a resource say where its exit leads, and notes that in wanted. It
-// reports an exit that named does not have.
-func byWay(r *resource.Resource, named, wanted map[string]resource.Exit) bool {
+// says what is wrong if named, which is in place, does not have that exit or it
+// cannot do what the resource wants; "" if nothing.
+func byWay(r *resource.Resource, named, wanted map[string]resource.Exit, place string) string {
 	if r.Exit == "" {
-		return true
+		return ""
 	}
 	e, ok := named[r.Exit]
-	if ok {
-		r.Exit = e.Via(r.Exit)
-		wanted[r.Exit] = e
+	switch {
+	case !ok:
+		return fmt.Sprintf("%q names the exit %q, which %s does not have", r.Name, r.Exit, place)
+	case r.Resolve == resource.ByExit && e.Type != resource.Proxy:
+		return fmt.Sprintf("%q has \"resolve\": \"exit\", which is for exits of type proxy: a WireGuard profile resolves by its own DNS anyway", r.Name)
 	}
-	return ok
+	r.Exit = e.Via(r.Exit)
+	wanted[r.Exit] = e
+	return ""
 }
 
 // readExits reads the exits in file, "" for none, and lets the approved resources
@@ -84,11 +111,37 @@ func readExits(e *env, file string, approved []gateway.Approved) (wanted map[str
 	wanted = map[string]resource.Exit{}
 	for i := range approved {
 		r := &approved[i].Resource
-		if !byWay(r, named, wanted) {
-			return nil, usageError(fmt.Errorf("resource %q names the exit %q, which --exits does not have", r.Name, r.Exit))
+		if trouble := byWay(r, named, wanted, "--exits"); trouble != "" {
+			return nil, usageError(errors.New("resource " + trouble))
 		}
 	}
 	return wanted, nil
+}
+
+// readCredentials reads the credentials of proxies in file, "" for none, which
+// nobody else may read.
+func readCredentials(e *env, file string) (map[string]resource.Credentials, error) {
+	if file == "" {
+		return nil, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, usageError(err)
+	}
+	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
+		return nil, usageError(fmt.Errorf("%s holds passwords and has mode %04o: make it 0600, so that you alone can read it", file, mode))
+	}
+	text, err := io.ReadAll(io.LimitReader(f, resource.MaxInput+1))
+	if err != nil {
+		return nil, usageError(err)
+	}
+	known, problems := resource.ParseCredentials("", text)
+	return known, reportProblems(e, file, problems)
 }
 
 // captureByExit is both roles on one machine: what the resources in list name is

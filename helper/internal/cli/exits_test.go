@@ -1,11 +1,17 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/rs/zerolog"
 )
@@ -76,5 +82,91 @@ func TestExitIsApproved(t *testing.T) {
 		if len(r.Approvals) > 0 || len(r.Problems) == 0 || !strings.Contains(r.Problems[0].Message, problem) {
 			t.Errorf("%s: %+v", exits, r)
 		}
+	}
+}
+
+// Who resolves is part of what is approved, with what that means, and only a
+// proxy can.
+func TestExitThatResolvesIsApproved(t *testing.T) {
+	for _, name := range []string{"XDG_CONFIG_HOME", "HOME", "AppData"} {
+		t.Setenv(name, t.TempDir())
+	}
+	h := newGatewayHelper(zerolog.Nop(), &gatewaySessions{log: zerolog.Nop()})
+	open := func(exits string) rpc.ResourcesResult {
+		t.Helper()
+		r, err := h.OpenSession(t.Context(), rpc.GatewayOpenParams{
+			Authority: "a", Workspace: "w", Fresh: true, Exits: json.RawMessage(exits),
+			Resources: json.RawMessage(`[{"host": "a.test", "ports": [80], "exit": "jump", "resolve": "exit"}]`),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = h.CloseSession(t.Context())
+		return r.ResourcesResult
+	}
+	r := open(`{"jump": {"type": "proxy", "url": "http://proxy.test:3128"}}`)
+	if len(r.Approvals) != 1 || !slices.ContainsFunc(r.Approvals[0].Warnings, func(w string) bool { return strings.Contains(w, "no address is judged") }) {
+		t.Errorf("%+v", r)
+	}
+	r = open(`{"jump": {"type": "wireguard", "file": "` + filepath.ToSlash(t.TempDir()) + `/x.conf"}}`)
+	if len(r.Approvals) != 0 || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Message, "for exits of type proxy") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestCredentials is the way from the shim, and from a file, to the exits.
+func TestCredentials(t *testing.T) {
+	for _, name := range []string{"XDG_CONFIG_HOME", "HOME", "AppData"} {
+		t.Setenv(name, t.TempDir())
+	}
+	var log bytes.Buffer
+	h := newGatewayHelper(zerolog.New(&log), &gatewaySessions{log: zerolog.New(&log)})
+	h.pre.credentials = map[string]resource.Credentials{"http://file.test:1": {User: "file", Password: "hunter2"}, "http://proxy.test:2": {User: "old", Password: "x"}}
+	p := rpc.GatewayOpenParams{Authority: "a", Workspace: "w", Credentials: json.RawMessage(`{"http://proxy.test:2": {"user": "me", "password": "hunter2"}}`)}
+	if _, err := h.OpenSession(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = h.CloseSession(t.Context()) }()
+	user := func(proxy string) string {
+		c, _ := machine{credentials: &h.session.exits.credentials}.Credentials(proxy)
+		return c.User
+	}
+	if got := user("http://file.test:1") + " " + user("http://proxy.test:2") + " " + user("http://other.test:3"); got != "file me " {
+		t.Errorf("%q", got)
+	}
+	r, err := h.SetResources(t.Context(), rpc.ResourcesParams{Credentials: json.RawMessage(`{"hunter2": "hunter2"}`)})
+	if err != nil || len(r.Problems) == 0 || strings.Contains(fmt.Sprint(r), "hunter2") {
+		t.Errorf("%v %v", r, err)
+	}
+	if got := user("http://proxy.test:2"); got != "old" {
+		t.Errorf("after they were taken back: %q", got)
+	}
+	if strings.Contains(log.String(), "hunter2") {
+		t.Error("the log has a password")
+	}
+
+	var stderr bytes.Buffer
+	e := &env{stderr: &stderr}
+	file := filepath.Join(t.TempDir(), "credentials.json")
+	write := func(text string, mode os.FileMode) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"http://proxy.test:2": {"user": "me", "password": "hunter2"}}`, 0o600)
+	if got, err := readCredentials(e, file); err != nil || got["http://proxy.test:2"].Password != "hunter2" {
+		t.Error(len(got), err)
+	}
+	write(`{"http://proxy.test:2": {"user": "me", "password": "hunter2"}}`, 0o640)
+	if _, err := readCredentials(e, file); runtime.GOOS != "windows" && (err == nil || !strings.Contains(err.Error(), "0600")) {
+		t.Error(err)
+	}
+	write(`{"http://proxy.test:2": "hunter2"}`, 0o600)
+	if _, err := readCredentials(e, file); err == nil || strings.Contains(err.Error()+stderr.String(), "hunter2") {
+		t.Error(err, stderr.String())
 	}
 }

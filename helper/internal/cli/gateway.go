@@ -20,6 +20,7 @@ func gatewayCommand(e *env) *cobra.Command {
 		listen  string
 		file    string
 		exits   string
+		secrets string
 		origins []string
 	}
 	var background *bool
@@ -43,8 +44,8 @@ approved and --origin who may connect.`,
 				return usageError(errors.New("give either --stdio or --listen 127.0.0.1:PORT"))
 			}
 			if o.stdio {
-				if o.file != "" || o.exits != "" || len(o.origins) > 0 {
-					return usageError(errors.New("--resources, --exits and --origin go with --listen"))
+				if o.file != "" || o.exits != "" || o.secrets != "" || len(o.origins) > 0 {
+					return usageError(errors.New("--resources, --exits, --credentials and --origin go with --listen"))
 				}
 				return runStdio(cmd, e, "gateway", start)
 			}
@@ -62,7 +63,11 @@ approved and --origin who may connect.`,
 			if err != nil {
 				return err
 			}
-			return runGatewayListen(cmd.Context(), e, o.listen, origins, preapproval{preapproved, exits})
+			credentials, err := readCredentials(e, o.secrets)
+			if err != nil {
+				return err
+			}
+			return runGatewayListen(cmd.Context(), e, o.listen, origins, preapproval{preapproved, exits, credentials})
 		},
 	}
 	background = addBackground(cmd)
@@ -71,9 +76,11 @@ approved and --origin who may connect.`,
 	f.StringVar(&o.listen, "listen", "", "wait for an editor in a browser at this loopback address and port")
 	f.StringVar(&o.file, "resources", "", "file with resources that are approved without asking")
 	f.StringVar(&o.exits, "exits", "", "file with the exits that those resources name by \"exit\"; see \"causeway connect --help\"")
+	f.StringVar(&o.secrets, "credentials", "", "file with the credentials of proxies; see \"causeway connect --help\"")
 	f.StringArrayVar(&o.origins, "origin", nil, "origin of a page that may connect, as in https://name.github.dev (repeatable)")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
 	_ = cmd.MarkFlagFilename("exits", "json", "jsonc")
+	_ = cmd.MarkFlagFilename("credentials", "json", "jsonc")
 	return cmd
 }
 
@@ -81,6 +88,8 @@ approved and --origin who may connect.`,
 type preapproval struct {
 	resources []gateway.Approved
 	exits     map[string]resource.Exit // by what the resources name
+
+	credentials map[string]resource.Credentials // by the proxy's URL
 }
 
 // serve serves one shim until its conversation ends, or ctx.

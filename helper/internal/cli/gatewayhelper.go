@@ -72,7 +72,7 @@ func (h *gatewayHelper) OpenSession(ctx context.Context, p rpc.GatewayOpenParams
 	if err != nil {
 		return rpc.GatewayOpenResult{}, err
 	}
-	result := h.set(s, rpc.ResourcesParams{Resources: p.Resources, WorkspaceResources: p.WorkspaceResources, Exits: p.Exits})
+	result := h.set(s, rpc.ResourcesParams{Resources: p.Resources, WorkspaceResources: p.WorkspaceResources, Exits: p.Exits, Credentials: p.Credentials})
 	return rpc.GatewayOpenResult{Session: s.id(), Secret: s.secret(), Resumed: resumed, ResourcesResult: result}, nil
 }
 
@@ -125,15 +125,16 @@ func (h *gatewayHelper) set(s *gatewaySession, p rpc.ResourcesParams) rpc.Resour
 	}
 	known := func(root string, raw []byte) (list []resource.Resource) {
 		for _, r := range parse(root, raw) {
-			if byWay(&r, named, wanted) {
-				list = append(list, r)
+			if trouble := byWay(&r, named, wanted, "causeway.exits"); trouble != "" {
+				problems = append(problems, resource.Problem{Path: root, Message: trouble})
 				continue
 			}
-			problems = append(problems, resource.Problem{Path: root, Message: fmt.Sprintf(
-				"%q names the exit %q, which causeway.exits does not have", r.Name, r.Exit)})
+			list = append(list, r)
 		}
 		return list
 	}
+	credentials, wrong := h.credentials(p.Credentials)
+	problems = append(problems, wrong...)
 	user := h.withoutPreapproved(known("causeway.resources", p.Resources))
 	workspace := h.withoutPreapproved(known("causeway.workspaceResources", p.WorkspaceResources))
 	review := s.approvals.Review(user, workspace)
@@ -141,10 +142,27 @@ func (h *gatewayHelper) set(s *gatewaySession, p rpc.ResourcesParams) rpc.Resour
 	s.problems = problems
 	s.mu.Unlock()
 	// Before what is approved, and after it: no resource is without its exit.
+	s.exits.credentials.Store(&credentials)
 	s.gw.SetExits(s.exits.use(wanted))
 	result := h.apply(s, review)
 	s.exits.keep(wanted)
 	return result
+}
+
+// credentials returns those of the command line's file and what the shim has, which
+// holds.
+func (h *gatewayHelper) credentials(raw []byte) (map[string]resource.Credentials, []resource.Problem) {
+	all := map[string]resource.Credentials{}
+	maps.Copy(all, h.pre.credentials)
+	if len(raw) == 0 || string(raw) == "null" {
+		return all, nil
+	}
+	given, wrong := resource.ParseCredentials("proxy credentials", raw)
+	for i := range wrong {
+		wrong[i].Line, wrong[i].Column = 0, 0
+	}
+	maps.Copy(all, given)
+	return all, wrong
 }
 
 // withoutPreapproved leaves out what the command line's file has already.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -36,7 +37,9 @@ type dialer struct {
 // addresses. The gateway judges in between.
 type Exit interface {
 	Resolver
+	Records
 	// Dial is as netx.DialFunc; an error that is a *tunnel.Error is the answer.
+	// A name is dialled if its resource has it resolved by the exit.
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -44,6 +47,7 @@ type Exit interface {
 type ownWay struct {
 	dial netx.DialFunc
 	Resolver
+	Records
 }
 
 // Dial implements Exit.
@@ -68,6 +72,9 @@ func (d *dialer) exit(r resource.Resource) (Exit, error) {
 func (d *dialer) open(ctx context.Context, network resource.Network, m resource.Match) (dialled, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
+	if m.ByExit() {
+		return d.openByName(ctx, network, m)
+	}
 	addrs, err := d.resolve(ctx, m)
 	if err != nil {
 		return dialled{}, err
@@ -82,6 +89,21 @@ func (d *dialer) open(ctx context.Context, network resource.Network, m resource.
 	return d.race(ctx, string(network), m, v.allowed)
 }
 
+// openByName leaves the name to the exit, whose address nobody here can judge.
+func (d *dialer) openByName(ctx context.Context, network resource.Network, m resource.Match) (dialled, error) {
+	way, err := d.exit(m.Resource)
+	if err != nil {
+		return dialled{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	conn, err := way.Dial(ctx, string(network), net.JoinHostPort(m.Name, strconv.Itoa(int(m.Port))))
+	if err != nil {
+		return dialled{}, dialError(err)
+	}
+	return dialled{conn: conn}, nil
+}
+
 // resolve returns the addresses that a match may stand for, not judged yet.
 func (d *dialer) resolve(ctx context.Context, m resource.Match) ([]netip.Addr, error) {
 	switch {
@@ -89,6 +111,8 @@ func (d *dialer) resolve(ctx context.Context, m resource.Match) ([]netip.Addr, e
 		return []netip.Addr{m.Addr}, nil
 	case m.Resource.Host.IsLocalhost():
 		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
+	case m.ByExit():
+		return nil, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("%s is resolved by its exit: no address is known here", m.Name)}
 	}
 	way, err := d.exit(m.Resource)
 	if err != nil {
@@ -96,10 +120,10 @@ func (d *dialer) resolve(ctx context.Context, m resource.Match) ([]netip.Addr, e
 	}
 	addrs, err := way.LookupNetIP(ctx, m.Name)
 	if err != nil {
-		return nil, resolveError(m.Name, err)
+		return nil, resolveError(m.Resource, m.Name, err)
 	}
 	if len(addrs) == 0 {
-		return nil, resolveError(m.Name, &net.DNSError{IsNotFound: true})
+		return nil, resolveError(m.Resource, m.Name, &net.DNSError{IsNotFound: true})
 	}
 	return addrs, nil
 }
@@ -112,7 +136,8 @@ func (d *dialer) judge(m resource.Match, addrs []netip.Addr) (verdict, error) {
 	return judge(m, addrs, surroundings{own: own, ownPorts: d.ownPorts}), nil
 }
 
-// dialled is a connection and the judged address that it leads to.
+// dialled is a connection and the judged address that it leads to, which is zero
+// if the exit resolved the name.
 type dialled struct {
 	conn net.Conn
 	addr netip.Addr

@@ -86,7 +86,7 @@ func (n *fakeNet) dial(ctx context.Context, _, address string) (net.Conn, error)
 
 func newDialer(n *fakeNet, r Resolver) *dialer {
 	return &dialer{
-		system: ownWay{n.dial, r}, timeout: 15 * time.Second,
+		system: ownWay{dial: n.dial, Resolver: r}, timeout: 15 * time.Second,
 		interfaces: func() ([]netip.Prefix, error) { return machine.own, nil },
 	}
 }

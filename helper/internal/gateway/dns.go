@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/records"
@@ -28,27 +30,48 @@ const (
 
 // dnsAnswers is what all sessions share to answer questions.
 type dnsAnswers struct {
-	from    Records
 	timeout time.Duration
-	cache   *records.Cache
 	slots   chan struct{} // one for each question under way
 	rate    *rate.Limiter
+
+	mu     sync.Mutex
+	caches map[string]*records.Cache // by what resources name as their exit: each has names of its own
 }
 
-func newDNSAnswers(from Records, timeout time.Duration) dnsAnswers {
-	return dnsAnswers{from: from, timeout: timeout, cache: records.NewCache(), slots: make(chan struct{}, maxQuestions),
-		rate: rate.NewLimiter(questionRate, questionRate)}
+func newDNSAnswers(timeout time.Duration) dnsAnswers {
+	return dnsAnswers{timeout: timeout, slots: make(chan struct{}, maxQuestions),
+		rate: rate.NewLimiter(questionRate, questionRate), caches: map[string]*records.Cache{}}
 }
 
-// query asks this machine's resolver, unless the answer is known.
-func (d *dnsAnswers) query(ctx context.Context, q records.Question) (*dns.Msg, error) {
-	m, err := d.cache.Get(ctx, q, func(ctx context.Context) (*dns.Msg, error) {
-		ctx, cancel := context.WithTimeout(ctx, d.timeout)
+// keep forgets what exits other than these, and the machine's own way, answered.
+func (d *dnsAnswers) keep(exits map[string]Exit) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	maps.DeleteFunc(d.caches, func(exit string, _ *records.Cache) bool { return exit != "" && exits[exit] == nil })
+}
+
+func (d *dnsAnswers) cache(exit string) *records.Cache {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.caches[exit] == nil {
+		d.caches[exit] = records.NewCache()
+	}
+	return d.caches[exit]
+}
+
+// query asks the resolver on the way to a resource, unless the answer is known.
+func (g *Gateway) query(ctx context.Context, r resource.Resource, q records.Question) (*dns.Msg, error) {
+	way, err := g.dialer.exit(r)
+	if err != nil {
+		return nil, err
+	}
+	m, err := g.dns.cache(r.Exit).Get(ctx, q, func(ctx context.Context) (*dns.Msg, error) {
+		ctx, cancel := context.WithTimeout(ctx, g.dns.timeout)
 		defer cancel()
-		return d.from.Query(ctx, q)
+		return way.Query(ctx, q)
 	})
 	if err != nil {
-		return nil, resolveError(q.Name, err)
+		return nil, resolveError(r, q.Name, err)
 	}
 	return m, nil
 }
@@ -114,17 +137,17 @@ func (g *Gateway) answerReverse(ctx context.Context, set *resource.Set, a netip.
 	if err != nil || len(matches) == 0 {
 		return nil, "", &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("no approved resource covers %s", a)}
 	}
-	name := matches[0].Resource.Name
+	r := matches[0].Resource
 	if _, err := g.allowed(matches, []netip.Addr{a}); err != nil {
-		return nil, name, err
+		return nil, r.Name, err
 	}
 	if q.Type == dns.TypeANY {
 		q.Type = dns.TypePTR
-		m, err := g.dns.query(ctx, q)
-		return minimal(m, q.Name), name, err
+		m, err := g.query(ctx, r, q)
+		return minimal(m, q.Name), r.Name, err
 	}
-	m, err := g.dns.query(ctx, q)
-	return m, name, err
+	m, err := g.query(ctx, r, q)
+	return m, r.Name, err
 }
 
 func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string, qtype uint16) (*dns.Msg, string, error) {
@@ -151,8 +174,10 @@ func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string
 	if qtype == dns.TypeANY {
 		return minimal(m, host), name, nil
 	}
-	if err := g.judgeAnswer(matches, m); err != nil {
-		return nil, name, err
+	if !first.ByExit() {
+		if err := g.judgeAnswer(matches, m); err != nil {
+			return nil, name, err
+		}
 	}
 	stripHints(m)
 	rename(m, first.Name, host)
@@ -161,11 +186,13 @@ func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string
 
 // ask returns the records of what a match stands for, not judged.
 func (g *Gateway) ask(ctx context.Context, match resource.Match, qtype uint16) (*dns.Msg, error) {
-	if !match.Addr.IsValid() && !match.Resource.Host.IsLocalhost() && match.Resource.Exit == "" {
-		return g.dns.query(ctx, records.Question{Name: match.Name, Type: qtype})
+	switch {
+	case match.ByExit():
+		return unresolved(match.Name, qtype), nil
+	case !match.Addr.IsValid() && !match.Resource.Host.IsLocalhost():
+		return g.query(ctx, match.Resource, records.Question{Name: match.Name, Type: qtype})
 	}
-	// Only this helper, or an exit, knows that name: it has addresses, and
-	// nothing else.
+	// Only this helper knows that name: it has addresses, and nothing else.
 	addrs, err := g.dialer.resolve(ctx, match)
 	m := new(dns.Msg)
 	for _, a := range addrs {
@@ -174,6 +201,22 @@ func (g *Gateway) ask(ctx context.Context, match resource.Match, qtype uint16) (
 		}
 	}
 	return m, err
+}
+
+// unresolved answers for a name that the exit alone resolves. That it exists has
+// to be supposed, with an address of documentation (RFC 5737) for the one that
+// nobody here knows; the remote's programs see one of loopback. A proxy tells no
+// other records.
+func unresolved(name string, qtype uint16) *dns.Msg {
+	m := new(dns.Msg)
+	switch qtype {
+	case dns.TypeA:
+		m.Answer = []dns.RR{records.Address(name, netip.AddrFrom4([4]byte{192, 0, 2, 1}), records.UnknownTTL)}
+	case dns.TypeAAAA:
+	default:
+		m.Rcode = dns.RcodeNotImplemented
+	}
+	return m
 }
 
 // judgeAnswer takes the addresses out of m that the policy refuses. It is an

@@ -22,7 +22,7 @@ type flow struct {
 	match   resource.Match
 	stats   *stats
 	cancel  context.CancelCauseFunc
-	dialled netip.Addr // guarded by Gateway.mu; zero until the dial has succeeded
+	dialled netip.Addr // guarded by Gateway.mu; zero until the dial has succeeded, and if the exit resolves
 }
 
 // target is what the remote asked for, fit for a log.
@@ -68,7 +68,7 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 		netx.ResetConn(conn, "the remote has gone")
 		return
 	}
-	g.log.Debug().Str("resource", f.match.Resource.Name).Str("target", f.target()).Stringer("dialled", f.dialled).
+	g.log.Debug().Str("resource", f.match.Resource.Name).Str("target", f.target()).Str("dialled", dialledText(f.dialled)).
 		Str("source", req.Origin.Source).
 		Str("program", req.Origin.Program).Uint32("pid", req.Origin.PID).Str("user", req.Origin.User).Msg("connected")
 	if f.network == resource.UDP {
@@ -79,6 +79,13 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 	if err != nil {
 		g.log.Debug().Err(err).Str("resource", f.match.Resource.Name).Str("target", f.target()).Msg("flow aborted")
 	}
+}
+
+func dialledText(a netip.Addr) string {
+	if !a.IsValid() {
+		return "by name"
+	}
+	return a.String()
 }
 
 func (f *flow) countUp(g *Gateway) netx.Counter {
@@ -143,7 +150,8 @@ func (g *Gateway) stillAllowed(f *flow, around surroundings) bool {
 		return false
 	}
 	if !f.dialled.IsValid() {
-		// Still being resolved or dialled, judged by the match that it has.
+		// Still being resolved or dialled, or without an address that could be
+		// judged: it has what its match gave it.
 		return m.Resource.Equal(f.match.Resource)
 	}
 	return refusal(m, f.dialled, around) == ""

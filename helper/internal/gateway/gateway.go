@@ -149,10 +149,10 @@ func New(o Options) *Gateway {
 	return &Gateway{
 		o: o, log: o.Log,
 		dialer: dialer{
-			system: ownWay{o.Dial, o.Resolver}, interfaces: o.Interfaces, ownPorts: o.OwnPorts, timeout: o.DialTimeout,
+			system: ownWay{o.Dial, o.Resolver, o.Records}, interfaces: o.Interfaces, ownPorts: o.OwnPorts, timeout: o.DialTimeout,
 		},
 		dials:    make(chan struct{}, o.MaxDials),
-		dns:      newDNSAnswers(o.Records, o.DialTimeout),
+		dns:      newDNSAnswers(o.DialTimeout),
 		rate:     rate.NewLimiter(o.DialRate, max(1, int(2*o.DialRate))),
 		refusals: refusalLog{log: o.Log, limit: rate.NewLimiter(5, 20)},
 		set:      resource.NewSet(nil),
@@ -165,7 +165,10 @@ func New(o Options) *Gateway {
 // SetExits replaces the ways for resources that name one, by that name; the
 // caller closes them, and does not change the map. A resource whose exit is
 // not in it is not reached at all.
-func (g *Gateway) SetExits(exits map[string]Exit) { g.dialer.exits.Store(&exits) }
+func (g *Gateway) SetExits(exits map[string]Exit) {
+	g.dialer.exits.Store(&exits)
+	g.dns.keep(exits)
+}
 
 // SetApproved replaces what the remote may reach, tells it, and resets the
 // flows that the new list would not allow. The names in the list are unique;

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
@@ -37,20 +38,24 @@ func (SystemResolver) LookupNetIP(ctx context.Context, name string) ([]netip.Add
 	return nil, err
 }
 
-// resolveError turns a resolver's failure into an answer. Only what is known
-// not to exist may become NoSuchName: programs remember that.
-func resolveError(name string, err error) *tunnel.Error {
+// resolveError turns the failure of the resolver on the way to r into an answer.
+// Only what is known not to exist may become NoSuchName: programs remember that.
+func resolveError(r resource.Resource, name string, err error) *tunnel.Error {
 	if e, ok := errors.AsType[*tunnel.Error](err); ok {
 		return e
+	}
+	who := "this machine's resolver"
+	if r.Exit != "" {
+		who = "the resolver of the resource's exit"
 	}
 	dns, ok := errors.AsType[*net.DNSError](err)
 	switch {
 	case ok && dns.IsNotFound:
-		return &tunnel.Error{Code: tunnel.NoSuchName, Reason: fmt.Sprintf("this machine's resolver knows no address for %s", name)}
+		return &tunnel.Error{Code: tunnel.NoSuchName, Reason: fmt.Sprintf("%s knows no address for %s", who, name)}
 	case isTimeout(err):
-		return &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("this machine's resolver did not answer for %s in time", name)}
+		return &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("%s did not answer for %s in time", who, name)}
 	case ok:
-		return &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("this machine's resolver failed for %s: %s", name, dns.Err)}
+		return &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("%s failed for %s: %s", who, name, dns.Err)}
 	}
-	return &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("this machine's resolver failed for %s: %v", name, err)}
+	return &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("%s failed for %s: %v", who, name, err)}
 }

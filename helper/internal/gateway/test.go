@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,6 +63,12 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 	defer cancel()
 	t.started = time.Now()
 	d := &t.g.dialer
+	if m.ByExit() {
+		t.done("resolve", true, "", "%s is left to the exit, and so not judged", m.Name)
+		to, err := d.openByName(ctx, network, m)
+		t.connected(ctx, m, network, to, err)
+		return
+	}
 	addrs, err := d.resolve(ctx, m)
 	if err != nil {
 		t.done("resolve", false, resolveHint(err), "%v", err)
@@ -76,16 +84,26 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 	}
 	t.done("judge", true, "", "allowed: %s", joined(v.allowed))
 	to, err := d.race(ctx, string(network), m, v.allowed)
+	t.connected(ctx, m, network, to, err, v.allowed...)
+}
+
+// connected reports a dial, of which addrs were tried, and what follows it.
+func (t *tester) connected(ctx context.Context, m resource.Match, network resource.Network, to dialled, err error, addrs ...netip.Addr) {
 	if err != nil {
-		t.done("connect", false, t.connectHint(dialError(err), v.allowed), "port %d: %v", m.Port, err)
+		t.done("connect", false, t.connectHint(dialError(err), addrs), "port %d: %v", m.Port, err)
 		return
 	}
 	defer to.conn.Close()
+	where := m.Name
+	if to.addr.IsValid() {
+		where = to.addr.String()
+	}
+	where = net.JoinHostPort(where, strconv.Itoa(int(m.Port)))
 	if network == resource.UDP {
-		t.done("connect", true, "", "UDP to %s: there is a route; whether anything answers cannot be told", netip.AddrPortFrom(to.addr, m.Port))
+		t.done("connect", true, "", "UDP to %s: there is a route; whether anything answers cannot be told", where)
 		return
 	}
-	t.done("connect", true, "", "connected to %s", netip.AddrPortFrom(to.addr, m.Port))
+	t.done("connect", true, "", "connected to %s", where)
 	if speaksTLS(m.Port) {
 		t.tls(ctx, to.conn, m)
 	}
@@ -172,6 +190,8 @@ func (t *tester) connectHint(e *tunnel.Error, addrs []netip.Addr) string {
 	})
 	private := slices.ContainsFunc(addrs, netip.Addr.IsPrivate)
 	switch {
+	case len(addrs) == 0:
+		return "The exit resolves this name and connects to it; what it said is all that is known here."
 	case e.Code == tunnel.HostUnreachable && onLink && localNetworkHint != "":
 		return localNetworkHint
 	case e.Code == tunnel.Refused:

@@ -40,6 +40,9 @@ func warnings(r resource.Resource) []string {
 			warn("It covers more than a whole site: every address whose first %d bits agree.", bits)
 		}
 	}
+	if r.Resolve == resource.ByExit {
+		warn("Its exit resolves the name, so no address is judged: whatever the proxy takes the name for is reached, its own loopback and a cloud's metadata included.")
+	}
 	ports := 0
 	for _, p := range r.Ports {
 		ports += int(p.Last-p.First) + 1

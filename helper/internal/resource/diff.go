@@ -28,6 +28,7 @@ func Differences(was, is Resource) []Difference {
 	add("addresses", list(was.AddressStrings()), list(is.AddressStrings()))
 	add("as", was.As, is.As)
 	add("exit", was.Exit, is.Exit)
+	add("resolve", was.Resolve, is.Resolve)
 	add("programs", list(was.Programs), list(is.Programs))
 	add("description", was.Description, is.Description)
 	return out
@@ -36,10 +37,11 @@ func Differences(was, is Resource) []Difference {
 // Equal says whether r and o are the same resource in every field.
 func (r Resource) Equal(o Resource) bool { return len(Differences(r, o)) == 0 }
 
-// Within says whether r is o or o with less in it: the same name, host, as, exit
-// and description, and no port, protocol, address or program that o lacks.
+// Within says whether r is o or o with less in it: the same name, host, as, exit,
+// resolve and description, and no port, protocol, address or program that o
+// lacks.
 func (r Resource) Within(o Resource) bool {
-	if r.Name != o.Name || r.Host != o.Host || r.As != o.As || r.Exit != o.Exit || r.Description != o.Description {
+	if r.Name != o.Name || r.Host != o.Host || r.As != o.As || r.Exit != o.Exit || r.Resolve != o.Resolve || r.Description != o.Description {
 		return false
 	}
 	for _, n := range r.Protocols {

@@ -40,6 +40,7 @@ func (p *parser) entry(path string, v hujson.Value) (Resource, bool) {
 	r.Addresses = p.addresses(path+".addresses", f)
 	r.As = p.as(path, f)
 	r.Exit, _ = p.text(path, f, "exit", maxExit)
+	r.Resolve, _ = p.text(path, f, "resolve", maxText)
 	r.Programs = p.programs(path+".programs", f)
 	r.Description, _ = p.text(path, f, "description", maxDescription)
 	r.Name, _ = p.text(path, f, "name", maxText)
@@ -62,6 +63,14 @@ func (p *parser) combination(path string, at int, f map[string]hujson.Value, r R
 		p.report(f["exit"].StartOffset, path+".exit", "is empty; leave it out")
 	case r.Host.IsLocalhost() && r.Exit != "":
 		p.report(f["exit"].StartOffset, path+".exit", "localhost is this machine itself, which no exit leads to")
+	case given(f, "resolve") && r.Resolve != ByExit:
+		p.report(f["resolve"].StartOffset, path+".resolve", "can be %q alone; leave it out, and this machine resolves the name", ByExit)
+	case r.Resolve != "" && r.Exit == "":
+		p.report(f["resolve"].StartOffset, path+".resolve", `needs "exit", the proxy that resolves the name`)
+	case r.Resolve != "" && (r.Host.Kind == Address || r.Host.Kind == Prefix):
+		p.report(f["resolve"].StartOffset, path+".resolve", "only a host that is a name is resolved; %s is none", r.Host)
+	case r.Resolve != "" && len(r.Addresses) > 0:
+		p.report(f["addresses"].StartOffset, path+".addresses", "cannot hold for a name that the exit resolves: its addresses are not seen here")
 	case r.As != "" && (r.Host.Kind == Wildcard || r.Host.Kind == Prefix):
 		p.report(f["as"].StartOffset, path+".as", "one name cannot stand for all of %s", r.Host)
 	case len(r.Addresses) > 0 && (r.Host.Kind == Address || r.Host.Kind == Prefix || r.Host.IsLocalhost()):

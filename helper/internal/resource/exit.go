@@ -121,6 +121,10 @@ func (p *parser) exit(path string, v hujson.Value) (e Exit) {
 	f := p.fields(path, obj, []string{"type", "file", "url"})
 	e.Type, _ = p.text(path, f, "type", maxText)
 	belongs := map[string]string{WireGuard: "file", Proxy: "url"}[e.Type]
+	if strings.EqualFold(e.Type, "pac") {
+		p.report(v.StartOffset, path, pacTrouble)
+		return e
+	}
 	if belongs == "" {
 		p.report(v.StartOffset, path, `"type" is %q or %q`, WireGuard, Proxy)
 		return e
@@ -137,18 +141,34 @@ func (p *parser) exit(path string, v hujson.Value) (e Exit) {
 	case ok && e.Type == WireGuard:
 		e.File = value
 	case ok:
-		if e.URL, ok = proxyURL(value); !ok {
-			p.report(f["url"].StartOffset, path+".url", "must be socks5://host:port, http://host:port or https://host:port, without user and password")
+		var trouble string
+		if e.URL, trouble = proxyURL(value); trouble != "" {
+			p.report(f["url"].StartOffset, path+".url", "%s", trouble)
 		}
 	}
 	return e
 }
 
-func proxyURL(s string) (*url.URL, bool) {
-	u, err := url.Parse(s)
-	if err != nil || !slices.Contains([]string{"socks5", "http", "https"}, u.Scheme) || u.Hostname() == "" || u.Port() == "" ||
-		u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, false
+// proxyURL returns the URL of a proxy in its normal spelling, or says what is
+// wrong with s without repeating it, which may hold a password.
+func proxyURL(s string) (u *url.URL, trouble string) {
+	if strings.Contains(s, "@") {
+		return nil, `holds a user or a password, which belong in no settings: give the URL without, and them by the command "Causeway: Set Proxy Credentials…" or in the file of --credentials`
 	}
-	return u, true
+	u, err := url.Parse(s)
+	switch {
+	case err == nil && isPAC(u.Path):
+		return nil, pacTrouble
+	case err != nil || !slices.Contains([]string{"socks5", "http", "https"}, u.Scheme) || u.Hostname() == "" || u.Port() == "" ||
+		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return nil, "must be socks5://host:port, http://host:port or https://host:port"
+	}
+	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host)}, ""
+}
+
+const pacTrouble = "PAC files are not supported: give the proxy that the file would choose, as an exit of type proxy"
+
+func isPAC(path string) bool {
+	path = strings.ToLower(path)
+	return strings.HasSuffix(path, ".pac") || strings.HasSuffix(path, "/wpad.dat")
 }

@@ -16,6 +16,7 @@ type entry struct {
 	Addresses   []string `json:"addresses,omitempty"`
 	As          string   `json:"as,omitempty"`
 	Exit        string   `json:"exit,omitempty"`
+	Resolve     string   `json:"resolve,omitempty"`
 	Programs    []string `json:"programs,omitempty"`
 	Description string   `json:"description,omitempty"`
 }
@@ -24,7 +25,7 @@ type entry struct {
 func (r Resource) MarshalJSON() ([]byte, error) {
 	e := entry{
 		Name: r.Name, Host: r.Host.String(), Ports: make([]any, len(r.Ports)), Protocols: r.ProtocolStrings(),
-		Addresses: r.AddressStrings(), As: r.As, Exit: r.Exit, Programs: r.Programs, Description: r.Description,
+		Addresses: r.AddressStrings(), As: r.As, Exit: r.Exit, Resolve: r.Resolve, Programs: r.Programs, Description: r.Description,
 	}
 	for i, p := range r.Ports {
 		if p.Listen == 0 && p.First == p.Last {

@@ -28,7 +28,7 @@ const (
 	maxDepth       = 16
 )
 
-var fieldNames = []string{"name", "host", "ports", "protocols", "addresses", "as", "exit", "programs", "description"}
+var fieldNames = []string{"name", "host", "ports", "protocols", "addresses", "as", "exit", "resolve", "programs", "description"}
 
 // Parse reads a list of resources: a JSON array in which comments and trailing
 // commas are allowed. It returns every mistake, with paths that begin with

@@ -64,6 +64,7 @@ type Resource struct {
 	Addresses   []netip.Prefix // what the name may resolve to; empty: see the gateway's policy
 	As          string         // the name that the remote uses for it; empty: Host itself
 	Exit        string         // how the gateway reaches it, a name of causeway.exits, or what Via made of it; empty: as the machine itself does
+	Resolve     string         // ByExit: the exit resolves the name, and its addresses are not judged; empty: the gateway does
 	Programs    []string       // whose connections it takes, sorted; empty: every program's. See Admits
 	Description string
 }
@@ -74,6 +75,9 @@ type Resource struct {
 func (r Resource) Admits(program string) bool {
 	return len(r.Programs) == 0 || slices.Contains(r.Programs, program)
 }
+
+// ByExit is the value of Resource.Resolve for an exit that resolves names.
+const ByExit = "exit"
 
 // RemoteName is the exact name that programs on the remote use for r, or "" if
 // r stands for more than one host or for a bare address without As.

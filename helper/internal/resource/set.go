@@ -26,6 +26,9 @@ type Match struct {
 	Port     uint16     // the real port
 }
 
+// ByExit says whether the exit, not the gateway, resolves the name.
+func (m Match) ByExit() bool { return m.Name != "" && m.Resource.Resolve == ByExit }
+
 // NewSet builds a set of resources as Parse returns them. Among resources that
 // match equally well the first wins.
 func NewSet(list []Resource) *Set {

@@ -129,6 +129,7 @@ type GatewayOpenParams struct {
 	Resources          json.RawMessage `json:"resources,omitempty"`
 	WorkspaceResources json.RawMessage `json:"workspaceResources,omitempty"`
 	Exits              json.RawMessage `json:"exits,omitempty"`
+	Credentials        json.RawMessage `json:"credentials,omitempty"` // of proxies: an object from their URLs to {"user", "password"}; never logged, kept while the session lasts
 	StrictProxy        bool            `json:"strictProxy,omitempty"` // the remote's proxy refuses what is no resource
 
 	// A session of the same authority and workspace that waits for a shim is resumed.
@@ -147,12 +148,13 @@ type GatewayOpenResult struct {
 	ResourcesResult
 }
 
-// ResourcesParams replaces both lists of an open session, and the exits that
-// they name.
+// ResourcesParams replaces both lists of an open session, the exits that they
+// name, and the credentials for those.
 type ResourcesParams struct {
 	Resources          json.RawMessage `json:"resources,omitempty"`
 	WorkspaceResources json.RawMessage `json:"workspaceResources,omitempty"`
 	Exits              json.RawMessage `json:"exits,omitempty"`
+	Credentials        json.RawMessage `json:"credentials,omitempty"` // as in GatewayOpenParams; absent: none
 }
 
 // ResourcesResult is what became of the lists: mistakes, and what waits for the user.

@@ -121,6 +121,7 @@ const SHAPES: Record<string, [Spec, Spec]> = {
       resources: maybe('any'),
       workspaceResources: maybe('any'),
       exits: maybe('any'),
+      credentials: maybe('any'),
       strictProxy: maybe('boolean'),
       fresh: maybe('boolean'),
       resumeOnly: maybe('boolean'),
@@ -153,7 +154,12 @@ const SHAPES: Record<string, [Spec, Spec]> = {
     none,
   ],
   'resources/set': [
-    shape<p.ResourcesParams>({ resources: maybe('any'), workspaceResources: maybe('any'), exits: maybe('any') }),
+    shape<p.ResourcesParams>({
+      resources: maybe('any'),
+      workspaceResources: maybe('any'),
+      exits: maybe('any'),
+      credentials: maybe('any'),
+    }),
     resourcesResult,
   ],
   'approvals/answer': [

@@ -9,32 +9,39 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/miekg/dns"
 	"github.com/rs/zerolog"
 )
 
 // Exit is one way into a private network. What it returns is closed by the
 // caller, and ends with the exit.
 type Exit interface {
-	// Dial opens a connection to a literal address, as netx.DialFunc. An error
-	// that is a *tunnel.Error is the answer to the flow.
+	// Dial opens a connection to a literal address, as netx.DialFunc, or by a
+	// proxy to a name. An error that is a *tunnel.Error is the answer to the flow.
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
 	// LookupNetIP finds the addresses of a name in normal form, as
 	// gateway.Resolver does.
 	LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error)
+	// Query finds the records of a name, as systemdns.Resolver does.
+	Query(ctx context.Context, q records.Question) (*dns.Msg, error)
 	// Close ends the exit with everything in it.
 	Close() error
 }
 
-// System is how an exit reaches what it goes through: the machine's own ways.
+// System is what an exit has of the machine.
 type System interface {
 	LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error)
+	Query(ctx context.Context, q records.Question) (*dns.Msg, error)
+	// Credentials returns what a proxy, by its URL, is to be shown.
+	Credentials(proxy string) (c resource.Credentials, ok bool)
 }
 
 // New returns the exit that the settings describe. It does no I/O.
 func New(e resource.Exit, system System, log zerolog.Logger) Exit {
 	if e.Type == resource.WireGuard {
-		return &wireGuard{file: e.File, log: log}
+		return newWireGuard(e.File, system, log)
 	}
 	return &upstream{url: e.URL, System: system}
 }

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +20,7 @@ import (
 )
 
 // upstream is an exit by a SOCKS5 or HTTP proxy. It carries TCP to addresses
-// that the machine's own resolver found.
+// that the machine's own resolver found, whose records it has too, or to names.
 type upstream struct {
 	System
 	url *url.URL
@@ -39,15 +41,34 @@ func (u *upstream) Dial(ctx context.Context, network, address string) (net.Conn,
 }
 
 func (u *upstream) socks(ctx context.Context, address string) (net.Conn, error) {
-	d, err := proxy.SOCKS5("tcp", u.url.Host, nil, forward{u})
+	var auth *proxy.Auth
+	known, shown := u.Credentials(u.url.String())
+	if shown {
+		auth = &proxy.Auth{User: known.User, Password: known.Password}
+	}
+	d, err := proxy.SOCKS5("tcp", u.url.Host, auth, forward{u})
 	if err != nil {
 		return nil, err
 	}
 	c, err := d.(proxy.ContextDialer).DialContext(ctx, "tcp", address)
 	if err != nil {
+		if text := err.Error(); strings.HasSuffix(text, "authentication methods") || strings.HasSuffix(text, "authentication failed") {
+			return nil, u.unauthorized(shown)
+		}
 		return nil, u.socksError(err)
 	}
 	return c, nil
+}
+
+// unauthorized is the answer of a proxy that wants a user and a password, or
+// others than it was shown.
+func (u *upstream) unauthorized(shown bool) error {
+	reason := "asks for a user and a password"
+	if shown {
+		reason = "does not accept the user and the password"
+	}
+	return &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf(
+		`the proxy %s %s: give them by "Causeway: Set Proxy Credentials…", or on the command line by --credentials`, u.url.Host, reason)}
 }
 
 // socksError tells the replies of a SOCKS5 server apart, which its client has
@@ -113,7 +134,12 @@ func (u *upstream) connect(ctx context.Context, address string) (_ net.Conn, err
 		}
 		c = t
 	}
-	if _, err := fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", address, address); err != nil {
+	authorization := ""
+	known, shown := u.Credentials(u.url.String())
+	if shown {
+		authorization = "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(known.User+":"+known.Password)) + "\r\n"
+	}
+	if _, err := fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", address, address, authorization); err != nil {
 		return nil, fmt.Errorf("proxy %s: %w", u.url.Host, err)
 	}
 	// A byte at a time: what follows the answer is the target's.
@@ -129,9 +155,16 @@ func (u *upstream) connect(ctx context.Context, address string) (_ net.Conn, err
 	if answer.StatusCode == http.StatusOK {
 		return c, nil
 	}
+	// Some proxies mean the user's password by 401 too.
+	if answer.StatusCode == http.StatusProxyAuthRequired || answer.StatusCode == http.StatusUnauthorized {
+		if schemes := answer.Header.Values("Proxy-Authenticate"); len(schemes) > 0 && !slices.ContainsFunc(schemes, isBasic) {
+			return nil, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the proxy %s wants to know who asks in a way other than Basic, which alone is supported", u.url.Host)}
+		}
+		return nil, u.unauthorized(shown)
+	}
 	code := tunnel.Failed
 	switch answer.StatusCode {
-	case http.StatusForbidden, http.StatusProxyAuthRequired, http.StatusMethodNotAllowed:
+	case http.StatusForbidden, http.StatusMethodNotAllowed:
 		code = tunnel.Denied
 	case http.StatusGatewayTimeout:
 		code = tunnel.TimedOut
@@ -140,6 +173,9 @@ func (u *upstream) connect(ctx context.Context, address string) (_ net.Conn, err
 	}
 	return nil, &tunnel.Error{Code: code, Reason: fmt.Sprintf("the proxy %s answers CONNECT with %d", u.url.Host, answer.StatusCode)}
 }
+
+// isBasic tells whether challenges have Basic (RFC 7617) among them.
+func isBasic(challenges string) bool { return strings.Contains(strings.ToLower(challenges), "basic") }
 
 // single reads a byte at a time.
 type single struct{ r io.Reader }

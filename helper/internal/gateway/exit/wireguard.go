@@ -7,16 +7,21 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
+	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/miekg/dns"
 	"github.com/rs/zerolog"
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/tun/netstack"
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 )
 
 // handshakeLimit is how long a peer may take to answer the first handshake.
@@ -25,27 +30,63 @@ const handshakeLimit = 8 * time.Second
 // retryPause is how long a peer that has not answered is taken for silent.
 const retryPause = 2 * time.Second
 
-// wireGuard is an exit by a profile run in user space. It comes up at the first
-// use.
-type wireGuard struct {
-	file string
-	log  zerolog.Logger
+// Limits of a device that is up.
+const (
+	idleLimit    = 5 * time.Minute   // without a connection it goes down
+	silenceLimit = 135 * time.Second // since the last handshake: a peer that is there has renewed it by then
+	lookPeriod   = 10 * time.Second  // how often both are looked at
+)
 
-	mu     sync.Mutex
-	dev    *device.Device // nil while it is down
-	net    *netstack.Net
-	hasDNS bool
-	spoken bool // a peer has completed a handshake
-	closed bool
+// wireGuard is an exit by a profile run in user space. It comes up at the first
+// use, and goes down when nothing has used it for a while.
+type wireGuard struct {
+	file   string
+	system System
+	log    zerolog.Logger
+
+	idle, silence, look time.Duration // the limits above
+
+	watching sync.WaitGroup
+
+	mu        sync.Mutex
+	dev       *device.Device // nil while it is down
+	net       *netstack.Net
+	profile   *profile
+	endpoints map[string]netip.Addr // of the peers whose endpoint is a name, by public key
+	unwatch   context.CancelFunc
+	spoken    bool // a peer has completed a handshake
+	closed    bool
+	users     int // connections and questions that need it
+	unused    time.Time
 
 	silent      error // what the last wait for an answer ended with
 	silentUntil time.Time
 }
 
-// up brings the exit up and waits until a peer has answered.
-func (w *wireGuard) up(ctx context.Context) (*netstack.Net, error) {
+func newWireGuard(file string, system System, log zerolog.Logger) *wireGuard {
+	return &wireGuard{file: file, system: system, log: log, idle: idleLimit, silence: silenceLimit, look: lookPeriod}
+}
+
+// use brings the exit up and keeps it so until release is called, which may be
+// called twice.
+func (w *wireGuard) use(ctx context.Context) (stack *netstack.Net, release func(), err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if stack, err = w.up(ctx); err != nil {
+		return nil, nil, err
+	}
+	w.users++
+	return stack, sync.OnceFunc(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.users--
+		w.unused = time.Now()
+	}), nil
+}
+
+// up brings the exit up and waits until a peer has answered. The caller holds
+// w.mu.
+func (w *wireGuard) up(ctx context.Context) (*netstack.Net, error) {
 	if w.closed {
 		return nil, net.ErrClosed
 	}
@@ -80,7 +121,7 @@ func (w *wireGuard) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config, err := uapi(ctx, p)
+	endpoints, err := w.resolve(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -97,11 +138,14 @@ func (w *wireGuard) start(ctx context.Context) error {
 			w.log.Debug().Str("file", w.file).Msgf("wireguard: "+format, args...)
 		},
 	})
-	if err := errors.Join(dev.IpcSet(config), dev.Up()); err != nil {
+	if err := errors.Join(dev.IpcSet(uapi(p, endpoints)), dev.Up()); err != nil {
 		dev.Close()
 		return err
 	}
-	w.dev, w.net, w.hasDNS = dev, stack, len(p.dns) > 0
+	w.dev, w.net, w.profile, w.endpoints = dev, stack, p, endpoints
+	watch, cancel := context.WithCancel(context.Background())
+	w.unwatch, w.unused = cancel, time.Now()
+	w.watching.Go(func() { w.watch(watch) })
 	return nil
 }
 
@@ -111,14 +155,10 @@ func (w *wireGuard) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
 	for {
-		state, err := w.dev.IpcGet()
-		if err != nil {
+		if peers, err := peerStates(w.dev); err != nil {
 			return err
-		}
-		for line := range strings.SplitSeq(state, "\n") {
-			if s, ok := strings.CutPrefix(line, "last_handshake_time_sec="); ok && s != "0" {
-				return nil
-			}
+		} else if !lastHandshake(peers).IsZero() {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -128,8 +168,10 @@ func (w *wireGuard) await(ctx context.Context) error {
 	}
 }
 
+// stop takes the device down with all its connections. The caller holds w.mu.
 func (w *wireGuard) stop() {
 	if w.dev != nil {
+		w.unwatch()
 		w.dev.Close()
 	}
 	w.dev, w.net, w.spoken = nil, nil, false
@@ -138,23 +180,73 @@ func (w *wireGuard) stop() {
 // Close implements Exit.
 func (w *wireGuard) Close() error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.closed = true
 	w.stop()
+	w.mu.Unlock()
+	w.watching.Wait()
 	return nil
 }
 
 // Dial implements Exit.
 func (w *wireGuard) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	stack, err := w.up(ctx)
+	stack, release, err := w.use(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c, err := stack.DialContext(ctx, network, address)
 	if err != nil {
-		return nil, stackError(err)
+		release()
+		return nil, w.told(stackError(err))
 	}
-	return c, nil
+	switch c := c.(type) {
+	case *gonet.TCPConn:
+		return tcpConn{c, release}, nil
+	case *gonet.UDPConn:
+		return udpConn{c, release}, nil
+	}
+	release()
+	_ = c.Close()
+	return nil, fmt.Errorf("dial %s: no such network", network)
+}
+
+// tcpConn and udpConn need the exit until they are closed.
+type tcpConn struct {
+	*gonet.TCPConn
+	release func()
+}
+
+// Close implements net.Conn.
+func (c tcpConn) Close() error {
+	defer c.release()
+	return c.TCPConn.Close()
+}
+
+type udpConn struct {
+	*gonet.UDPConn
+	release func()
+}
+
+// Close implements net.Conn.
+func (c udpConn) Close() error {
+	defer c.release()
+	return c.UDPConn.Close()
+}
+
+// told adds to a time-out that the peer itself is silent.
+func (w *wireGuard) told(err error) error {
+	timeout, isNet := errors.AsType[net.Error](err)
+	answer, isAnswer := errors.AsType[*tunnel.Error](err)
+	timedOut := isNet && timeout.Timeout() || isAnswer && answer.Code == tunnel.TimedOut
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !timedOut || w.dev == nil {
+		return err
+	}
+	peers, stateErr := peerStates(w.dev)
+	if silence := time.Since(lastHandshake(peers)); stateErr == nil && silence > w.silence {
+		return &tunnel.Error{Code: tunnel.TimedOut, Reason: fmt.Sprintf("no WireGuard peer has answered for %s", silence.Round(time.Second))}
+	}
+	return err
 }
 
 // stackError tells the errors of the network stack apart, of which only the
@@ -177,35 +269,96 @@ func stackError(err error) error {
 	return err
 }
 
-// LookupNetIP implements Exit. The profile's DNS servers are asked, through the
-// tunnel.
+// LookupNetIP implements Exit.
 func (w *wireGuard) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
-	stack, err := w.up(ctx)
+	var answers [2]*dns.Msg
+	var errs [2]error
+	var both sync.WaitGroup
+	for i, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
+		both.Go(func() { answers[i], errs[i] = w.Query(ctx, records.Question{Name: name, Type: kind}) })
+	}
+	both.Wait()
+	var out []netip.Addr
+	for _, m := range answers {
+		if m == nil {
+			continue
+		}
+		for _, rr := range m.Answer {
+			if a, ok := records.AddressOf(rr); ok {
+				out = append(out, a)
+			}
+		}
+	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	for i, m := range answers {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
+			return nil, &net.DNSError{Err: dns.RcodeToString[m.Rcode], Name: name}
+		}
+	}
+	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+}
+
+// Query implements Exit. The profile's DNS servers are asked, through the tunnel.
+func (w *wireGuard) Query(ctx context.Context, q records.Question) (*dns.Msg, error) {
+	stack, release, err := w.use(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	w.mu.Lock()
-	hasDNS := w.hasDNS
+	at := w.profile.dns
 	w.mu.Unlock()
-	if !hasDNS {
+	if len(at) == 0 {
 		return nil, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("WireGuard profile %s has no DNS", w.file)}
 	}
-	found, err := stack.LookupContextHost(ctx, name)
-	if err != nil {
-		return nil, err
+	servers := systemdns.Servers{Dial: stack.DialContext}
+	for _, a := range at {
+		servers.At = append(servers.At, netip.AddrPortFrom(a, 53).String())
 	}
-	var out []netip.Addr
-	for _, s := range found {
-		if a, err := netip.ParseAddr(s); err == nil {
-			out = append(out, a)
+	return servers.Query(ctx, q)
+}
+
+// resolve asks the machine for the endpoints that are names.
+func (w *wireGuard) resolve(ctx context.Context, p *profile) (map[string]netip.Addr, error) {
+	out := map[string]netip.Addr{}
+	for _, peer := range p.peers {
+		if peer.host == "" {
+			continue
+		}
+		if _, err := netip.ParseAddr(peer.host); err == nil {
+			continue
+		}
+		addrs, err := w.system.LookupNetIP(ctx, peer.host)
+		if err == nil && len(addrs) == 0 {
+			err = errors.New("it has no address")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("endpoint of line %d: %w", peer.line, err)
+		}
+		out[peer.public] = addrs[0].Unmap()
+		if before := w.endpoints[peer.public]; slices.Contains(addrs, before) {
+			out[peer.public] = before // as good as any
 		}
 	}
 	return out, nil
 }
 
-// uapi is a profile in the words of WireGuard's configuration protocol, with
-// its endpoints resolved by the machine.
-func uapi(ctx context.Context, p *profile) (string, error) {
+// endpoint is where a peer is: its address in the profile, or the one found.
+func (p wgPeer) endpoint(found map[string]netip.Addr) netip.AddrPort {
+	a, err := netip.ParseAddr(p.host)
+	if err != nil {
+		a = found[p.public]
+	}
+	return netip.AddrPortFrom(a.Unmap(), p.port)
+}
+
+// uapi is a profile in the words of WireGuard's configuration protocol.
+func uapi(p *profile, found map[string]netip.Addr) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "private_key=%s\nlisten_port=%d\nreplace_peers=true\n", p.private, p.port)
 	for _, peer := range p.peers {
@@ -214,11 +367,7 @@ func uapi(ctx context.Context, p *profile) (string, error) {
 			fmt.Fprintf(&b, "preshared_key=%s\n", peer.shared)
 		}
 		if peer.host != "" {
-			addrs, err := new(net.Resolver).LookupNetIP(ctx, "ip", peer.host)
-			if err != nil {
-				return "", fmt.Errorf("endpoint of line %d: %w", peer.line, err)
-			}
-			fmt.Fprintf(&b, "endpoint=%s\n", netip.AddrPortFrom(addrs[0].Unmap(), peer.port))
+			fmt.Fprintf(&b, "endpoint=%s\n", peer.endpoint(found))
 			// Without one nothing would begin a handshake before the first packet.
 			if peer.keepalive == 0 {
 				peer.keepalive = 25
@@ -229,5 +378,5 @@ func uapi(ctx context.Context, p *profile) (string, error) {
 			fmt.Fprintf(&b, "allowed_ip=%s\n", a)
 		}
 	}
-	return b.String(), nil
+	return b.String()
 }

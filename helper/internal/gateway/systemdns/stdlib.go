@@ -11,9 +11,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// byLibrary asks by Go's resolver, which on Windows is DnsQuery and on macOS
-// the system's own. It tells neither TTLs nor SOAs, and knows only some types;
-// the answer for others is NOTIMP.
+// byLibrary asks by Go's resolver, which on macOS is the system's own. It tells
+// neither TTLs nor SOAs, and knows only some types; the answer for others is
+// NOTIMP.
 func byLibrary(ctx context.Context, r *net.Resolver, q records.Question) (*dns.Msg, error) {
 	m, err := libraryAnswer(ctx, r, q)
 	var failure *net.DNSError
@@ -74,7 +74,11 @@ func libraryAnswer(ctx context.Context, r *net.Resolver, q records.Question) (*d
 			return nil, err
 		}
 		for _, x := range list {
-			add(&dns.TXT{Hdr: h, Txt: txtStrings(x)})
+			rr, err := fromTexts(h, txtStrings(x))
+			if err != nil {
+				return nil, err
+			}
+			add(rr)
 		}
 	case dns.TypeSRV:
 		_, list, err := r.LookupSRV(ctx, "", "", name)

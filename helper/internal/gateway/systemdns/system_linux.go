@@ -25,12 +25,6 @@ type system struct {
 	turn atomic.Uint32 // whose turn it is with "options rotate"
 }
 
-// firstRound is how long each of several servers gets at first, so that one that
-// is dead does not use up the time of whoever asks.
-const firstRound = 1300 * time.Millisecond
-
-const ednsSize = 1232 // of a datagram that no path fragments
-
 func (s *system) query(ctx context.Context, q records.Question) (*dns.Msg, error) {
 	listed := hostsAnswer(ctx, q)
 	if listed != nil && len(listed.Answer) > 0 {
@@ -46,8 +40,7 @@ func (s *system) query(ctx context.Context, q records.Question) (*dns.Msg, error
 	return m, err
 }
 
-// ask goes through the servers until one knows. What the last one said that
-// did not is the answer if none does.
+// ask asks the servers of resolv.conf.
 func (s *system) ask(ctx context.Context, q records.Question) (*dns.Msg, error) {
 	c, useTCP, rotate, err := readConfig(cmp.Or(s.path, "/etc/resolv.conf"))
 	if err != nil {
@@ -57,33 +50,11 @@ func (s *system) ask(ctx context.Context, q records.Question) (*dns.Msg, error) 
 	if rotate {
 		first = int(s.turn.Add(1))
 	}
-	var unhelpful *dns.Msg
-	for round := range max(1, c.Attempts) {
-		timeout := time.Duration(max(1, c.Timeout)) * time.Second
-		if round == 0 && len(c.Servers) > 1 {
-			timeout = min(timeout, firstRound)
-		}
-		for i := range c.Servers {
-			server := net.JoinHostPort(c.Servers[(first+i)%len(c.Servers)], cmp.Or(s.port, c.Port))
-			var m *dns.Msg
-			m, err = exchange(ctx, server, q, timeout, useTCP)
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
-			}
-			if err != nil {
-				continue
-			}
-			switch m.Rcode {
-			case dns.RcodeSuccess, dns.RcodeNameError:
-				return tidy(m, q), nil
-			}
-			unhelpful = m
-		}
-		if unhelpful != nil {
-			return tidy(unhelpful, q), nil
-		}
+	servers := Servers{Timeout: time.Duration(max(1, c.Timeout)) * time.Second, Attempts: c.Attempts, UseTCP: useTCP}
+	for i := range c.Servers {
+		servers.At = append(servers.At, net.JoinHostPort(c.Servers[(first+i)%len(c.Servers)], cmp.Or(s.port, c.Port)))
 	}
-	return nil, err
+	return servers.Query(ctx, q)
 }
 
 // maxServers is how many the C library asks.
@@ -109,39 +80,6 @@ func readConfig(path string) (c *dns.ClientConfig, useTCP, rotate bool, err erro
 		}
 	}
 	return c, useTCP, rotate, nil
-}
-
-// exchange asks one server, by TCP too if the answer is too long for a datagram.
-func exchange(ctx context.Context, server string, q records.Question, timeout time.Duration, useTCP bool) (*dns.Msg, error) {
-	ask := new(dns.Msg).SetQuestion(dns.Fqdn(q.Name), q.Type)
-	ask.SetEdns0(ednsSize, false)
-	m, err := exchangeBy(ctx, server, ask, timeout, useTCP)
-	if err == nil && (m.Rcode == dns.RcodeFormatError || m.Rcode == dns.RcodeNotImplemented) {
-		ask.Extra = nil // a server from before EDNS
-		m, err = exchangeBy(ctx, server, ask, timeout, useTCP)
-	}
-	return m, err
-}
-
-func exchangeBy(ctx context.Context, server string, ask *dns.Msg, timeout time.Duration, useTCP bool) (*dns.Msg, error) {
-	network := "udp"
-	if useTCP {
-		network = "tcp"
-	}
-	ask.Id = dns.Id()
-	client := dns.Client{Net: network, Timeout: timeout}
-	m, _, err := client.ExchangeContext(ctx, ask, server)
-	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", server, err)
-	}
-	if m.Truncated && !useTCP {
-		return exchangeBy(ctx, server, ask, timeout, true)
-	}
-	if !m.Response || len(m.Question) != 1 || m.Question[0].Qtype != ask.Question[0].Qtype ||
-		!strings.EqualFold(m.Question[0].Name, ask.Question[0].Name) {
-		return nil, fmt.Errorf("ask %s: it answered another question", server)
-	}
-	return m, nil
 }
 
 // hostsFile is a resolver that reads only the hosts file.

@@ -16,7 +16,8 @@ import (
 // ask asks servers, the first of which is at its port on 127.0.0.1.
 func ask(t *testing.T, s *server, name string, kind uint16) (*dns.Msg, error) {
 	t.Helper()
-	return exchange(t.Context(), "127.0.0.1:"+s.port, records.Question{Name: name, Type: kind}, time.Second, false)
+	servers := Servers{At: []string{"127.0.0.1:" + s.port}, Timeout: time.Second}
+	return servers.Query(t.Context(), records.Question{Name: name, Type: kind})
 }
 
 func TestLongAnswersComeByTCP(t *testing.T) {

@@ -191,8 +191,8 @@ func FuzzTidy(f *testing.F) {
 	})
 }
 
-// TestLibrary is the contract of what macOS and Windows use, with Go's own
-// resolver in the place of the system's.
+// TestLibrary is the contract of what macOS falls back to, with Go's own resolver
+// in the place of the system's.
 func TestLibrary(t *testing.T) {
 	s := serve(t, fromZone(t))
 	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -221,6 +221,12 @@ func TestLibrary(t *testing.T) {
 		if err != nil || told(m) != c.want {
 			t.Errorf("%s %s: %v %v, want %s", c.name, dns.Type(c.kind), m, err, c.want)
 		}
+	}
+	odd := "a \"quoted\\ text\x01" + strings.Repeat("x", 300)
+	if rr, err := fromTexts(dns.RR_Header{Name: "x.", Rrtype: dns.TypeTXT, Class: dns.ClassINET}, txtStrings(odd)); err != nil {
+		t.Error(err)
+	} else if b, err := (&dns.Msg{Answer: []dns.RR{rr}}).Pack(); err != nil || !strings.Contains(string(b), odd[:200]) {
+		t.Errorf("%v: %q", err, b)
 	}
 	if got := fmt.Sprint(len(txtStrings(strings.Repeat("x", 600)))); got != "3" {
 		t.Error(got)

@@ -1,0 +1,50 @@
+package systemdns
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/miekg/dns"
+)
+
+// fromRdata puts a record together from a name as text and data as on the wire,
+// where no name is compressed.
+func fromRdata(name string, kind, class uint16, ttl uint32, rdata []byte) (dns.RR, error) {
+	if len(rdata) > math.MaxUint16 {
+		return nil, errors.New("a record's data: too long")
+	}
+	room := make([]byte, 256)
+	off, err := dns.PackDomainName(dns.Fqdn(name), room, 0, nil, false)
+	if err != nil {
+		return nil, fmt.Errorf("a record's name: %w", err)
+	}
+	var wire []byte
+	wire = append(wire, room[:off]...)
+	wire = binary.BigEndian.AppendUint16(wire, kind)
+	wire = binary.BigEndian.AppendUint16(wire, class)
+	wire = binary.BigEndian.AppendUint32(wire, ttl)
+	wire = binary.BigEndian.AppendUint16(wire, uint16(len(rdata)))
+	wire = append(wire, rdata...)
+	rr, end, err := dns.UnpackRR(wire, 0)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("a record's data: %w", err)
+	case end != len(wire):
+		return nil, errors.New("a record's data: too long")
+	}
+	return rr, nil
+}
+
+// fromTexts is a record whose data are character strings.
+func fromTexts(h dns.RR_Header, list []string) (dns.RR, error) {
+	var rdata []byte
+	for _, s := range list {
+		if len(s) > 255 {
+			return nil, errors.New("a record's data: a text is too long")
+		}
+		rdata = append(append(rdata, byte(len(s))), s...)
+	}
+	return fromRdata(h.Name, h.Rrtype, h.Class, h.Ttl, rdata)
+}
