@@ -135,7 +135,7 @@ export class Capture {
 
   private async start(): Promise<string> {
     const { version, start } = this.options;
-    const { session, secret, logLevel, resumed, resumeSeconds, window, sources } = this.first;
+    const { session, secret, logLevel, resumed, resumeSeconds, window, sources, bridges } = this.first;
     const wire = await start();
     const helper = new Helper(wire, {
       frame: (bytes) => this.link?.frames.push(bytes),
@@ -158,6 +158,7 @@ export class Capture {
         resumeSeconds,
         window,
         ...(sources && { sources }),
+        ...(bridges?.length && { bridges }),
       });
     } catch (error) {
       const { code, message } = error as { code?: number; message: string };

@@ -2,7 +2,7 @@
 // extension can execute too. So everything that arrives is checked, a link is
 // known by an id that was made for it, and nothing here approves anything.
 
-import { LOG_LEVELS, type LogLevel, type Range, SOURCE_MODES, SOURCES, type Sources } from './protocol';
+import { LOG_LEVELS, type LogLevel, MAX_BRIDGES, type Range, SOURCE_MODES, SOURCES, type Sources } from './protocol';
 
 /** Versions of this conversation; the two extensions are updated separately. */
 export const BRIDGE: Range = { min: 1, max: 1 };
@@ -47,6 +47,7 @@ export interface OpenLink {
   setProxyEnvironment: boolean;
   /** Absent from a UI extension that knows of none. */
   sources?: Sources;
+  bridges?: string[];
 }
 
 /** Errors of a command lose all but their text on the way, so a failure is a reply. */
@@ -93,8 +94,15 @@ export function isOpenLink(value: unknown): value is OpenLink {
     typeof value.window === 'string' &&
     value.window.length <= 4096 &&
     Number.isInteger(value.resumeSeconds) &&
-    (value.sources === undefined || isSources(value.sources))
+    (value.sources === undefined || isSources(value.sources)) &&
+    (value.bridges === undefined ||
+      (Array.isArray(value.bridges) && value.bridges.length <= MAX_BRIDGES && value.bridges.every(isBridge)))
   );
+}
+
+/** Whether it may be the name of a network bridge. */
+export function isBridge(value: unknown): value is string {
+  return typeof value === 'string' && /^[\w.-]{1,15}$/.test(value);
 }
 
 export function isSources(value: unknown): value is Sources {

@@ -214,7 +214,11 @@ export interface CaptureOpenParams {
   /** What of this window waits for its shim ends when another session begins. */
   window?: string;
   sources?: Sources;
+  /** Bridges of the remote whose containers are served too. */
+  bridges?: string[];
 }
+
+export const MAX_BRIDGES = 8;
 
 export const SOURCES = ['names', 'dns', 'tun', 'proxy'] as const;
 export const SOURCE_MODES = ['auto', 'on', 'off'] as const;

@@ -271,7 +271,7 @@ export class Connection {
     });
     this.link = link;
     await this.guard(helper.call(LinkOpen, { kind: 'command' }), HANDSHAKE_MS, 'opening the link');
-    const { logLevel, setProxyEnvironment, resumeMinutes, sources } = settings;
+    const { logLevel, setProxyEnvironment, resumeMinutes, sources, bridges } = settings;
     const window = `${identity.authority}\n${identity.workspace}`.slice(0, 4096);
     const resumeSeconds = resumeMinutes * 60;
     const open = {
@@ -284,6 +284,7 @@ export class Connection {
       logLevel,
       setProxyEnvironment,
       sources,
+      bridges,
     };
     this.port = await this.guard(companion.open(open, signal));
     events.step('link');

@@ -1,5 +1,6 @@
+import { isBridge } from '../../shared/src/bridge';
 import type { LogLevel, ResourcesParams, Sources } from '../../shared/src/protocol';
-import { LOG_LEVELS, SOURCE_MODES, SOURCES } from '../../shared/src/protocol';
+import { LOG_LEVELS, MAX_BRIDGES, SOURCE_MODES, SOURCES } from '../../shared/src/protocol';
 
 /** The settings besides the two lists. */
 export interface Settings {
@@ -8,6 +9,8 @@ export interface Settings {
   strictProxy: boolean;
   /** How the remote's programs are captured. */
   sources: Sources;
+  /** Network bridges of the remote whose containers are served too. */
+  bridges: string[];
   /** How long a session waits for its link, or its window, to come back. */
   resumeMinutes: number;
   logLevel: LogLevel;
@@ -20,6 +23,7 @@ export const DEFAULTS: Settings = {
   setProxyEnvironment: false,
   strictProxy: false,
   sources: { names: 'auto', dns: 'auto', tun: 'auto', proxy: 'auto' },
+  bridges: [],
   resumeMinutes: 10,
   logLevel: 'info',
   localHelperPort: 7741,
@@ -45,11 +49,16 @@ export function readSettings(configuration: Configuration): Settings {
     setProxyEnvironment: flag('setProxyEnvironment'),
     strictProxy: flag('strictProxy'),
     sources: readSources(configuration.get('sources')),
+    bridges: readBridges(configuration.get('bridges')),
     resumeMinutes:
       typeof minutes === 'number' && minutes >= 1 && minutes <= 180 ? Math.round(minutes) : DEFAULTS.resumeMinutes,
     logLevel: LOG_LEVELS.find((name) => name === level) ?? DEFAULTS.logLevel,
     localHelperPort: isPort(port) ? port : DEFAULTS.localHelperPort,
   };
+}
+
+function readBridges(value: unknown): string[] {
+  return Array.isArray(value) ? [...new Set(value.filter(isBridge))].slice(0, MAX_BRIDGES) : DEFAULTS.bridges;
 }
 
 function readSources(value: unknown): Sources {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/bridge"
 	"github.com/causeway-dev/causeway/helper/internal/capture/dns"
 	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
@@ -37,6 +38,9 @@ type Options struct {
 
 	// StartTun makes a TUN device, for resources that are addresses or networks.
 	StartTun func(context.Context) (tun.Started, error)
+	// Bridges are those of this host whose containers are served too, by StartBridge.
+	Bridges     []string
+	StartBridge func(ctx context.Context, device string) (bridge.Host, netip.Prefix, error)
 	// HandoverPath is where connections of causeway run are taken; "" means nowhere.
 	HandoverPath string
 
@@ -116,6 +120,7 @@ type capture struct {
 	proxyErr error            // why there is none that there should be
 	tun      *tun.Source      // nil without
 	run      *handover.Server // nil without
+	bridges  []*bridge.Source
 	match    atomic.Pointer[matcher]
 	strict   atomic.Bool
 	report   chan struct{}
@@ -180,11 +185,21 @@ func (c *capture) start(check *owner.Checker) error {
 			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, Origin: c.origin(check), Start: c.o.StartTun, Changed: c.changed,
 		})
 	}
+	for _, device := range c.o.Bridges {
+		c.bridges = append(c.bridges, bridge.New(bridge.Options{
+			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID, Device: device,
+			Covers: func(host string) bool { return c.match.Load().covers("", host, 0) },
+			Start:  c.o.StartBridge, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
+		}))
+	}
 	return nil
 }
 
 // close stops the sources, first those that point others here.
 func (c *capture) close() {
+	for _, b := range c.bridges {
+		b.Close()
+	}
 	if c.tun != nil {
 		c.tun.Close()
 	}
@@ -240,6 +255,9 @@ func (c *capture) follow() error {
 		}
 		if c.tun != nil {
 			c.tun.Apply(p.Resources)
+		}
+		for _, b := range c.bridges {
+			b.Apply(p.Resources)
 		}
 		c.busy.Store(false)
 		c.changed()

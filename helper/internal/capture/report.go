@@ -58,6 +58,17 @@ func (c *capture) compose() (peer.Report, Status) {
 			n.Trouble = "what would serve it is off; \"causeway run\" carries addresses"
 		}
 	}
+	for i, b := range c.bridges {
+		said := b.Report()
+		if said.Note != "" {
+			r.Notes = append(r.Notes, said.Note)
+		}
+		for n := range said.Names[:min(len(said.Names), len(r.Names))] {
+			if why := said.Names[n].Trouble; why != "" {
+				addTrouble(&r.Names[n], "on "+c.o.Bridges[i]+": "+why)
+			}
+		}
+	}
 	status.Notes = r.Notes
 	return r, status
 }
@@ -67,13 +78,16 @@ func (c *capture) compose() (peer.Report, Status) {
 func (c *capture) missing(names []peer.NameReport, published []peer.Published, source string, serves func(host string) bool, why string) {
 	for i := range names[:min(len(names), len(published))] {
 		if serves(published[i].Host) {
-			trouble := source + " is on, and cannot be had: " + why
-			if names[i].Trouble != "" {
-				trouble += "; " + names[i].Trouble
-			}
-			names[i].Trouble = trouble
+			addTrouble(&names[i], source+" is on, and cannot be had: "+why)
 		}
 	}
+}
+
+func addTrouble(n *peer.NameReport, trouble string) {
+	if n.Trouble != "" {
+		trouble += "; " + n.Trouble
+	}
+	n.Trouble = trouble
 }
 
 // isName tells whether a published host is a name or a wildcard.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture"
@@ -25,6 +26,7 @@ func captureCommand(e *env) *cobra.Command {
 	var stdio bool
 	var profile, list, events string
 	var sources rpc.Sources
+	var bridges []string
 	var background *bool
 	cmd := &cobra.Command{
 		Use:   "capture --stdio | --exit FILE --resources FILE",
@@ -58,7 +60,10 @@ begins with "connected" when the resources can be used; Ctrl-C ends it.`,
 				if err := sources.Check(); err != nil {
 					return usageError(err)
 				}
-				return captureByExit(cmd.Context(), e, profile, list, events == "json", sources)
+				if err := checkBridges(bridges); err != nil {
+					return usageError(err)
+				}
+				return captureByExit(cmd.Context(), e, profile, list, connection{json: events == "json", sources: sources, bridges: bridges})
 			}
 			return usageError(errors.New("capture is driven over stdio: give --stdio, or --exit for a WireGuard profile"))
 		},
@@ -69,6 +74,7 @@ begins with "connected" when the resources can be used; Ctrl-C ends it.`,
 	cmd.Flags().StringVar(&list, "resources", "", "with --exit: file with the array of resources")
 	cmd.Flags().StringVar(&events, "events", "", `with --exit: "json" prints a line of JSON per event on stdout`)
 	addSources(cmd, &sources)
+	addBridges(cmd, &bridges)
 	_ = cmd.MarkFlagFilename("exit", "conf")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
 	return cmd
@@ -110,6 +116,7 @@ func (s *captureSession) options() capture.Options {
 			s.set(func(st *rpc.CaptureStatus) { st.Proxy, st.NoProxy, st.Notes = c.Proxy, c.Names, c.Notes })
 		},
 		StartTun: startTun,
+		Bridges:  s.params.Bridges, StartBridge: startBridge,
 	}
 	return o
 }
@@ -125,6 +132,27 @@ func sourcesOf(s rpc.Sources) capture.Sources {
 		return capture.Auto
 	}
 	return capture.Sources{Names: mode(s.Names), DNS: mode(s.DNS), Tun: mode(s.Tun), Proxy: mode(s.Proxy)}
+}
+
+// checkBridges refuses what are no names of bridges.
+func checkBridges(list []string) error {
+	if len(list) > rpc.MaxBridges {
+		return fmt.Errorf("%d bridges: at most %d are served", len(list), rpc.MaxBridges)
+	}
+	for i, name := range list {
+		if err := hostnet.CheckBridge(name); err != nil {
+			return err
+		}
+		if slices.Contains(list[:i], name) {
+			return fmt.Errorf("the bridge %s is named twice", name)
+		}
+	}
+	return nil
+}
+
+// addBridges defines the flag for bridges.
+func addBridges(cmd *cobra.Command, to *[]string) {
+	cmd.Flags().StringSliceVar(to, "bridge", nil, "serve the containers on this bridge of the remote too, such as docker0: whoever is on it reaches the resources")
 }
 
 // addSources defines a flag for each source.

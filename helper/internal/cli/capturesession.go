@@ -94,6 +94,9 @@ func (h *captureHelper) OpenSession(_ context.Context, p rpc.CaptureOpenParams) 
 	if err := p.Sources.Check(); err != nil {
 		return err
 	}
+	if err := checkBridges(p.Bridges); err != nil {
+		return err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.session != nil {

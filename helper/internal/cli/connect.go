@@ -26,6 +26,7 @@ const startTime = 3 * time.Minute
 func connectCommand(e *env) *cobra.Command {
 	var file, exits, secrets, events string
 	var sources rpc.Sources
+	var bridges []string
 	var strict bool
 	var resume time.Duration
 	cmd := &cobra.Command{
@@ -62,7 +63,7 @@ every mistake.`,
 			if events != "" && events != "json" {
 				return usageError(fmt.Errorf("--events takes json, not %q", events))
 			}
-			if err := sources.Check(); err != nil {
+			if err := errors.Join(sources.Check(), checkBridges(bridges)); err != nil {
 				return usageError(err)
 			}
 			approved, err := readResources(e, file)
@@ -80,7 +81,7 @@ every mistake.`,
 			if resume <= 0 || resume > maxResume {
 				return usageError(fmt.Errorf("--resume takes a time of at most %v", maxResume))
 			}
-			c := connection{e: e, log: e.logs.logger("gateway"), json: events == "json", strict: strict, resume: resume, command: args, exits: ways, credentials: credentials, sources: sources}
+			c := connection{e: e, log: e.logs.logger("gateway"), json: events == "json", strict: strict, resume: resume, command: args, exits: ways, credentials: credentials, sources: sources, bridges: bridges}
 			return c.run(cmd.Context(), approved)
 		},
 	}
@@ -89,6 +90,7 @@ every mistake.`,
 	cmd.Flags().StringVar(&secrets, "credentials", "", "file, of mode 0600, with the user and password of each proxy among the exits")
 	cmd.Flags().StringVar(&events, "events", "", `"json": print a line of JSON per event on stdout`)
 	addSources(cmd, &sources)
+	addBridges(cmd, &bridges)
 	cmd.Flags().BoolVar(&strict, "strict-proxy", false, "the remote's proxy refuses what is no resource")
 	cmd.Flags().DurationVar(&resume, "resume", carrier.DefaultResumeLimit, "how long to try to get a lost link back, at most 3h; connections wait meanwhile")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
@@ -129,6 +131,7 @@ type connection struct {
 	exits       map[string]resource.Exit        // by what the resources name
 	credentials map[string]resource.Credentials // of proxies, by their URLs
 	sources     rpc.Sources
+	bridges     []string // of the remote
 
 	last *event // told so far about the remote; nil before it is usable
 	lost bool   // told last that there is no link

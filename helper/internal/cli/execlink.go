@@ -86,7 +86,7 @@ func (l *execLink) join(ctx context.Context, c *connection, s *session, p rpc.Pi
 	l.conn = conn
 	c.log.Info().Str("version", info.Version).Str("os", info.OS).Str("arch", info.Arch).Msg("remote helper")
 	err = conn.Call(starting, rpc.MethodSessionOpen, rpc.CaptureOpenParams{
-		Session: s.id(), Secret: s.secret(), Resumed: resumed, ResumeSeconds: int(c.resume / time.Second), Sources: c.sources,
+		Session: s.id(), Secret: s.secret(), Resumed: resumed, ResumeSeconds: int(c.resume / time.Second), Sources: c.sources, Bridges: c.bridges,
 	}, nil)
 	if err != nil {
 		return fmt.Errorf("open the session: %w", err)

@@ -15,7 +15,6 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/gateway/exit"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
-	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/rs/zerolog"
 )
 
@@ -146,7 +145,7 @@ func readCredentials(e *env, file string) (map[string]resource.Credentials, erro
 
 // captureByExit is both roles on one machine: what the resources in list name is
 // reached by the WireGuard profile, and there is no developer's machine.
-func captureByExit(ctx context.Context, e *env, profile, list string, json bool, sources rpc.Sources) error {
+func captureByExit(ctx context.Context, e *env, profile, list string, c connection) error {
 	approved, err := readResources(e, list)
 	if err != nil {
 		return err
@@ -166,8 +165,8 @@ func captureByExit(ctx context.Context, e *env, profile, list string, json bool,
 	if err != nil {
 		return err
 	}
-	c := connection{e: e, log: e.logs.logger("gateway"), json: json, resume: carrier.DefaultResumeLimit,
-		command: []string{self, "capture", "--stdio", "--log-level", e.logs.level}, exits: map[string]resource.Exit{via: only}, sources: sources}
+	c.e, c.log, c.resume, c.exits = e, e.logs.logger("gateway"), carrier.DefaultResumeLimit, map[string]resource.Exit{via: only}
+	c.command = []string{self, "capture", "--stdio", "--log-level", e.logs.level}
 	return c.run(ctx, approved)
 }
 

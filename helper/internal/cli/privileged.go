@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"net/netip"
 	"os"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/bridge"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/tun"
 	"github.com/spf13/cobra"
@@ -32,6 +34,19 @@ func startPrivileged(ctx context.Context, start func(context.Context, hostnet.St
 		return nil, err
 	}
 	return start(ctx, hostnet.StartOptions{Self: self})
+}
+
+// startBridge has that command add addresses for a bridge.
+func startBridge(ctx context.Context, device string) (bridge.Host, netip.Prefix, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, netip.Prefix{}, err
+	}
+	h, names, err := hostnet.StartBridge(ctx, hostnet.StartOptions{Self: self}, device)
+	if err != nil {
+		return nil, names, err
+	}
+	return h.Behind(device), names, nil
 }
 
 // startTun has that command make a TUN device.

@@ -321,9 +321,13 @@ type CaptureOpenParams struct {
 	ResumeSeconds int  `json:"resumeSeconds,omitempty"` // as in GatewayOpenParams
 	// Window tells windows apart: what of the same one waits for its shim, from a
 	// gateway that is gone, ends when another session begins.
-	Window  string  `json:"window,omitempty"`
-	Sources Sources `json:"sources,omitzero"`
+	Window  string   `json:"window,omitempty"`
+	Sources Sources  `json:"sources,omitzero"`
+	Bridges []string `json:"bridges,omitempty"` // of the remote, whose containers are served too; at most MaxBridges
 }
+
+// MaxBridges bounds CaptureOpenParams.Bridges.
+const MaxBridges = 8
 
 // Sources says of each way of capturing connections whether it is used. "" is
 // SourceAuto.

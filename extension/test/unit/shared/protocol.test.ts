@@ -142,6 +142,7 @@ const SHAPES: Record<string, [Spec, Spec]> = {
       resumed: maybe('boolean'),
       resumeSeconds: maybe('number'),
       window: maybe('string'),
+      bridges: maybe(strings),
       sources: maybe(
         shape<p.Sources>({
           names: maybe('string'),

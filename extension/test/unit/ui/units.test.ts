@@ -43,6 +43,16 @@ describe('sources that arrive', () => {
   });
 });
 
+describe('bridges', () => {
+  it('are names of interfaces, few of them and each once', () => {
+    const wrong = ['docker0', 'docker0', '../x', 'a b', 'far-too-long-a-name', '', 7];
+    expect(readSettings(configuration({ bridges: wrong })).bridges).toEqual(['docker0']);
+    const many = Array.from({ length: 20 }, (_, i) => `br-${i}`);
+    expect(readSettings(configuration({ bridges: many })).bridges).toHaveLength(8);
+    expect(readSettings(configuration({ bridges: 'docker0' })).bridges).toEqual([]);
+  });
+});
+
 describe('settings', () => {
   it('of a wrong type count as not set', () => {
     const wrong = { autoConnect: 'yes', logLevel: 'loud', localHelperPort: 70_000, strictProxy: 1 };

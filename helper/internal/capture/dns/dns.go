@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -57,14 +58,31 @@ type Options struct {
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
 	// Origin tells more of who asks; nil: nothing is known.
 	Origin owner.OriginFunc
-	// StartEditor begins to edit ResolvPath.
+	// StartEditor begins to edit ResolvPath. It is not called if there is a Place.
 	StartEditor func(context.Context) (Editor, error)
-	ResolvPath  string
-	Port        uint16 // 0 means 53; resolv.conf knows no other
+	// Place is where the stub is asked; nil: on loopback, to which resolv.conf leads.
+	Place      *Place
+	ResolvPath string
+	Port       uint16 // 0 means 53; resolv.conf knows no other
 	// Retry is how often it is looked whether the editor is still there; 0 means 1 s.
 	Retry time.Duration
 	// Changed is called after Note has changed, if not nil. It must not block.
 	Changed func()
+}
+
+// Place is where a stub is asked behind a bridge, by those alone whom the checks
+// let in. They know of it by themselves: no file is edited.
+type Place struct {
+	Device string // only what comes by it is answered
+	Addr   netip.Addr
+	// Low opens the port if it takes more rights than ours; nil: nothing does.
+	Low Low
+}
+
+// Low opens ports below 1024.
+type Low interface {
+	ListenUDP(ctx context.Context, at netip.AddrPort) (net.PacketConn, error)
+	ListenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error)
 }
 
 // Source is the stub resolver. It is safe for concurrent use.
@@ -163,6 +181,10 @@ func (s *Source) setUp() {
 	}
 	_ = s.takeDown()
 	s.o.Log.Warn().Err(err).Msg("no stub resolver")
+	if s.o.Place != nil {
+		s.setNote(err.Error())
+		return
+	}
 	s.setNote(err.Error() + ": names of domains and records other than addresses are not found by programs")
 }
 
@@ -170,6 +192,12 @@ func (s *Source) setUp() {
 func (s *Source) begin() error {
 	ctx, cancel := context.WithTimeout(s.ctx, 15*time.Second)
 	defer cancel()
+	if s.o.Place != nil {
+		if s.at.IsValid() {
+			return nil
+		}
+		return s.listen(ctx)
+	}
 	if s.editor == nil {
 		editor, err := s.o.StartEditor(ctx)
 		if err != nil {
@@ -193,6 +221,9 @@ func (s *Source) listen(ctx context.Context) error {
 	var err error
 	for n := range tries {
 		at := netip.AddrPortFrom(s.o.Names.SpareAddress(n), s.o.Port)
+		if s.o.Place != nil {
+			at = netip.AddrPortFrom(s.o.Place.Addr, s.o.Port)
+		}
 		if err = s.listenAt(ctx, at); err == nil {
 			s.at = at
 			s.up.own.Store(&at)
@@ -208,16 +239,20 @@ func (s *Source) listen(ctx context.Context) error {
 // listenAt opens both sockets, with the editor's rights if ours do not suffice.
 func (s *Source) listenAt(ctx context.Context, at netip.AddrPort) error {
 	var c net.ListenConfig
+	low := Low(s.editor)
+	if s.o.Place != nil {
+		c.Control, low = hostnet.BindTo(s.o.Place.Device), s.o.Place.Low
+	}
 	udp, err := c.ListenPacket(ctx, "udp4", at.String())
-	if errors.Is(err, os.ErrPermission) {
-		udp, err = s.editor.ListenUDP(ctx, at)
+	if errors.Is(err, os.ErrPermission) && low != nil {
+		udp, err = low.ListenUDP(ctx, at)
 	}
 	if err != nil {
 		return err
 	}
 	tcp, err := c.Listen(ctx, "tcp4", at.String())
-	if errors.Is(err, os.ErrPermission) {
-		tcp, err = s.editor.ListenTCP(ctx, at)
+	if errors.Is(err, os.ErrPermission) && low != nil {
+		tcp, err = low.ListenTCP(ctx, at)
 	}
 	if err != nil {
 		_ = udp.Close()

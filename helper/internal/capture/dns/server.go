@@ -52,9 +52,11 @@ func (s *Source) serveUDP(c *net.UDPConn, at netip.AddrPort) {
 				return err == nil
 			}
 			var b []byte
-			if ours && check() {
+			switch {
+			case s.o.Place != nil && !check():
+			case ours && check():
 				b = s.answerUDP(query, q, who)
-			} else {
+			default:
 				b = s.forwardUDP(buf[:n], check)
 			}
 			if b != nil {
@@ -136,6 +138,12 @@ type conn struct {
 }
 
 func (c *conn) serve() {
+	if c.s.o.Place != nil {
+		if _, err := c.s.o.Check(c.client); err != nil {
+			_ = c.client.Close()
+			return
+		}
+	}
 	ctx, cancel := context.WithCancel(c.s.ctx)
 	stop := context.AfterFunc(ctx, func() { _ = c.client.Close() })
 	defer func() {

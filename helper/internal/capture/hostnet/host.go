@@ -187,10 +187,35 @@ func (h *Host) SetResolver(ctx context.Context, addr netip.Addr) error {
 	return nil
 }
 
+// Behind is h as it opens ports that are reached by its bridge alone: those of
+// the names' addresses, and of this host's own address there.
+func (h *Host) Behind(device string) *Behind { return &Behind{h, device} }
+
+// Behind opens ports on a bridge.
+type Behind struct {
+	*Host
+	device string
+}
+
+// ListenTCP opens a port below 1024 with the subcommand's rights. The socket is
+// the caller's.
+func (b *Behind) ListenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
+	return b.listenTCP(ctx, endpoint{At: at, Device: b.device})
+}
+
+// ListenUDP is ListenTCP for UDP.
+func (b *Behind) ListenUDP(ctx context.Context, at netip.AddrPort) (net.PacketConn, error) {
+	return b.listenUDP(ctx, endpoint{At: at, UDP: true, Device: b.device})
+}
+
 // ListenTCP opens a port below 1024 of an address in 127.0.0.0/8, but not of
 // 127.0.0.0/16, with the subcommand's rights. The socket is the caller's.
-func (h *Host) ListenTCP(ctx context.Context, at netip.AddrPort) (ln net.Listener, err error) {
-	err = h.listen(ctx, endpoint{At: at}, func(f *os.File) error {
+func (h *Host) ListenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
+	return h.listenTCP(ctx, endpoint{At: at})
+}
+
+func (h *Host) listenTCP(ctx context.Context, e endpoint) (ln net.Listener, err error) {
+	err = h.listen(ctx, e, func(f *os.File) error {
 		ln, err = net.FileListener(f)
 		return err
 	})
@@ -198,8 +223,12 @@ func (h *Host) ListenTCP(ctx context.Context, at netip.AddrPort) (ln net.Listene
 }
 
 // ListenUDP is ListenTCP for UDP.
-func (h *Host) ListenUDP(ctx context.Context, at netip.AddrPort) (pc net.PacketConn, err error) {
-	err = h.listen(ctx, endpoint{At: at, UDP: true}, func(f *os.File) error {
+func (h *Host) ListenUDP(ctx context.Context, at netip.AddrPort) (net.PacketConn, error) {
+	return h.listenUDP(ctx, endpoint{At: at, UDP: true})
+}
+
+func (h *Host) listenUDP(ctx context.Context, e endpoint) (pc net.PacketConn, err error) {
+	err = h.listen(ctx, e, func(f *os.File) error {
 		pc, err = net.FilePacketConn(f)
 		return err
 	})

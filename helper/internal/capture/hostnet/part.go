@@ -65,6 +65,7 @@ type changes struct {
 	hostsError  error // why the hosts file could not be cleaned at the start
 	resolvError error // the same of resolv.conf
 	tun         tunnel
+	bridge      served
 }
 
 func newChanges(o Options, id string) *changes {
@@ -90,10 +91,10 @@ func (c *changes) restore() {
 
 func (c *changes) undo() error {
 	// Before the hosts block: what it stands for is behind the stub too.
-	var err error
+	err := c.bridge.end()
 	if c.resolv.inUse() {
 		c.stub = netip.Addr{}
-		err = c.resolv.remove()
+		err = errors.Join(err, c.resolv.remove())
 	}
 	if c.hostsError != nil {
 		return err // nothing was ever put in

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// request is one of five. Requests and answers are JSON, one a line.
+// request is one of six. Requests and answers are JSON, one a line.
 type request struct {
 	// Hosts replaces our whole block of the hosts file, if nothing else is asked.
 	Hosts []Entry `json:"hosts"`
@@ -27,11 +27,16 @@ type request struct {
 	Tun bool `json:"tun,omitempty"`
 	// Routes replaces what leads to that device.
 	Routes *[]netip.Prefix `json:"routes,omitempty"`
+	// Bridge has this host answer, once, for addresses of the names that programs
+	// behind that bridge use.
+	Bridge string `json:"bridge,omitempty"`
 }
 
 type endpoint struct {
 	UDP bool           `json:"udp,omitempty"`
 	At  netip.AddrPort `json:"at"`
+	// Device is the bridge by which alone it is reached; "" for loopback.
+	Device string `json:"device,omitempty"`
 }
 
 type answer struct {
@@ -40,6 +45,7 @@ type answer struct {
 
 	Device *Device       `json:"device,omitempty"` // to Tun
 	Routes []RouteReport `json:"routes,omitempty"` // to Routes
+	Names  *netip.Prefix `json:"names,omitempty"`  // to Bridge: their addresses
 }
 
 // Options of Serve.
@@ -75,6 +81,7 @@ func Serve(stdin io.Reader, stdout io.Writer, o Options) (err error) {
 	c := newChanges(o, id)
 	c.hostsError = Cleanup(o.HostsPath)
 	c.resolvError = CleanupResolv(o.ResolvPath, o.RunDir)
+	sweepRanges()
 	defer func() { err = errors.Join(err, c.undo()) }()
 	return c.serve(stdin, stdout, stop, o.Poll)
 }
@@ -133,10 +140,20 @@ func (c *changes) handle(line []byte, caller io.Reader, reply *answer) (err erro
 	}
 	switch {
 	case r.Listen != nil:
-		if err := checkListen(r.Listen.At); err != nil {
+		check := func() error { return checkListen(r.Listen.At) }
+		if r.Listen.Device != "" {
+			check = func() error { return c.bridge.checkListen(*r.Listen) }
+		}
+		if err := check(); err != nil {
 			return fmt.Errorf("check request: %w", err)
 		}
 		return passSocket(caller, *r.Listen)
+	case r.Bridge != "":
+		if err := c.bridge.begin(r.Bridge); err != nil {
+			return err
+		}
+		reply.Names = &c.bridge.names
+		return nil
 	case r.Tun:
 		if c.tun.device != nil {
 			return errors.New("there is a device already")

@@ -73,6 +73,9 @@ func pass(caller io.Reader, f *os.File) error {
 
 func open(e endpoint) (*os.File, error) {
 	var c net.ListenConfig
+	if e.Device != "" {
+		c.Control = BindTo(e.Device)
+	}
 	if e.UDP {
 		pc, err := c.ListenPacket(context.Background(), "udp4", e.At.String())
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
@@ -41,7 +42,7 @@ func (s *Source) listen(e endpoint, named bool) (*listener, error) {
 	if named {
 		l.at = netip.AddrPortFrom(s.addrs.of(e.host), e.port)
 		err = s.bind(l, e)
-		if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		if errors.Is(err, syscall.EADDRNOTAVAIL) && s.o.Place == nil {
 			l.named, l.noAddress = false, true
 		}
 	}
@@ -79,8 +80,8 @@ func (s *Source) bind(l *listener, e endpoint) error {
 // listenTCP listens with the editor's rights if ours do not suffice. If those
 // do not either, the error is ours.
 func (s *Source) listenTCP(at netip.AddrPort) (net.Listener, error) {
-	var c net.ListenConfig
-	c.SetMultipathTCP(false) // loopback has one path
+	c := s.listenConfig()
+	c.SetMultipathTCP(false) // loopback and bridges have one path
 	ln, err := c.Listen(s.setup, "tcp4", at.String())
 	if s.mayHelp(err) {
 		if passed, perr := s.hosts.editor.ListenTCP(s.setup, at); perr == nil {
@@ -92,13 +93,21 @@ func (s *Source) listenTCP(at netip.AddrPort) (net.Listener, error) {
 
 // listenUDP is listenTCP for UDP.
 func (s *Source) listenUDP(at netip.AddrPort) (net.PacketConn, error) {
-	pc, err := new(net.ListenConfig).ListenPacket(s.setup, "udp4", at.String())
+	c := s.listenConfig()
+	pc, err := c.ListenPacket(s.setup, "udp4", at.String())
 	if s.mayHelp(err) {
 		if passed, perr := s.hosts.editor.ListenUDP(s.setup, at); perr == nil {
 			return passed, nil
 		}
 	}
 	return pc, err
+}
+
+func (s *Source) listenConfig() (c net.ListenConfig) {
+	if s.o.Place != nil {
+		c.Control = hostnet.BindTo(s.o.Place.Device)
+	}
+	return c
 }
 
 // mayHelp tells whether err is one of rights that the editor may have.

@@ -99,7 +99,10 @@ func (s *Source) updateServed() {
 	t := &table{addrs: make(map[string]netip.Addr), names: make(map[netip.Addr]string)}
 	for e, l := range s.listeners {
 		if l.named {
-			t.addrs[e.host], t.names[l.at.Addr()] = l.at.Addr(), e.host
+			t.addrs[e.host] = l.at.Addr()
+			if !s.shares() {
+				t.names[l.at.Addr()] = e.host
+			}
 		}
 	}
 	s.served.Store(t)

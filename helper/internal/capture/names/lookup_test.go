@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -181,6 +182,46 @@ func TestUDP(t *testing.T) {
 	sending.Wait()
 	if n, err := next.Read(buf); err != nil || string(buf[:n]) != "again" {
 		t.Errorf("%q %v", buf[:n], err)
+	}
+}
+
+// A wildcard's names are served over UDP, and to sockets of IPv6 that know the
+// address as a mapped one.
+func TestWildcardUDPAndMappedClients(t *testing.T) {
+	f := start(t, Options{})
+	f.source.FoundByDNS(true)
+	p := wildcard("corp.test", 8081)
+	p.Protocols = []string{"tcp", "udp"}
+	f.source.Apply([]peer.Published{p})
+	at := f.address("x.corp.test")
+	mapped := &syscall.SockaddrInet6{Port: 8081, Addr: netip.AddrFrom16(at.As16()).As16()}
+	for kind, want := range map[int]string{syscall.SOCK_STREAM: "tcp x.corp.test:8081", syscall.SOCK_DGRAM: "udp x.corp.test:8081"} {
+		fd, err := syscall.Socket(syscall.AF_INET6, kind|syscall.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = syscall.Close(fd) }()
+		if err := syscall.Connect(fd, mapped); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := syscall.Write(fd, []byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		st := f.accept()
+		if got := st.Request().Target.String(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		_ = st.Reply(tunnel.Connected, "")
+		expect(t, st, "hello")
+		send(t, st, "back")
+		b := make([]byte, 10)
+		if n, err := syscall.Read(fd, b); err != nil || string(b[:n]) != "back" {
+			t.Errorf("%q %v", b[:max(n, 0)], err)
+		}
+	}
+	// Whoever is not looked up has no socket, and no address that another had.
+	if b := f.address("y.corp.test"); b == at {
+		t.Error("two names share an address")
 	}
 }
 

@@ -54,6 +54,8 @@ type Options struct {
 	// NoHosts leaves the hosts file alone: names are found by the stub resolver,
 	// and have no ports while there is none.
 	NoHosts bool
+	// Place is where names are served; nil: on loopback.
+	Place *Place
 	// UID is the user whose addresses and ports these are.
 	UID int
 	// Changed is called after Report has changed, if not nil. It must not block
@@ -109,6 +111,10 @@ func New(o Options) *Source {
 	s := &Source{o: o, addrs: newAddresses(o.UID),
 		strangers: rate.Sometimes{First: 5, Interval: 10 * time.Second},
 		listeners: make(map[endpoint]*listener), problems: make(map[endpoint]*problem)}
+	s.addrs.place = o.Place
+	if o.Place != nil {
+		s.o.NoHosts = true
+	}
 	s.setup, s.stopSetup = context.WithCancel(context.Background())
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.report.Store(&Report{})
@@ -201,6 +207,10 @@ func (s *Source) reconcile() {
 // listeners that are of no more use. The caller holds s.mu.
 func (s *Source) bindAll(want []endpoint) (stale []*listener) {
 	wanted := make(map[endpoint]bool, len(want))
+	all := want
+	if s.shares() {
+		want = s.apart(want)
+	}
 	for _, e := range want {
 		wanted[e] = true
 		named := (s.hosts.editor != nil || s.byDNS || s.o.NoHosts) && hostnet.CheckName(e.host) == nil
@@ -228,6 +238,9 @@ func (s *Source) bindAll(want []endpoint) (stale []*listener) {
 			delete(s.listeners, e)
 			stale = append(stale, l)
 		}
+	}
+	for _, e := range all {
+		wanted[e] = true
 	}
 	for e := range s.problems {
 		if !wanted[e] {

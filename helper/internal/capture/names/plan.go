@@ -97,10 +97,11 @@ func exactName(host string) (string, bool) {
 	return strings.ToLower(strings.TrimSuffix(host, ".")), true
 }
 
-// addresses gives every name a loopback address of its own, the same in every
+// addresses gives every name an address of its own, the same in every
 // run of this user, and never one that another name had in this session.
 type addresses struct {
 	uid   int
+	place *Place // nil: loopback
 	names map[string]netip.Addr
 	taken map[netip.Addr]bool
 }
@@ -113,10 +114,16 @@ func (a addresses) of(host string) netip.Addr {
 	if addr, ok := a.names[host]; ok {
 		return addr
 	}
+	if a.place != nil && !a.place.Names.IsValid() {
+		return a.place.Shared
+	}
 	for try := 0; ; try++ {
 		h := digest("address", strconv.Itoa(a.uid), host, strconv.Itoa(try))
 		addr := netip.AddrFrom4([4]byte{127, byte(h >> 16), byte(h >> 8), byte(h)})
-		if usable(addr) && !a.taken[addr] {
+		if a.place != nil {
+			addr = a.place.of(h)
+		}
+		if (a.place != nil || usable(addr)) && !a.taken[addr] {
 			a.names[host], a.taken[addr] = addr, true
 			return addr
 		}

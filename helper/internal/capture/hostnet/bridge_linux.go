@@ -1,0 +1,94 @@
+package hostnet
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const loopbackIndex = 1 // of lo, in every namespace
+
+// claimRange binds a socket that stands for p in this network namespace, where
+// one process at a time can have it, and no longer than it lives.
+func claimRange(p netip.Prefix) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: "@causeway-bridge-" + p.String()}); err != nil {
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("bind", err)
+	}
+	return os.NewFile(uintptr(fd), p.String()), nil
+}
+
+// takeRange claims a free range and has this host answer for it.
+func takeRange() (claim *os.File, names netip.Prefix, err error) {
+	own, err := ownRoutes(-1)
+	if err != nil {
+		return nil, names, err
+	}
+	names, err = freeRange(own, func(p netip.Prefix) bool {
+		claim, err = claimRange(p)
+		return err == nil
+	})
+	if err != nil {
+		return nil, names, err
+	}
+	if err := changeRange(names, true); err != nil {
+		_ = claim.Close()
+		return nil, names, err
+	}
+	return claim, names, nil
+}
+
+// changeRange adds or removes the route that makes every address of p this
+// host's own.
+func changeRange(p netip.Prefix, add bool) error {
+	body := []byte{unix.AF_INET, uint8(p.Bits()), 0, 0, unix.RT_TABLE_LOCAL, routeProtocol, unix.RT_SCOPE_HOST, unix.RTN_LOCAL}
+	body = binary.NativeEndian.AppendUint32(body, 0)
+	body = appendAttr(body, unix.RTA_DST, p.Addr().AsSlice())
+	body = appendAttr(body, unix.RTA_OIF, binary.NativeEndian.AppendUint32(nil, loopbackIndex))
+	if add {
+		return os.NewSyscallError("add route", ask(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body))
+	}
+	err := ask(unix.RTM_DELROUTE, 0, body)
+	if errors.Is(err, syscall.ESRCH) {
+		return nil
+	}
+	return os.NewSyscallError("remove route", err)
+}
+
+// sweepRanges removes the routes of processes that are gone: those to ranges
+// that can be claimed.
+func sweepRanges() {
+	own, err := ownRoutes(-1)
+	if err != nil {
+		return
+	}
+	for _, p := range bridgeRanges() {
+		for _, r := range own {
+			if r.prefix != p || !r.local || !r.twin {
+				continue
+			}
+			if claim, err := claimRange(p); err == nil {
+				_ = changeRange(p, false)
+				_ = claim.Close()
+			}
+		}
+	}
+}
+
+// BindTo has a socket take only what comes by that device. It takes no
+// privilege for a socket that is bound to none.
+func BindTo(device string) func(network, address string, c syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) error {
+		var err error
+		cerr := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) })
+		return errors.Join(cerr, os.NewSyscallError("bind to "+device, err))
+	}
+}

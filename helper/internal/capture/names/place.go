@@ -1,0 +1,78 @@
+package names
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+)
+
+// Place is where names are served rather than on loopback: behind a bridge, to
+// whom Check lets in. Names are then found by a resolver that calls Address, and
+// never by the hosts file.
+type Place struct {
+	Device string // listeners take only what comes by it
+	// Names has an address for each name. If it is not valid, all of them share
+	// the address Shared, as far as no two have a port in common.
+	Names  netip.Prefix
+	Shared netip.Addr
+}
+
+// of is the address of a name at a try.
+func (p *Place) of(h uint64) netip.Addr {
+	size := uint64(1) << (32 - p.Names.Bits())
+	b := p.Names.Addr().As4()
+	n := binary.BigEndian.Uint32(b[:]) + uint32(1+h%(size-2))
+	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
+// shares tells whether names have one address together.
+func (s *Source) shares() bool { return s.o.Place != nil && !s.o.Place.Names.IsValid() }
+
+// sharedError is why a name is not served at the address that all share.
+type sharedError struct {
+	port uint16
+	with string
+	at   netip.Addr
+}
+
+func (e *sharedError) Error() string {
+	return fmt.Sprintf("port %d of %s, which all names share there without root's rights, is that of %s", e.port, e.at, e.with)
+}
+
+// apart closes what is of no more use, and leaves out of want every name that has a port in common with an earlier
+// one: at its address another would answer.
+func (s *Source) apart(want []endpoint) []endpoint {
+	type port struct {
+		number uint16
+		udp    bool
+	}
+	by := make(map[port]string)
+	clash := make(map[string]*sharedError)
+	for _, e := range want {
+		at := port{e.port, e.udp}
+		if first, ok := by[at]; ok && first != e.host && clash[first] == nil {
+			if clash[e.host] == nil {
+				clash[e.host] = &sharedError{e.port, first, s.o.Place.Shared}
+			}
+			continue
+		}
+		by[at] = e.host
+	}
+	var left []endpoint
+	keep := make(map[endpoint]bool, len(want))
+	for _, e := range want {
+		if err := clash[e.host]; err != nil {
+			s.setProblem(e, err)
+		} else {
+			left, keep[e] = append(left, e), true
+		}
+	}
+	// First of all, since another name may get the port.
+	for e, l := range s.listeners {
+		if !keep[e] {
+			_ = l.Close()
+			delete(s.listeners, e)
+		}
+	}
+	return left
+}
