@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -38,7 +40,7 @@ func update(path string, edit func([]byte) []byte) (os.FileInfo, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
-		want := edit(old)
+		want := edit(unfill(old))
 		if bytes.Equal(old, want) {
 			return info, nil
 		}
@@ -65,18 +67,56 @@ func replace(f *os.File, old, want []byte) error {
 	for from < len(old) && from < len(want) && old[from] == want[from] {
 		from++
 	}
-	err := write(f, want, from)
+	err := write(f, fill(want, len(old)), from, len(want))
 	if err != nil {
-		return errors.Join(err, write(f, old, from))
+		return errors.Join(err, write(f, old, from, len(old)))
 	}
 	return nil
 }
 
-func write(f *os.File, content []byte, from int) error {
+func write(f *os.File, content []byte, from, size int) error {
 	if _, err := f.WriteAt(content[from:], int64(from)); err != nil {
 		return err
 	}
-	return f.Truncate(int64(len(content)))
+	return f.Truncate(int64(size))
+}
+
+// fillMark begins a line that stands for nothing.
+const fillMark = "\n#causeway"
+
+// fill lengthens content to size, so that the file has no remains of longer
+// content in the moment before it is cut, or for good if we are killed then.
+func fill(content []byte, size int) []byte {
+	gap := size - len(content)
+	if gap <= 0 {
+		return content
+	}
+	line := bytes.Repeat([]byte("\n"), gap)
+	if gap > len(fillMark) {
+		copy(line, fillMark+strings.Repeat("-", gap-len(fillMark)-1))
+	}
+	return append(slices.Clip(content), line...)
+}
+
+// unfill returns content without what fill has added.
+func unfill(content []byte) []byte {
+	for from := 0; ; {
+		i := bytes.Index(content[from:], []byte(fillMark))
+		if i < 0 {
+			return content
+		}
+		before := content[:from+i]
+		from += i + len(fillMark)
+		after := bytes.TrimLeft(content[from:], "-")
+		if len(after) == 0 || after[0] != '\n' {
+			continue // a line of another kind
+		}
+		after = after[1:] // what others have written since
+		if len(after) > 0 && len(before) > 0 && before[len(before)-1] != '\n' {
+			after = append([]byte("\n"), after...)
+		}
+		return slices.Concat(before, after)
+	}
 }
 
 // Cleanup removes from the hosts file at path the blocks of processes that are

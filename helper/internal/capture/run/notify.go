@@ -3,6 +3,7 @@
 package run
 
 import (
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -84,8 +85,26 @@ func (c *call) install(fd int, closeOnExec bool) unix.Errno {
 	if closeOnExec {
 		a.newFlags = unix.O_CLOEXEC
 	}
+	// A signal before the program has taken the descriptor would withdraw it, and
+	// not the reply: the call would return 0. Go's scheduler sends signals.
+	defer withoutSignals()()
 	_, errno := ioctl(c.listener, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
 	return errno
+}
+
+// withoutSignals keeps signals from the calling thread until end, which the same
+// goroutine calls.
+func withoutSignals() (end func()) {
+	runtime.LockOSThread()
+	var all, before unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before) // its arguments are right
+	return func() {
+		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
+		runtime.UnlockOSThread()
+	}
 }
 
 // waits tells whether the call still waits. What was read of its process

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"golang.org/x/sys/unix"
 )
 
@@ -99,6 +100,19 @@ var further = []probe{
 		defer unix.Close(fd)
 		at := unixSockaddr(unix.AF_INET, netip.AddrPortFrom(netip.MustParseAddr(heldHost), e.tcp))
 		return text(unix.Connect(fd, at)) + " " + echo(fd)
+	}},
+	{"many sockets", func(e *probeEnv) string {
+		fmt.Println(unix.Getppid()) // the supervisor
+		wrong := 0
+		for range 3000 {
+			fd := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
+			if kindOf(fd) != tunnel.UDP {
+				wrong++
+				continue
+			}
+			unix.Close(fd)
+		}
+		return fmt.Sprint(wrong)
 	}},
 	{"only", func(e *probeEnv) (out string) {
 		for _, c := range [][2]int{{unix.AF_PACKET, unix.SOCK_RAW}, {unix.AF_VSOCK, unix.SOCK_STREAM}, {unix.AF_INET, unix.SOCK_RAW},
