@@ -24,7 +24,7 @@ const (
 		{"name": "echo", "host": "echo.corp.test", "ports": [7], "protocols": ["tcp", "udp"]},
 		{"name": "net", "host": "10.77.0.0/24", "ports": [80]},
 	]`
-	bridgeUp = `ip link add br-box type bridge; ip addr add 172.30.0.1/24 dev br-box; ip link set br-box up
+	bridgeUp = `ip link add br-box type bridge; ip addr add 172.30.0.1/24 dev br-box; ip addr add 172.30.0.7/24 dev br-box; ip link set br-box up
 		ip link set box master br-box up; ip route add 172.31.0.2 dev br-box`
 	bridgeTraces = `ip route show table local | grep -E 'local (198\.19|100\.127)\..*/20' || true; ss -Hlntu | grep -E '172\.30\.0\.1|198\.19\.|100\.127\.' || true`
 )
@@ -128,10 +128,13 @@ func TestBridge(t *testing.T) {
 		var tries sync.WaitGroup
 		ask := "dig +tries=1 +timeout=1 @172.30.0.1 www.corp.test | grep NOERROR"
 		for name, try := range map[string]func() (string, error){
-			"outside":                  func() (string, error) { return internet(curl + "-m 2 http://" + www + "/") },
-			"outside, DNS":             func() (string, error) { return internet(ask) },
-			"this host":                func() (string, error) { return cloud(t, 5*time.Second, curl+"-m 1 http://"+www+"/") },
-			"this host, DNS":           func() (string, error) { return cloud(t, 5*time.Second, ask) },
+			"outside":        func() (string, error) { return internet(curl + "-m 2 http://" + www + "/") },
+			"outside, DNS":   func() (string, error) { return internet(ask) },
+			"this host":      func() (string, error) { return cloud(t, 5*time.Second, curl+"-m 1 http://"+www+"/") },
+			"this host, DNS": func() (string, error) { return cloud(t, 5*time.Second, ask) },
+			"this host, by another address there": func() (string, error) {
+				return cloud(t, 5*time.Second, "dig +tries=1 +timeout=1 -b 172.30.0.7 @172.30.0.1 www.corp.test | grep NOERROR")
+			},
 			"by the bridge, elsewhere": func() (string, error) { return b.run(t, curl+"-m 1 --interface 172.31.0.2 http://"+www+"/") },
 			"by the bridge, elsewhere, DNS": func() (string, error) {
 				return b.run(t, "dig +tries=1 +timeout=1 -b 172.31.0.2 www.corp.test | grep NOERROR")

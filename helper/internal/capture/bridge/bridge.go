@@ -79,6 +79,7 @@ type standing struct {
 	lacks error        // why host is nil
 	names *names.Source
 	dns   *dns.Source
+	here  addresses
 	asked time.Time // last, for the port of the stub resolver
 }
 
@@ -298,13 +299,39 @@ func (st *standing) check(a net.Addr) (owner.Owner, error) {
 	return st.admit(t.AddrPort().Addr())
 }
 
-// admit lets in who is in the bridge's network. The kernel has seen to it that
-// it came by the bridge.
+// admit lets in who is in the bridge's network, and not on this host: what its
+// programs send to its own addresses there counts as having come by the bridge.
 func (st *standing) admit(a netip.Addr) (owner.Owner, error) {
-	if a = a.Unmap(); !st.at.Masked().Contains(a) || a == st.at.Addr() {
+	if a = a.Unmap(); !st.at.Masked().Contains(a) || st.here.has(a) {
 		return owner.Owner{}, fmt.Errorf("check owner of %s: %w", a, errOutside)
 	}
 	return owner.Owner{UID: -1, User: a.String()}, nil
+}
+
+// addresses are those of this host, as they were a moment ago.
+type addresses struct {
+	mu  sync.Mutex
+	at  time.Time
+	all []netip.Addr
+	err error
+}
+
+// has tells whether a is one of them, or that cannot be told.
+func (l *addresses) has(a netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := time.Now(); now.Sub(l.at) > 100*time.Millisecond {
+		l.at, l.all = now, nil
+		var list []net.Addr
+		list, l.err = net.InterfaceAddrs()
+		for _, one := range list {
+			if n, ok := one.(*net.IPNet); ok {
+				own, _ := netip.AddrFromSlice(n.IP)
+				l.all = append(l.all, own.Unmap())
+			}
+		}
+	}
+	return l.err != nil || slices.Contains(l.all, a)
 }
 
 // origin tells where a flow is from: this host knows no more of it.

@@ -48,14 +48,19 @@ func TestNoBridge(t *testing.T) {
 // Whoever is in the bridge's network is let in, but for this host itself.
 func TestAdmit(t *testing.T) {
 	st := &standing{at: netip.MustParsePrefix("172.17.0.1/16")}
+	st.here.at, st.here.all = time.Now().Add(time.Hour), []netip.Addr{netip.MustParseAddr("172.17.0.1"), netip.MustParseAddr("172.17.9.9")}
 	for addr, want := range map[string]bool{
 		"172.17.0.2": true, "172.17.255.9": true, "::ffff:172.17.0.3": true,
-		"172.17.0.1": false, "172.18.0.2": false, "127.0.0.1": false, "10.0.0.1": false, "fe80::1": false,
+		"172.17.0.1": false, "172.17.9.9": false, "172.18.0.2": false, "127.0.0.1": false, "10.0.0.1": false, "fe80::1": false,
 	} {
 		who, err := st.admit(netip.MustParseAddr(addr))
 		if (err == nil) != want || want && who.User != netip.MustParseAddr(addr).Unmap().String() {
 			t.Errorf("%s: %+v %v", addr, who, err)
 		}
+	}
+	lo := &standing{at: netip.MustParsePrefix("127.0.0.1/8")}
+	if who, err := lo.admit(netip.MustParseAddr("127.0.0.1")); err == nil {
+		t.Errorf("this host is let in as %+v", who)
 	}
 	if _, err := st.check(&net.UDPAddr{IP: net.IPv4(172, 17, 0, 2)}); err == nil {
 		t.Error("what is no TCP client passed for one")
