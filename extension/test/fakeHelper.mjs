@@ -54,7 +54,10 @@ const methods = {
   'session/open': (params) => {
     if (fault === 'crash') process.kill(process.pid, 'SIGKILL');
     if (fault === 'gone' && (params.resumed || params.resumeOnly)) throw { code: -32004, message: 'no such session' };
-    if (role === 'capture') return null;
+    if (role === 'capture') {
+      process.stderr.write(`opened with ${JSON.stringify([params.sources, params.bridges])}\n`);
+      return null;
+    }
     approvals = (params.workspaceResources ?? []).length > 0 ? [approval] : [];
     problems = Array.isArray(params.resources ?? []) ? [] : [{ path: 'resources', message: 'is no list' }];
     return { session: '0123456789abcdef', secret: 'ab'.repeat(32), resumed: params.resumeOnly, problems, approvals };

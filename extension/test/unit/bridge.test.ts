@@ -12,7 +12,7 @@ import { Connection, type ConnectionEvents, type ConnectionOptions } from '../..
 import { Controller } from '../../ui/src/controller';
 import { Forwards } from '../../ui/src/forward';
 import type { Platform } from '../../ui/src/platform';
-import { DEFAULTS } from '../../ui/src/settings';
+import { DEFAULTS, type Settings } from '../../ui/src/settings';
 
 const FAKE = path.resolve(import.meta.dirname, '../fakeHelper.mjs');
 
@@ -29,6 +29,7 @@ class Window {
   readonly children: HelperProcess[] = [];
   readonly calls: string[] = [];
   persistent = false;
+  settings: Partial<Settings> = {};
   forward: Platform['forward'];
   readonly logged: string[] = [];
   resources: Record<string, unknown> = {};
@@ -56,7 +57,7 @@ class Window {
       },
       companion: new Companion((command, ...args) => this.execute(command, args), '0.1.0'),
       identity: { authority: 'ssh-remote+h', workspace: 'w', remoteLabel: 'h', workspaceLabel: 'w', lasting: true },
-      settings: { ...DEFAULTS, setProxyEnvironment: true },
+      settings: { ...DEFAULTS, ...this.settings, setProxyEnvironment: true },
       resources: this.resources,
       resume,
       version: '0.1.0',
@@ -141,7 +142,7 @@ class Window {
       command: process.execPath,
       args: [FAKE, role],
       graceMs: 300,
-      log: () => {},
+      log: (line) => this.logged.push(line),
     });
     this.children.push(child);
     return child;
@@ -306,6 +307,15 @@ describe('a session', () => {
     expect(await window.execute(REMOTE.open, [forged])).toEqual({ failed: expect.stringContaining('secret') });
     expect(window.controller.state.kind).toBe('connected');
     expect(window.environment.clear).not.toHaveBeenCalled();
+  });
+
+  it('tells the capture how programs are captured, and for which bridges', async () => {
+    window = new Window();
+    window.settings = { sources: { ...DEFAULTS.sources, tun: 'off' }, bridges: ['docker0'] };
+    await window.controller.connect();
+    expect(window.logged).toContain(
+      'opened with [{"names":"auto","dns":"auto","tun":"off","proxy":"auto"},["docker0"]]',
+    );
   });
 
   it('reconnects by itself when it is to persist', async () => {
