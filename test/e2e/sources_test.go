@@ -80,6 +80,11 @@ func TestSourcesAlone(t *testing.T) {
 					t.Errorf("%+v", r)
 				}
 			}
+			if alone == "none" {
+				if got := mustCloud(t, 15*time.Second, helper+" run -- "+get+"-m 8 http://10.77.0.12/"); got != "200" {
+					t.Errorf("causeway run: %q", got)
+				}
+			}
 			s.stop()
 			if got := traces(t); len(got) > 0 {
 				t.Errorf("left: %v", got)
@@ -95,7 +100,7 @@ func TestSourcesThatCannotBeHad(t *testing.T) {
 	link := append([]string{"ip", "netns", "exec", world.Cloud.NS, "setpriv", fmt.Sprintf("--reuid=%d", other.UID), fmt.Sprintf("--regid=%d", other.GID),
 		"--clear-groups", "env", "HOME=" + other.Home}, helper, "capture", "--stdio")
 	s := connectBy(t, sourceResources, []string{"--names=on", "--dns=on", "--tun=on", "--proxy=on"}, link...)
-	for i, want := range []string{"names is on, and cannot be had: ", "dns is on, and cannot be had: ", `use "causeway run" or the proxy`} {
+	for i, want := range []string{"names is on, and cannot be had: ", "dns is on, and cannot be had: ", "tun is on, and cannot be had: "} {
 		if r := s.first.Resources[i]; !strings.Contains(r.Trouble, want) {
 			t.Errorf("%s: %q", r.Name, r.Trouble)
 		}

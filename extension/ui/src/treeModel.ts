@@ -56,10 +56,11 @@ export function treeModel(status: GatewayStatus | undefined, problems: Problem[]
 
 /**
  * What a resource shows as. A domain or a network has no address of its own on
- * the remote: that it is reached through the proxy alone is no trouble.
+ * the remote: that it is reached through the proxy alone is no trouble, unless another way is asked for.
  */
-export function shownState({ state, host, served }: ResourceStatus): ResourceStatus['state'] {
-  return state === 'trouble' && /[*/]/.test(host) && served.includes('proxy') ? 'ready' : state;
+export function shownState({ state, host, served, note }: ResourceStatus): ResourceStatus['state'] {
+  const asked = note?.includes(' is on, and cannot be had: ');
+  return state === 'trouble' && /[*/]/.test(host) && served.includes('proxy') && !asked ? 'ready' : state;
 }
 
 /** What a user types on the remote to reach it, or undefined while it cannot be reached. */

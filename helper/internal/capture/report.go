@@ -39,7 +39,7 @@ func (c *capture) compose() (peer.Report, Status) {
 		}
 	}
 	if c.tun != nil {
-		if note := addRoutes(r.Names, c.tun.Report()); c.o.Sources.Tun == On && note != "" {
+		if note := addRoutes(r.Names, c.tun.Report(), c.o.Sources.Tun == On); c.o.Sources.Tun == On && note != "" {
 			r.Notes = append(r.Notes, note)
 		}
 	}
@@ -73,12 +73,15 @@ func (c *capture) compose() (peer.Report, Status) {
 	return r, status
 }
 
+// lacking follows the name of a source that is to be on. The view knows it, too.
+const lacking = " is on, and cannot be had: "
+
 // missing tells, at each resource that it would serve, of a source that is to
 // be on and cannot be had.
 func (c *capture) missing(names []peer.NameReport, published []peer.Published, source string, serves func(host string) bool, why string) {
 	for i := range names[:min(len(names), len(published))] {
 		if serves(published[i].Host) {
-			addTrouble(&names[i], source+" is on, and cannot be had: "+why)
+			addTrouble(&names[i], source+lacking+why)
 		}
 	}
 }
@@ -103,7 +106,7 @@ func isAddr(host string) bool {
 // addRoutes puts what the TUN device serves into the report, which may be on
 // other resources for a moment. It returns a sentence if there is one that the
 // device should serve and does not.
-func addRoutes(names []peer.NameReport, routes []tun.Route) (note string) {
+func addRoutes(names []peer.NameReport, routes []tun.Route, must bool) (note string) {
 	for i, r := range routes[:min(len(routes), len(names))] {
 		if !r.Address {
 			continue
@@ -114,6 +117,9 @@ func addRoutes(names []peer.NameReport, routes []tun.Route) (note string) {
 			continue
 		}
 		names[i].Trouble += "; use \"causeway run\" or the proxy"
+		if must {
+			names[i].Trouble = "tun" + lacking + names[i].Trouble
+		}
 		note = "Addresses are served under \"causeway run\" and by the proxy alone: " + r.Trouble
 	}
 	return note

@@ -156,6 +156,8 @@ describe('treeModel', () => {
     expect(statusText({ kind: 'connected', status: status([noted]), approvals: 0 }, 'dialog')).not.toHaveProperty(
       'color',
     );
+    const asked: ResourceStatus = { ...noted, note: 'dns is on, and cannot be had: not writable' };
+    expect(treeModel(status([asked]), [])[0]?.icon).toBe('warning');
     expect(addressOf(bare)).toBeUndefined();
   });
 
