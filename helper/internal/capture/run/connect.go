@@ -358,8 +358,9 @@ func (s *supervisor) socketError(c *call) {
 		c.fail(errno)
 		return
 	}
-	if c.fail(0) {
-		s.collect(ino, app, a)
+	s.collect(ino, app, a) // before the program can ask again
+	if !c.fail(0) {
+		s.keep(ino, a)
 	}
 }
 
