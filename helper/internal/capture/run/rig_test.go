@@ -37,6 +37,8 @@ import (
 func TestMain(m *testing.M) {
 	// The race detector lets a process sleep for a second at its end.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
+	// Go's own signals would interrupt the probes' calls.
+	_ = os.Setenv("GODEBUG", "asyncpreemptoff=1")
 	if len(os.Args) < 2 {
 		goleak.VerifyTestMain(m)
 		return
