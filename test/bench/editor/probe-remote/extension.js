@@ -1,6 +1,7 @@
 // The remote's end of the bare channel, asked over a Unix socket in the
 // workspace: /down and /up move frames, /ping asks the other end for answers.
 const { randomFillSync } = require('node:crypto');
+const { rmSync } = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
@@ -51,6 +52,8 @@ exports.activate = (context) => {
       response.writeHead(500).end(String(error));
     }
   });
-  server.listen(path.join(vscode.workspace.workspaceFolders[0].uri.fsPath, 'probe.sock'));
+  const socket = path.join(vscode.workspace.workspaceFolders[0].uri.fsPath, 'probe.sock');
+  rmSync(socket, { force: true }); // the host of an earlier window has it
+  server.listen(socket);
   context.subscriptions.push({ dispose: () => server.close() });
 };
