@@ -94,15 +94,14 @@ func killAt(t *testing.T, st stage, victim, before string) {
 	if now := setup(t); now == before && st.name != "hosts file locked" && st.name != "hosts block removed" {
 		t.Error("nothing has changed at this stage")
 	}
-	stopped := append(sudos(), held) // sudo stops with its child
+	stopped := sudos() // which stop with their child, some time after it
+	if held != 0 {
+		stopped = append(stopped, held)
+	}
 	for _, pid := range pidsOf(t, victim, s, keeper) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	for _, pid := range stopped {
-		if pid != 0 {
-			_ = syscall.Kill(pid, syscall.SIGCONT)
-		}
-	}
+	defer goOn(stopped)()
 	switch victim {
 	case "gateway", "capture":
 	case "shim":
@@ -131,6 +130,26 @@ func killAt(t *testing.T, st stage, victim, before string) {
 		}
 	}
 	s.stop()
+}
+
+// goOn has stopped processes go on, and keeps at it until it is told to end.
+func goOn(pids []int) (end func()) {
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for tick := time.NewTicker(50 * time.Millisecond); ; {
+			for _, pid := range pids {
+				_ = syscall.Kill(pid, syscall.SIGCONT)
+			}
+			select {
+			case <-stop:
+				tick.Stop()
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() { close(stop); <-ended }
 }
 
 // setup is all that a session changes on cloud.

@@ -109,7 +109,11 @@ func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno 
 	case a != nil && a.over():
 		return s.collect(ino, app, a), false
 	case a != nil:
-		return s.await(c, ino, app, a)
+		errno, answered = s.await(c, ino, app, a)
+		if errno == unix.EINPROGRESS {
+			errno = unix.EALREADY // begun by another call
+		}
+		return errno, answered
 	}
 	if state := streamState(app); state != tcpClose {
 		c.pass() // connected or listening: the kernel knows what to say

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,8 +24,8 @@ import (
 // probeEnv is what a probe knows: the hosts of the far side, or in a direct run
 // this machine's loopback in their place.
 type probeEnv struct {
-	host, host6      netip.Addr
-	tcp, udp, closed uint16
+	host, host6              netip.Addr
+	tcp, udp, closed, silent uint16
 }
 
 type probe struct {
@@ -33,12 +34,12 @@ type probe struct {
 }
 
 // runProbe runs the probe args[1] against the rig that
-// args[0] describes: host,host6,tcp,udp,closed.
+// args[0] describes: host,host6,tcp,udp,closed,silent.
 func runProbe(args []string) int {
 	runtime.LockOSThread()
 	f := strings.Split(args[0], ",")
 	port := func(s string) uint16 { n, _ := strconv.ParseUint(s, 10, 16); return uint16(n) }
-	e := &probeEnv{netip.MustParseAddr(f[0]), netip.MustParseAddr(f[1]), port(f[2]), port(f[3]), port(f[4])}
+	e := &probeEnv{netip.MustParseAddr(f[0]), netip.MustParseAddr(f[1]), port(f[2]), port(f[3]), port(f[4]), port(f[5])}
 	for _, p := range slices.Concat(probes, further) {
 		if p.name != args[1] {
 			continue
@@ -51,6 +52,8 @@ func runProbe(args []string) int {
 	}
 	return 0
 }
+
+func addressOf(b []byte) uintptr { return uintptr(unsafe.Pointer(&b[0])) }
 
 func (e *probeEnv) addr(family int, port uint16) unix.Sockaddr {
 	switch family {

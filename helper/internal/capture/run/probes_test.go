@@ -48,6 +48,15 @@ var probes = []probe{
 	{"udp mapped", func(e *probeEnv) string { return e.udpUnconnected(mappedFamily) }},
 	{"udp connected", (*probeEnv).udpConnected},
 	{"sendmmsg", (*probeEnv).sendMany},
+	{"names", func(e *probeEnv) string { return e.names(unix.AF_INET, unix.SOCK_STREAM, e.tcp) }},
+	{"names6", func(e *probeEnv) string { return e.names(unix.AF_INET6, unix.SOCK_STREAM, e.tcp) }},
+	{"names mapped", func(e *probeEnv) string { return e.names(mappedFamily, unix.SOCK_STREAM, e.tcp) }},
+	{"names udp", func(e *probeEnv) string { return e.names(unix.AF_INET, unix.SOCK_DGRAM, e.udp) }},
+	{"options", (*probeEnv).options},
+	{"send time-out", (*probeEnv).sendTimeout},
+	{"forks", (*probeEnv).forks},
+	{"reuse", (*probeEnv).reuse},
+	{"wrong", (*probeEnv).wrong},
 }
 
 // further probes make sense under run only, each by its name.
@@ -63,6 +72,7 @@ var further = []probe{
 		}
 		return out
 	}},
+	{"connects 3", func(e *probeEnv) string { return text(unix.Connect(3, e.addr(unix.AF_INET, e.tcp))) }},
 	{"multipath poll", func(e *probeEnv) string { return e.multipath(unix.SOCK_NONBLOCK) }},
 	{"far closes", func(e *probeEnv) string {
 		for _, mode := range []int{0, unix.SOCK_NONBLOCK} {

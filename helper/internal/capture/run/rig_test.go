@@ -121,6 +121,7 @@ type rig struct {
 	tcp        int // port of an echo server, on 127.0.0.1 and ::1
 	udp        int
 	closed     int // nobody listens there
+	silent     int // nobody answers there
 	release    chan struct{}
 	open       atomic.Int32 // connections of the TCP server
 	restricted bool         // as in a container that forbids pidfd_getfd
@@ -195,6 +196,7 @@ func (r *rig) serve(wg *sync.WaitGroup) {
 			}
 		})
 	}
+	r.serveSilence()
 	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		r.t.Fatal(err)
@@ -218,6 +220,21 @@ func (r *rig) serve(wg *sync.WaitGroup) {
 			}
 		})
 	}
+}
+
+// serveSilence listens where a full queue drops every handshake.
+func (r *rig) serveSilence() {
+	app, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(app) }()
+	s, err := openSilent(app, false)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = unix.Close(s.fd) })
+	r.silent = int(s.at.Port())
 }
 
 // answer is the gateway.

@@ -21,9 +21,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (r *rig) direct() string { return fmt.Sprintf("127.0.0.1,::1,%d,%d,%d", r.tcp, r.udp, r.closed) }
+func (r *rig) direct() string {
+	return fmt.Sprintf("127.0.0.1,::1,%d,%d,%d,%d", r.tcp, r.udp, r.closed, r.silent)
+}
 func (r *rig) far() string {
-	return fmt.Sprintf("%s,%s,%d,%d,%d", farHost, farHost6, r.tcp, r.udp, r.closed)
+	return fmt.Sprintf("%s,%s,%d,%d,%d,%d", farHost, farHost6, r.tcp, r.udp, r.closed, r.silent)
 }
 
 // TestConformance compares what programs see of sockets with and without run.
@@ -36,6 +38,9 @@ func TestConformance(t *testing.T) {
 	for i := range 4 {
 		only, restricted := i&1 != 0, i&2 != 0
 		for _, p := range probes {
+			if p.name == "reuse" && restricted {
+				continue // a socket that was connected is kept no more, and so not carried again
+			}
 			t.Run(fmt.Sprintf("%s/restricted=%v/%s", mode(only), restricted, p.name), func(t *testing.T) {
 				r.t, r.restricted = t, restricted
 				out, err := exec.CommandContext(t.Context(), exe, "probe", r.direct(), p.name).CombinedOutput()
