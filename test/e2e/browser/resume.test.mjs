@@ -56,7 +56,8 @@ async function pair() {
 /** An open transaction in a tmux on cloud, which nothing of the editor's owns. */
 function transaction(name) {
   const tmux = `LC_ALL=C.UTF-8 tmux -S ${world.dir}/tmux -f /dev/null`;
-  const type = (line) => world.must(`${tmux} send-keys -t ${name} -l ${JSON.stringify(line)} && ${tmux} send-keys -t ${name} Enter`);
+  // A semicolon at the end would be tmux's own.
+  const type = (line) => world.must(`${tmux} send-keys -t ${name} -l ${JSON.stringify(line.replace(/;$/, '\\;'))} && ${tmux} send-keys -t ${name} Enter`);
   const shows = (what) => until(`psql says ${what}`, 15_000, () => world.cloud(`${tmux} capture-pane -p -t ${name}`).out.split('\n').includes(what));
   return {
     async begin() {
