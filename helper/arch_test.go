@@ -31,6 +31,7 @@ var forbidden = []struct {
 	{"capture/hostnet", []string{internal + "tunnel", internal + "peer", "github.com", "net/http"}},
 	{"capture/tun", []string{"net/http", "golang.zx2c4.com/wireguard/device", "golang.zx2c4.com/wireguard/tun/netstack"}},
 	{"capture/run", []string{internal + "capture/names", internal + "capture/proxy", internal + "peer", "github.com/spf13", "os/exec"}},
+	{"gateway/ping", []string{internal + "resource", internal + "peer", "net/http"}},
 	{"gateway/systemdns", []string{internal + "tunnel", internal + "resource", internal + "peer", "net/http", "os/exec"}},
 	{"records", []string{"github.com/causeway-dev", "net/http", "os/exec"}},
 	{"rpc", []string{internal + "gateway", internal + "capture", internal + "tunnel", internal + "carrier",
@@ -46,7 +47,7 @@ var forbidden = []struct {
 
 // importers lists who alone may import a package directly.
 var importers = map[string][]string{
-	"os/exec":                                 {"capture/hostnet", "cli", "daemon"},
+	"os/exec":                                 {"capture/hostnet", "cli", "daemon", "gateway/ping"},
 	"net/http":                                {"capture", "cli", "rpc", "gateway"},
 	"github.com/hashicorp/yamux":              {"tunnel"},
 	"github.com/sourcegraph/jsonrpc2":         {"rpc"},

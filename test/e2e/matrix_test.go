@@ -26,7 +26,7 @@ const matrixResources = `[
 	{"name": "echo", "host": "echo.corp.test", "ports": [7], "protocols": ["tcp", "udp"]},
 	{"name": "ntp", "host": "ntp.corp.test", "ports": [123], "protocols": ["udp"]},
 	{"name": "domain", "host": "*.corp.test", "ports": [80]},
-	{"name": "corp", "host": "10.77.0.0/24", "ports": [7, 22, 53, 80, 123, 443, 4873, 5432], "protocols": ["tcp", "udp"]},
+	{"name": "corp", "host": "10.77.0.0/24", "ports": [7, 22, 53, 80, 123, 443, 4873, 5432], "protocols": ["tcp", "udp", "icmp"]},
 	{"name": "dead ends", "host": "10.77.8.0/23", "ports": [80]}
 ]`
 

@@ -207,16 +207,6 @@ for a in (("10.77.0.14", 98), ("10.77.0.2", 7)):
 			t.Errorf("got %q", got)
 		}
 	})
-	t.Run("a ping that nobody answers is not answered", func(t *testing.T) {
-		script := `import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP); s.settimeout(1)
-s.sendto(bytes([8, 0, 0xf7, 0xfd, 0, 1, 0, 1]), ("10.77.0.12", 0))
-try: print("answered", s.recv(64).hex())
-except TimeoutError: print("silence")`
-		if got := onCloud(t, "python3 - <<'PY'\n"+script+"\nPY"); got != "silence" {
-			t.Errorf("%s", got)
-		}
-	})
 }
 
 func TestTunRefusesWhatWouldCutOff(t *testing.T) {

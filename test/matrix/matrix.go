@@ -82,7 +82,6 @@ var unable = map[pair]string{
 	{NTP, Proxy}:    noProxy,
 	{Ping, Proxy}:   noProxy,
 	{Ping, Names}:   "the name's loopback address answers by itself, whether the host does or not",
-	{Ping, Tun}:     "ICMP is not carried",
 	{Ping, Run}:     "only TCP and UDP are carried",
 }
 

@@ -9,7 +9,7 @@ export function approvalText(approval: Approval, identity: Identity): { message:
   const lines = [
     `Name: ${plain(name)}`,
     `Host: ${plain(host)}`,
-    `Ports: ${plain(ports.join(', '))}`,
+    ...(ports.length ? [`Ports: ${plain(ports.join(', '))}`] : []),
     `Protocols: ${plain(protocols.join(', '))}`,
   ];
   if (addresses?.length) lines.push(`Only at addresses in: ${plain(addresses.join(', '))}`);

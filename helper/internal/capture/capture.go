@@ -182,7 +182,7 @@ func (c *capture) start(check *owner.Checker) error {
 			Covers: func(network string, addr netip.Addr, port uint16) bool {
 				return c.match.Load().coversAddr(network, addr, port)
 			},
-			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, Origin: c.origin(check), Start: c.o.StartTun, Changed: c.changed,
+			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, CheckEcho: check.CheckEcho, Origin: c.origin(check), Start: c.o.StartTun, Changed: c.changed,
 		})
 	}
 	for _, device := range c.o.Bridges {

@@ -89,6 +89,9 @@ func (m *matcher) byProgram(network, host string, port uint16) bool {
 func (m *matcher) hasNames() bool { return len(m.names)+len(m.wildcard) > 0 }
 
 func offers(p peer.Published, network string, port uint16) bool {
+	if network == "icmp" {
+		return slices.Contains(p.Protocols, network)
+	}
 	if port == 0 {
 		return true
 	}

@@ -275,6 +275,8 @@ func TestWarnings(t *testing.T) {
 		`{"host": "2000::/3", "ports": [443]}`:                             "first 3 bits",
 		`{"host": "169.254.169.254", "ports": [80]}`:                       "metadata",
 		`{"host": "127.0.0.1", "ports": [80]}`:                             "loopback",
+		`{"host": "10.1.0.0/16", "protocols": ["icmp"]}`:                   "by pings which hosts",
+		`{"host": "10.1.0.7", "protocols": ["icmp"]}`:                      "",
 		`{"host": "a.corp.test", "ports": ["1-65535"]}`:                    "all ports",
 		`{"host": "a.corp.test", "ports": ["1-2000"]}`:                     "2000 ports",
 		`{"host": "a.corp.test", "ports": [443], "as": "github.com"}`:      "ask for github.com will be sent to a.corp.test",

@@ -48,11 +48,17 @@ type ownWay struct {
 	dial netx.DialFunc
 	Resolver
 	Records
+	ping func(ctx context.Context, to netip.Addr, data []byte) ([]byte, error)
 }
 
 // Dial implements Exit.
 func (w ownWay) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return w.dial(ctx, network, address)
+}
+
+// Ping implements pinger.
+func (w ownWay) Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, error) {
+	return w.ping(ctx, to, data)
 }
 
 // exit returns the way to a resource. The error is a *tunnel.Error.

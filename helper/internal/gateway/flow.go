@@ -54,6 +54,10 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 		return
 	}
 	defer g.end(f)
+	if f.network == resource.ICMP {
+		g.serveEcho(ctx, f)
+		return
+	}
 	conn, err := g.connect(ctx, f)
 	if err != nil {
 		if errors.Is(context.Cause(ctx), errLapsed) {
@@ -102,8 +106,11 @@ func (f *flow) countDown(g *Gateway) netx.Counter {
 func (g *Gateway) admit(from *session, st *tunnel.Stream, cancel context.CancelCauseFunc) (*flow, error) {
 	f := &flow{st: st, from: from, cancel: cancel, network: resource.TCP}
 	t := st.Request().Target
-	if t.Network == tunnel.UDP {
+	switch t.Network {
+	case tunnel.UDP:
 		f.network = resource.UDP
+	case tunnel.Echo:
+		f.network = resource.ICMP
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/ping"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -34,6 +35,11 @@ type Options struct {
 
 	// Records answers for any type of record; nil means this machine's resolver.
 	Records Records
+
+	// Ping sends one ICMP echo request to a literal address and returns the data of
+	// the reply; nil means as any program of this user may. The data is the
+	// caller's. An error that is a *tunnel.Error is the answer.
+	Ping func(ctx context.Context, to netip.Addr, data []byte) ([]byte, error)
 
 	// Interfaces returns the addresses of the machine's interfaces with their
 	// prefix lengths, not masked; nil means what the system says. On an error
@@ -84,6 +90,9 @@ func (o Options) withDefaults() Options {
 	if o.Records == nil {
 		o.Records = new(systemdns.Resolver)
 	}
+	if o.Ping == nil {
+		o.Ping = new(ping.Pinger).Ping
+	}
 	if o.Interfaces == nil {
 		o.Interfaces = systemInterfaces
 	}
@@ -131,6 +140,7 @@ type Gateway struct {
 	dials    chan struct{} // a slot for each dial under way
 	dns      dnsAnswers
 	rate     *rate.Limiter
+	echoes   echoLimit
 	refusals refusalLog
 	up, down atomic.Uint64
 
@@ -149,11 +159,12 @@ func New(o Options) *Gateway {
 	return &Gateway{
 		o: o, log: o.Log,
 		dialer: dialer{
-			system: ownWay{o.Dial, o.Resolver, o.Records}, interfaces: o.Interfaces, ownPorts: o.OwnPorts, timeout: o.DialTimeout,
+			system: ownWay{o.Dial, o.Resolver, o.Records, o.Ping}, interfaces: o.Interfaces, ownPorts: o.OwnPorts, timeout: o.DialTimeout,
 		},
 		dials:    make(chan struct{}, o.MaxDials),
 		dns:      newDNSAnswers(o.DialTimeout),
 		rate:     rate.NewLimiter(o.DialRate, max(1, int(2*o.DialRate))),
+		echoes:   newEchoLimit(),
 		refusals: refusalLog{log: o.Log, limit: rate.NewLimiter(5, 20)},
 		set:      resource.NewSet(nil),
 		stats:    map[string]*stats{},

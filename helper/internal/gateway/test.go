@@ -16,7 +16,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
-// Step is one step of a test: "approval", "resolve", "judge", "connect" or "tls".
+// Step is one step of a test: "approval", "resolve", "judge", "connect", "tls" or "ping".
 type Step struct {
 	Name   string
 	OK     bool
@@ -83,6 +83,14 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 		return
 	}
 	t.done("judge", true, "", "allowed: %s", joined(v.allowed))
+	if network == resource.ICMP {
+		if _, at, err := d.ping(ctx, m, v.allowed, make([]byte, 56)); err != nil {
+			t.done("ping", false, t.connectHint(dialError(err), v.allowed), "%v", err)
+		} else {
+			t.done("ping", true, "", "%s answers", at)
+		}
+		return
+	}
 	to, err := d.race(ctx, string(network), m, v.allowed)
 	t.connected(ctx, m, network, to, err, v.allowed...)
 }
@@ -116,10 +124,13 @@ func (t *tester) approval(name string, port uint16) (m resource.Match, n resourc
 		t.done("approval", false, "Approve it first.", "no approved resource is called %q", shown(name))
 		return m, n, false
 	}
-	if port == 0 {
+	n = r.Protocols[len(r.Protocols)-1]
+	if slices.Contains(r.Protocols, resource.TCP) {
+		n = resource.TCP
+	}
+	if port == 0 && n != resource.ICMP {
 		port, _ = r.Ports[0].Remote()
 	}
-	n = r.Protocols[0]
 	host := r.RemoteHost()
 	if host != r.RemoteName() && r.Host.Kind != resource.Address {
 		t.done("approval", true, "", "approved")
@@ -132,7 +143,11 @@ func (t *tester) approval(name string, port uint16) (m resource.Match, n resourc
 		t.done("approval", false, "Add the port to the resource.", "%v", err)
 		return m, n, false
 	}
-	t.done("approval", true, "", "approved: %s port %d", host, port)
+	if n == resource.ICMP {
+		t.done("approval", true, "", "approved: pings of %s", host)
+	} else {
+		t.done("approval", true, "", "approved: %s port %d", host, port)
+	}
 	return m, n, true
 }
 

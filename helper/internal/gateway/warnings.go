@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -52,6 +53,9 @@ func warnings(r resource.Resource) []string {
 		warn("It covers all ports.")
 	case ports >= manyPorts:
 		warn("It covers %d ports.", ports)
+	}
+	if slices.Contains(r.Protocols, resource.ICMP) && (h.Kind == resource.Prefix || h.Kind == resource.Wildcard) {
+		warn("The remote can find out by pings which hosts there are in %s.", h)
 	}
 	if r.As != "" && !isPrivateName(r.As) {
 		warn("Programs on the remote that ask for %s will be sent to %s.", r.As, h)

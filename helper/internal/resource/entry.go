@@ -31,12 +31,15 @@ func (p *parser) entry(path string, v hujson.Value) (Resource, bool) {
 	} else if _, given := f["host"]; !given {
 		p.report(v.StartOffset, path, `"host" is missing: the name, address, CIDR or "*.domain" to reach`)
 	}
-	if ports, given := f["ports"]; given {
+	r.Protocols = p.protocols(path+".protocols", f)
+	switch ports, given := f["ports"]; {
+	case given && pingOnly(r.Protocols):
+		p.report(ports.StartOffset, path+".ports", `have no meaning for "icmp" alone; leave them out, or add "tcp" or "udp" to "protocols"`)
+	case given:
 		r.Ports = p.ports(path+".ports", ports)
-	} else {
+	case !pingOnly(r.Protocols):
 		p.report(v.StartOffset, path, `"ports" is missing: the ports to reach, such as [5432]`)
 	}
-	r.Protocols = p.protocols(path+".protocols", f)
 	r.Addresses = p.addresses(path+".addresses", f)
 	r.As = p.as(path, f)
 	r.Exit, _ = p.text(path, f, "exit", maxExit)
@@ -172,11 +175,11 @@ func (p *parser) protocols(path string, f map[string]hujson.Value) []Network {
 	out := []Network{}
 	p.strings(path, f["protocols"], 16, func(s string) error {
 		switch n := Network(s); n {
-		case TCP, UDP:
+		case TCP, UDP, ICMP:
 			out = append(out, n)
 			return nil
 		}
-		return errors.New(quote(s) + ` is neither "tcp" nor "udp"`)
+		return errors.New(quote(s) + ` is none of "tcp", "udp" and "icmp"`)
 	})
 	slices.Sort(out)
 	return slices.Compact(out)

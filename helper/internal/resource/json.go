@@ -11,7 +11,7 @@ import (
 type entry struct {
 	Name        string   `json:"name"`
 	Host        string   `json:"host"`
-	Ports       []any    `json:"ports"` // numbers, or strings for ranges and maps
+	Ports       []any    `json:"ports,omitempty"` // numbers, or strings for ranges and maps
 	Protocols   []string `json:"protocols"`
 	Addresses   []string `json:"addresses,omitempty"`
 	As          string   `json:"as,omitempty"`

@@ -249,7 +249,10 @@ func FuzzParse(f *testing.F) {
 		}
 		set := NewSet(list)
 		for _, r := range list {
-			first, _ := r.Ports[0].Remote()
+			first := uint16(0)
+			if len(r.Ports) > 0 {
+				first, _ = r.Ports[0].Remote()
+			}
 			host := strings.Replace(r.RemoteHost(), "*", "x", 1)
 			if r.Host.Kind == Prefix {
 				host = r.Host.Prefix.Addr().String()

@@ -8,13 +8,14 @@ import (
 	"slices"
 )
 
-// Network is the transport protocol of a target.
+// Network is the protocol of a target.
 type Network string
 
 // The networks a resource can allow.
 const (
-	TCP Network = "tcp"
-	UDP Network = "udp"
+	TCP  Network = "tcp"
+	UDP  Network = "udp"
+	ICMP Network = "icmp" // echo requests, and nothing else of it
 )
 
 // Kind says what the host of a resource stands for.
@@ -59,7 +60,7 @@ func (h Host) IsLocalhost() bool { return h.Kind == Name && h.Name == localhost 
 type Resource struct {
 	Name        string         // unique within its list; defaults to As or Host
 	Host        Host           // what to reach
-	Ports       []Ports        // sorted by First, at least one
+	Ports       []Ports        // sorted by First; at least one, but for a resource of ICMP alone, which has none
 	Protocols   []Network      // sorted, defaults to tcp
 	Addresses   []netip.Prefix // what the name may resolve to; empty: see the gateway's policy
 	As          string         // the name that the remote uses for it; empty: Host itself
@@ -123,6 +124,9 @@ func stringsOf[T interface{ String() string }](in []T) []string {
 	}
 	return out
 }
+
+// pingOnly tells whether protocols have no use for ports.
+func pingOnly(protocols []Network) bool { return len(protocols) == 1 && protocols[0] == ICMP }
 
 func (r Resource) allows(n Network) bool { return slices.Contains(r.Protocols, n) }
 

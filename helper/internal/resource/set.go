@@ -64,7 +64,7 @@ func (s *Set) Resources() []Resource { return s.list }
 
 // Match finds the most specific resource that allows a target: an exact name
 // before a wildcard of more labels before one of fewer, an address before a
-// longer CIDR before a shorter one. The error says, in words for the user and
+// longer CIDR before a shorter one. ICMP has no port. The error says, in words for the user and
 // fit for a log, why there is none.
 func (s *Set) Match(network Network, host string, port uint16) (Match, error) {
 	name, addr, err := NormalizeHost(host)
@@ -78,6 +78,9 @@ func (s *Set) Match(network Network, host string, port uint16) (Match, error) {
 		if !r.allows(network) {
 			continue
 		}
+		if network == ICMP {
+			return r.match(name, addr, 0), nil
+		}
 		for _, p := range r.Ports {
 			if target, ok := p.target(port); ok {
 				return r.match(name, addr, target), nil
@@ -85,7 +88,9 @@ func (s *Set) Match(network Network, host string, port uint16) (Match, error) {
 		}
 	}
 	switch {
-	case port == 0:
+	case network == ICMP && named != "":
+		err = fmt.Errorf("resource %q does not list icmp", named)
+	case network != ICMP && port == 0:
 		err = fmt.Errorf("port 0 cannot be reached")
 	case named != "":
 		err = fmt.Errorf("resource %q does not list %s port %d", named, network, port)

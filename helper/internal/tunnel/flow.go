@@ -15,9 +15,10 @@ const (
 	UDP    Network = 2 // datagrams to one host and port, boundaries kept
 	Lookup Network = 3 // the addresses of Host, which the answer's reason holds, comma-separated
 	DNS    Network = 4 // the records of Host of the type that Port holds; the answer's data is one DNS message
+	Echo   Network = 5 // one ICMP echo request to Host; the data of either direction is what the packet carries
 )
 
-// String returns "tcp", "udp", "lookup" or "dns".
+// String returns "tcp", "udp", "lookup", "dns" or "icmp".
 func (n Network) String() string {
 	switch n {
 	case TCP:
@@ -28,6 +29,8 @@ func (n Network) String() string {
 		return "lookup"
 	case DNS:
 		return "dns"
+	case Echo:
+		return "icmp"
 	default:
 		return fmt.Sprintf("network(%d)", uint8(n))
 	}
@@ -40,8 +43,11 @@ type Target struct {
 	Port    uint16
 }
 
-// String returns "tcp host:port".
+// String returns "tcp host:port", or "icmp host".
 func (t Target) String() string {
+	if t.Network == Echo {
+		return t.Network.String() + " " + t.Host
+	}
 	return t.Network.String() + " " + net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port)))
 }
 

@@ -99,7 +99,7 @@ func parseRequest(b []byte) (Request, error) {
 		return Request{}, fmt.Errorf("parse request: %w", p.err)
 	}
 	switch r.Target.Network {
-	case TCP, UDP, Lookup, DNS, control:
+	case TCP, UDP, Lookup, DNS, Echo, control:
 		return r, nil
 	}
 	return Request{}, fmt.Errorf("parse request: unknown %v", r.Target.Network)

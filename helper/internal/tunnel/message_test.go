@@ -10,6 +10,8 @@ import (
 func FuzzParseRequest(f *testing.F) {
 	b, _ := appendRequest(nil, Request{Target{UDP, "dns.corp.test", 53}, Origin{"socks", "dev", 1, "dig"}})
 	f.Add(b)
+	ping, _ := appendRequest(nil, Request{Target{Echo, "10.0.0.1", 0}, Origin{"tun", "dev", 0, ""}})
+	f.Add(ping)
 	f.Add([]byte{1, 1, 0, 80, 255})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := parseRequest(b)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,10 +17,9 @@ import (
 // maxPeers bounds the peers that routes respect.
 const maxPeers = 4096
 
-// inbound lists the addresses from which established TCP connections to ports
-// that this host listens on come.
-func inbound() ([]netip.Addr, error) {
-	t := socketTable{listening: map[uint16]bool{}, peers: map[socketPeer]bool{}}
+// connections reads which established TCP connections this host has.
+func connections() (*socketTable, error) {
+	t := &socketTable{listening: map[uint16]bool{}, peers: map[socketPeer]bool{}}
 	for _, name := range []string{"tcp", "tcp6"} {
 		f, err := os.Open("/proc/thread-self/net/" + name)
 		if errors.Is(err, os.ErrNotExist) && name == "tcp6" {
@@ -34,12 +34,13 @@ func inbound() ([]netip.Addr, error) {
 			return nil, fmt.Errorf("list connections: %w", err)
 		}
 	}
-	return t.inbound(), nil
+	return t, nil
 }
 
 type socketPeer struct {
-	port uint16 // of this host
-	addr netip.Addr
+	local netip.AddrPort // of this host
+	addr  netip.Addr
+	uid   int // whose this host's end is
 }
 
 // socketTable is what of /proc/net/tcp tells connections that come from those that go.
@@ -50,31 +51,46 @@ type socketTable struct {
 
 // read adds the lines of one table:
 //
-//	sl local_address rem_address st …
+//	sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid …
 func (t *socketTable) read(r io.Reader) error {
 	s := bufio.NewScanner(r)
 	for s.Scan() {
 		f := strings.Fields(s.Text())
-		if len(f) < 4 {
+		if len(f) < 8 {
 			continue
 		}
+		uid, uerr := strconv.Atoi(f[7])
 		local, lok := parseSocket(f[1])
 		remote, rok := parseSocket(f[2])
 		switch {
-		case !lok || !rok:
+		case !lok || !rok || uerr != nil:
 		case f[3] == "0A":
 			t.listening[local.Port()] = true
 		case f[3] == "01" && !remote.Addr().IsLoopback():
-			t.peers[socketPeer{local.Port(), remote.Addr()}] = true
+			t.peers[socketPeer{local, remote.Addr(), uid}] = true
 		}
 	}
 	return s.Err()
 }
 
-func (t *socketTable) inbound() (all []netip.Addr) {
+// inbound lists the addresses from which connections to ports that this host
+// listens on come.
+func (t *socketTable) inbound() []netip.Addr {
+	return t.remotes(func(p socketPeer) bool { return t.listening[p.local.Port()] })
+}
+
+// outbound lists the addresses to which root and the users among uids have
+// connections, but for those by a device of ours.
+func (t *socketTable) outbound(uids ...int) []netip.Addr {
+	return t.remotes(func(p socketPeer) bool {
+		return !t.listening[p.local.Port()] && (p.uid == 0 || slices.Contains(uids, p.uid)) && !onDevice(p.local.Addr())
+	})
+}
+
+func (t *socketTable) remotes(which func(socketPeer) bool) (all []netip.Addr) {
 	seen := map[netip.Addr]bool{}
 	for p := range t.peers {
-		if t.listening[p.port] && !seen[p.addr] && len(all) < maxPeers {
+		if which(p) && !seen[p.addr] && len(all) < maxPeers {
 			seen[p.addr] = true
 			all = append(all, p.addr)
 		}

@@ -58,12 +58,10 @@ func parseRoute(m *syscall.NetlinkMessage) (r ownRoute, link int, ok bool) {
 			if d, ok := netip.AddrFromSlice(a.Value); ok {
 				to = d
 			}
-		case unix.RTA_GATEWAY:
-			r.via, _ = netip.AddrFromSlice(a.Value)
-		case unix.RTA_VIA: // a next hop of the other family
-			if len(a.Value) > 2 {
-				r.via, _ = netip.AddrFromSlice(a.Value[2:])
-			}
+		case unix.RTA_GATEWAY, unix.RTA_VIA:
+			r.via = appendHop(r.via, a.Attr.Type, a.Value)
+		case unix.RTA_MULTIPATH:
+			r.via = append(r.via, hopsOf(a.Value)...)
 		case unix.RTA_OIF:
 			if len(a.Value) >= 4 {
 				link = int(binary.NativeEndian.Uint32(a.Value))
@@ -73,6 +71,40 @@ func parseRoute(m *syscall.NetlinkMessage) (r ownRoute, link int, ok bool) {
 	r.prefix = netip.PrefixFrom(to, bits).Masked()
 	r.local, r.twin = kind == unix.RTN_LOCAL, m.Data[5] == routeProtocol
 	return r, link, r.prefix.IsValid()
+}
+
+// appendHop adds what an attribute says of a next hop.
+func appendHop(hops []netip.Addr, kind uint16, value []byte) []netip.Addr {
+	if kind == unix.RTA_VIA { // of the other family, which comes first
+		value = value[min(2, len(value)):]
+	}
+	if a, ok := netip.AddrFromSlice(value); ok {
+		return append(hops, a)
+	}
+	return hops
+}
+
+// hopsOf reads the next hops of a route by several ways: a header of 8 bytes
+// that begins with the length of the whole, and attributes, of each.
+func hopsOf(b []byte) (hops []netip.Addr) {
+	for len(b) >= unix.SizeofRtNexthop {
+		length := int(binary.NativeEndian.Uint16(b))
+		if length < unix.SizeofRtNexthop || length > len(b) {
+			return hops
+		}
+		for attrs := b[unix.SizeofRtNexthop:length]; len(attrs) >= unix.SizeofRtAttr; {
+			n := int(binary.NativeEndian.Uint16(attrs))
+			if n < unix.SizeofRtAttr || n > len(attrs) {
+				break
+			}
+			if kind := binary.NativeEndian.Uint16(attrs[2:]); kind == unix.RTA_GATEWAY || kind == unix.RTA_VIA {
+				hops = appendHop(hops, kind, attrs[unix.SizeofRtAttr:n])
+			}
+			attrs = attrs[min((n+3)&^3, len(attrs)):]
+		}
+		b = b[min((length+3)&^3, len(b)):]
+	}
+	return hops
 }
 
 // addAddress gives the device at index an address, and no network with it.

@@ -82,9 +82,9 @@ var metadata = []netip.Addr{
 // ownRoute is a route of this host that is not of our device.
 type ownRoute struct {
 	prefix netip.Prefix
-	via    netip.Addr // the next hop; invalid without
-	local  bool       // of an address of this host
-	twin   bool       // to another device of Causeway's
+	via    []netip.Addr // the next hops; more than one of a route by several ways
+	local  bool         // of an address of this host
+	twin   bool         // to another device of Causeway's
 }
 
 // guarded is an address that has to stay reachable as it is.
@@ -145,8 +145,10 @@ func (s surroundings) best(a netip.Addr) int {
 // hops are the next hops of this host's own routes.
 func (s surroundings) hops() (all []guarded) {
 	for _, r := range s.routes {
-		if r.via.IsValid() && !r.via.IsUnspecified() {
-			all = append(all, guarded{r.via, "the next hop of this machine's own routes"})
+		for _, via := range r.via {
+			if !via.IsUnspecified() {
+				all = append(all, guarded{via, "a next hop of this machine's own routes"})
+			}
 		}
 	}
 	return all

@@ -5,6 +5,7 @@ package hostnet
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,13 +22,13 @@ func prefixes(list ...string) (all []netip.Prefix) {
 // host is a container: a bridge with the editor beyond it, and a network besides.
 func host() surroundings {
 	s := surroundings{routes: []ownRoute{
-		{prefix: netip.MustParsePrefix("0.0.0.0/0"), via: netip.MustParseAddr("172.17.0.1")},
+		{prefix: netip.MustParsePrefix("0.0.0.0/0"), via: []netip.Addr{netip.MustParseAddr("172.17.0.1")}},
 		{prefix: netip.MustParsePrefix("172.17.0.0/16")},
 		{prefix: netip.MustParsePrefix("172.17.0.2/32"), local: true},
 		{prefix: netip.MustParsePrefix("10.5.0.0/16")},
 		{prefix: netip.MustParsePrefix("10.6.0.0/24"), twin: true},
 		{prefix: netip.MustParsePrefix("fd01::/64")},
-		{prefix: netip.MustParsePrefix("::/0"), via: netip.MustParseAddr("fd01::1")},
+		{prefix: netip.MustParsePrefix("::/0"), via: []netip.Addr{netip.MustParseAddr("fd01::1")}},
 	}}
 	s.guarded = append(s.hops(), guarded{netip.MustParseAddr("10.240.0.9"), "the editor"},
 		guarded{netip.MustParseAddr("10.5.0.53"), "the nameserver"}, guarded{metadata[0], "the cloud"})
@@ -57,8 +58,8 @@ func TestJudgeRoutes(t *testing.T) {
 		{"172.17.0.0/16", "same addresses"},
 		{"10.6.0.0/24", "another window"},
 		{"172.17.0.2/32", "an address of this machine"},
-		{"172.17.0.0/24", "172.17.0.1, the next hop"}, // more specific than the network that it is in
-		{"172.17.0.1/32", "172.17.0.1, the next hop"},
+		{"172.17.0.0/24", "172.17.0.1, a next hop"}, // more specific than the network that it is in
+		{"172.17.0.1/32", "172.17.0.1, a next hop"},
 		{"172.16.0.0/12", "local 172.17.0.0/16"}, // whose longer prefix keeps the next hop where it is
 		{"10.5.0.0/24", "the nameserver"},
 		{"10.0.0.0/8", "10.240.0.9, the editor"},
@@ -66,7 +67,7 @@ func TestJudgeRoutes(t *testing.T) {
 		{"10.0.0.0/9", "local 10.5.0.0/16 10.6.0.0/24"},
 		{"168.63.129.16/32", "the cloud"},
 		{"168.0.0.0/8", "the cloud"},
-		{"fd01::/80", "fd01::1, the next hop"},
+		{"fd01::/80", "fd01::1, a next hop"},
 		{"fd00::/8", "local fd01::/64"},
 	} {
 		local, err := host().judge(netip.MustParsePrefix(c.prefix))
@@ -149,7 +150,7 @@ func TestSetRoutes(t *testing.T) {
 	}
 }
 
-func TestInbound(t *testing.T) {
+func TestConnections(t *testing.T) {
 	table := socketTable{listening: map[uint16]bool{}, peers: map[socketPeer]bool{}}
 	const text = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1
@@ -158,11 +159,20 @@ func TestInbound(t *testing.T) {
    3: 02004E0A:A001 04004E0A:01BB 01 00000000:00000000 00:00000000 00000000  1000        0 3 1
    4: 0100007F:0016 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 4 1
    5: nonsense
+   6: 02004E0A:A002 05004E0A:01BB 01 00000000:00000000 00:00000000 00000000  1001        0 5 1
+   7: 02004E0A:A003 06004E0A:01BB 01 00000000:00000000 00:00000000 00000000     0        0 6 1
+   8: 010012C6:A004 0700140A:01BB 01 00000000:00000000 00:00000000 00000000  1000        0 7 1
 `
 	if err := table.read(strings.NewReader(text)); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff("[10.78.0.1]", netipText(table.inbound())); d != "" {
+		t.Error(d)
+	}
+	// Neither another user's nor one by a device of ours, which is row 8.
+	out := table.outbound(1000)
+	slices.SortFunc(out, netip.Addr.Compare)
+	if d := cmp.Diff("[10.78.0.4 10.78.0.6]", netipText(out)); d != "" {
 		t.Error(d)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -102,16 +103,24 @@ func (d *Device) address() error {
 		return fmt.Errorf("add address %s: %w", v4, err)
 	}
 	d.Addresses = []netip.Addr{v4}
-	v6 := [16]byte{0: 0xfd}
-	_, _ = rand.Read(v6[1:])
+	v6 := devices6.Addr().As16()
+	_, _ = rand.Read(v6[devices6.Bits()/8:])
 	if a := netip.AddrFrom16(v6); addAddress(d.Index, a) == nil {
 		d.Addresses = append(d.Addresses, a)
 	}
 	return nil
 }
 
-// pick finds an address of 198.18.0.0/15, which is for measurements and so in
-// nobody's network, that no route of this host has.
+// devices4 is for measurements, and so in nobody's network; devices6 is a prefix
+// of RFC 4193 that was drawn for this. Our devices have their addresses there.
+var (
+	devices4 = netip.MustParsePrefix("198.18.0.0/15")
+	devices6 = netip.MustParsePrefix("fdc5:7a0e:93d1::/48")
+)
+
+func onDevice(a netip.Addr) bool { return devices4.Contains(a) || devices6.Contains(a) }
+
+// pick finds an address of devices4 that no route of this host has.
 func pick(own []ownRoute) (netip.Addr, error) {
 	s := surroundings{routes: own}
 	for range 64 {
@@ -122,7 +131,7 @@ func pick(own []ownRoute) (netip.Addr, error) {
 			return a, nil
 		}
 	}
-	return netip.Addr{}, errors.New("this machine has networks of its own in all of 198.18.0.0/15")
+	return netip.Addr{}, errors.New("this machine has networks of its own in all of " + devices4.String())
 }
 
 // survey looks at what routes to d must respect.
@@ -142,12 +151,23 @@ func survey(d *Device) (surroundings, error) {
 			s.guarded = append(s.guarded, guarded{a.WithZone("").Unmap(), "a nameserver of this machine"})
 		}
 	}
-	peers, err := inbound()
+	peers, err := connections()
 	if err != nil {
 		return surroundings{}, err
 	}
-	for _, p := range peers {
+	for _, p := range peers.inbound() {
 		s.guarded = append(s.guarded, guarded{p, "from which a connection to this machine comes, such as the editor's"})
 	}
+	for _, p := range peers.outbound(caller()) {
+		s.guarded = append(s.guarded, guarded{p, "to which this machine has a connection, such as the editor's"})
+	}
 	return s, nil
+}
+
+// caller is the user for whom this process works.
+func caller() int {
+	if uid, err := strconv.Atoi(os.Getenv("SUDO_UID")); err == nil && os.Getuid() == 0 {
+		return uid
+	}
+	return os.Getuid()
 }

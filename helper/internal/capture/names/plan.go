@@ -65,6 +65,9 @@ func (p *plan) addWildcards(hosts []string, published []peer.Published, each, al
 // add plans for host with the ports of r, until there are limit endpoints.
 func (p *plan) add(host string, r peer.Published, limit int) {
 	for _, protocol := range r.Protocols {
+		if protocol != "tcp" && protocol != "udp" {
+			continue
+		}
 		for _, ports := range r.Ports {
 			for port := max(1, int(ports.First)); port <= int(ports.Last); port++ {
 				e := endpoint{host, uint16(port), protocol == "udp"}

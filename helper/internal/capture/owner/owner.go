@@ -105,6 +105,38 @@ func (k *Checker) CheckUDP(local, remote netip.AddrPort) (Owner, error) {
 	return k.judgeUDP(rows, local, remote)
 }
 
+// CheckEcho tells who sent an echo request with the identifier id from client, an
+// address of this host. A ping socket is known by its identifier. A raw socket
+// may send any, so that all of those of ICMP have to be allowed ones, and one of
+// them may have sent it.
+func (k *Checker) CheckEcho(client netip.Addr, id uint16) (Owner, error) {
+	rows, raw, err := k.table.echo(client, id)
+	if err != nil {
+		return Owner{}, fmt.Errorf("check owner of a ping from %s: %w", client, err)
+	}
+	return k.judgeEcho(rows, raw, client)
+}
+
+func (k *Checker) judgeEcho(rows, raw []row, client netip.Addr) (Owner, error) {
+	if len(rows) == 0 {
+		rows = raw
+	}
+	found := Owner{}
+	for _, r := range rows {
+		o, err := k.judge(r)
+		if err != nil {
+			return Owner{}, err
+		}
+		if a := r.local.Addr(); a == client || a.IsUnspecified() {
+			found = o
+		}
+	}
+	if found.Inode == 0 {
+		return Owner{}, fmt.Errorf("check owner of a ping from %s: %w", client, ErrGone)
+	}
+	return found, nil
+}
+
 func (k *Checker) judgeUDP(rows []row, local, remote netip.AddrPort) (Owner, error) {
 	found := Owner{}
 	for _, r := range rows {

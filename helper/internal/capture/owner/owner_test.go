@@ -312,6 +312,29 @@ func TestJudgeUDPSharedPort(t *testing.T) {
 }
 
 // A kernel without the module answers "not found" of everything.
+func TestJudgeEcho(t *testing.T) {
+	at := func(s string, uid uint32) row { return row{local: netip.MustParseAddrPort(s), uid: uid, inode: 1} }
+	client := netip.MustParseAddr("198.18.0.1")
+	for name, c := range map[string]struct {
+		ping, raw []row
+		want      error
+	}{
+		"own":                        {[]row{at("0.0.0.0:7", 1234)}, nil, nil},
+		"own and bound":              {[]row{at("198.18.0.1:7", 1234)}, nil, nil},
+		"own, at another address":    {[]row{at("10.0.0.1:7", 1234)}, nil, ErrGone},
+		"stranger":                   {[]row{at("0.0.0.0:7", stranger)}, []row{at("0.0.0.0:1", 1234)}, ErrStranger},
+		"raw":                        {nil, []row{at("0.0.0.0:1", 1234), at("0.0.0.0:1", 0)}, nil},
+		"raw beside a stranger's":    {nil, []row{at("0.0.0.0:1", 1234), at("0.0.0.0:1", stranger)}, ErrStranger},
+		"own beside a stranger's":    {[]row{at("0.0.0.0:7", 1234)}, []row{at("0.0.0.0:1", stranger)}, nil},
+		"nobody, such as forwarded":  {nil, nil, ErrGone},
+		"closed, which looks root's": {[]row{{local: netip.MustParseAddrPort("0.0.0.0:7")}}, nil, ErrGone},
+	} {
+		if _, err := New(1234).judgeEcho(c.ping, c.raw, client); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+}
+
 func TestFallBack(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

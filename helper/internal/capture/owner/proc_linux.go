@@ -42,19 +42,27 @@ func procPort(protocol string, port uint16) ([]row, error) {
 func procRows(protocol string, want func(row) bool) ([]row, error) {
 	var rows []row
 	for _, suffix := range []string{"", "6"} {
-		f, err := os.Open(procNet + protocol + suffix)
+		found, err := procTable(protocol+suffix, want)
 		if errors.Is(err, os.ErrNotExist) && suffix != "" {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read socket table: %w", err)
-		}
-		found, err := scanRows(f, want)
-		_ = f.Close()
-		if err != nil {
-			return nil, fmt.Errorf("read socket table: %w", err)
+			return nil, err
 		}
 		rows = append(rows, found...)
+	}
+	return rows, nil
+}
+
+func procTable(name string, want func(row) bool) ([]row, error) {
+	f, err := os.Open(procNet + name)
+	if err != nil {
+		return nil, fmt.Errorf("read socket table: %w", err)
+	}
+	defer f.Close()
+	rows, err := scanRows(f, want)
+	if err != nil {
+		return nil, fmt.Errorf("read socket table: %w", err)
 	}
 	return rows, nil
 }
@@ -70,7 +78,7 @@ func scanRows(r io.Reader, want func(row) bool) ([]row, error) {
 	return rows, s.Err()
 }
 
-// parseLine reads one line of /proc/net/{tcp,udp}{,6}:
+// parseLine reads one line of /proc/net/{tcp,udp,icmp,raw}{,6}:
 //
 //	sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …
 func parseLine(line string) (row, bool) {

@@ -64,6 +64,19 @@ func (t *table) udp(port uint16) ([]row, error) {
 	return rows, err
 }
 
+// echo returns the rows of the ping sockets with the identifier id, and those of
+// the raw sockets of ICMP, both of client's family. Of neither there are many.
+func (t *table) echo(client netip.Addr, id uint16) (ping, raw []row, err error) {
+	suffix, protocol := "", uint16(unix.IPPROTO_ICMP)
+	if client.Is6() {
+		suffix, protocol = "6", unix.IPPROTO_ICMPV6
+	}
+	if ping, err = procTable("icmp"+suffix, func(r row) bool { return r.local.Port() == id }); err == nil {
+		raw, err = procTable("raw"+suffix, func(r row) bool { return r.local.Port() == protocol })
+	}
+	return ping, raw, err
+}
+
 func (t *table) diagTCP(local, remote netip.AddrPort, device int) (row, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

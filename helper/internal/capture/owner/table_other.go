@@ -14,6 +14,7 @@ type table struct{}
 
 func (*table) tcp(_, _ netip.AddrPort, _ int, _ bool) (row, error) { return row{}, errUnknown() }
 func (*table) udp(uint16) ([]row, error)                           { return nil, errUnknown() }
+func (*table) echo(netip.Addr, uint16) (_, _ []row, err error)     { return nil, nil, errUnknown() }
 func (*table) close() error                                        { return nil }
 
 func errUnknown() error {

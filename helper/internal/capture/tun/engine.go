@@ -53,6 +53,8 @@ type engine struct {
 	attempts map[tuple]*attempt
 	flows    atomic.Int32 // of TCP that are open; they become more under mu
 	datagram int          // flows of UDP
+	echoes   int          // echo requests that wait for their replies
+	echoing  int          // bytes of them
 }
 
 // newEngine serves dev, of which it becomes the owner, until close.
@@ -119,6 +121,8 @@ func (e *engine) handle(b []byte) {
 	switch v, t, at := classify(b); v {
 	case open:
 		e.begin(t, b, at)
+	case echo:
+		e.ping(t, b, at)
 	case pass:
 		e.link.deliver(b)
 	}

@@ -223,12 +223,24 @@ func FuzzHandle(f *testing.F) {
 		back := tuple{t.server, t.client}
 		f.Add(reset(back, make([]byte, 20), 0))
 		f.Add(datagram(t))
+		f.Add(echoRequest(t.client.Addr(), t.server.Addr(), "data"))
 		f.Add(unreachable(back, datagram(t), noPort))
 	}
 	f.Add([]byte{0x4f})
 	f.Add([]byte{0x60})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v, flow, at := classify(b)
+		if v == echo {
+			if at+icmpHeader > len(b) {
+				t.Fatalf("header at %d of %d", at, len(b))
+			}
+			if v, _, _ := classify(echoReply(flow, b[at:], b[at+icmpHeader:])); v != drop {
+				t.Errorf("the reply is %d", v)
+			}
+			if v, _, _ := classify(unreachable(flow, quoteEcho(b, at), noHost)); v != drop {
+				t.Errorf("the answer is %d", v)
+			}
+		}
 		if v != open {
 			return
 		}

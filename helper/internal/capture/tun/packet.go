@@ -16,9 +16,10 @@ type tuple struct{ client, server netip.AddrPort }
 type verdict uint8
 
 const (
-	drop verdict = iota // neither TCP nor UDP: echo requests that nobody would answer truly, neighbour discovery
+	drop verdict = iota // none of the below: neighbour discovery, fragments of pings
 	pass                // for the stack
 	open                // asks for a connection
+	echo                // an ICMP echo request; the client's port is its identifier
 )
 
 const (
@@ -26,10 +27,18 @@ const (
 	v6Header  = header.IPv6MinimumSize
 	tcpHeader = header.TCPMinimumSize
 	udpHeader = header.UDPMinimumSize
+	// icmpHeader is that of an echo, of either version.
+	icmpHeader = header.ICMPv4MinimumSize
 )
 
-// classify tells what a packet is. at is where its TCP header begins, if its
-// verdict is open.
+// echoTypes are the numbers of ICMP echoes, by whether they are IPv6's.
+var echoTypes = map[bool]struct{ protocol, request, reply uint8 }{
+	false: {uint8(header.ICMPv4ProtocolNumber), uint8(header.ICMPv4Echo), uint8(header.ICMPv4EchoReply)},
+	true:  {uint8(header.ICMPv6ProtocolNumber), uint8(header.ICMPv6EchoRequest), uint8(header.ICMPv6EchoReply)},
+}
+
+// classify tells what a packet is. at is where its TCP or ICMP header begins, if
+// its verdict is open or echo.
 func classify(b []byte) (v verdict, t tuple, at int) {
 	var protocol uint8
 	switch {
@@ -47,6 +56,10 @@ func classify(b []byte) (v verdict, t tuple, at int) {
 		if protocol == uint8(header.IPv6FragmentHeader) && len(b) > v6Header {
 			at, protocol = len(b), b[v6Header]
 		}
+	}
+	if ask := echoTypes[t.server.Addr().Is6()]; protocol == ask.protocol && len(b) >= at+icmpHeader && b[at] == ask.request && b[at+1] == 0 {
+		t.client = netip.AddrPortFrom(t.client.Addr(), binary.BigEndian.Uint16(b[at+4:]))
+		return echo, t, at
 	}
 	if protocol != uint8(header.TCPProtocolNumber) && protocol != uint8(header.UDPProtocolNumber) {
 		return drop, t, 0
@@ -126,6 +139,21 @@ func unreachable(t tuple, quote []byte, why reason) []byte {
 	copy(h[header.ICMPv6MinimumSize:], quote)
 	h.SetChecksum(header.ICMPv6Checksum(header.ICMPv6ChecksumParams{Header: h, Src: address(from), Dst: address(to)}))
 	return append(appendIP(nil, from, to, header.ICMPv6ProtocolNumber, length), h...)
+}
+
+// echoReply is the reply to an echo request of t, whose ICMP header asked begins
+// with, that carries data.
+func echoReply(t tuple, asked, data []byte) []byte {
+	from, to := t.server.Addr(), t.client.Addr()
+	kind := echoTypes[from.Is6()]
+	h := append([]byte{kind.reply, 0, 0, 0}, asked[4:icmpHeader]...) // identifier and sequence as they were
+	h = append(h, data...)
+	sum := ^checksum.Checksum(h, 0)
+	if from.Is6() {
+		sum = header.ICMPv6Checksum(header.ICMPv6ChecksumParams{Header: header.ICMPv6(h), Src: address(from), Dst: address(to)})
+	}
+	binary.BigEndian.PutUint16(h[2:], sum)
+	return append(appendIP(nil, from, to, tcpip.TransportProtocolNumber(kind.protocol), len(h)), h...)
 }
 
 // datagram is the beginning of a datagram of t, to be quoted.

@@ -32,13 +32,14 @@ type wire struct {
 	wgtun.Device // the program's
 	packets      chan []byte
 	icmp         chan [2]byte // type and code of errors that the engine sent
+	echoes       chan []byte  // IP packets with replies to pings
 	done         chan struct{}
 	once         sync.Once
 	pump         sync.WaitGroup
 }
 
 func newWire(program wgtun.Device) *wire {
-	w := &wire{Device: program, packets: make(chan []byte), icmp: make(chan [2]byte, 100), done: make(chan struct{})}
+	w := &wire{Device: program, packets: make(chan []byte), icmp: make(chan [2]byte, 100), echoes: make(chan []byte, 100), done: make(chan struct{})}
 	w.pump.Go(func() {
 		bufs, sizes := [][]byte{make([]byte, maxPacket)}, make([]int, 1)
 		for {
@@ -67,6 +68,8 @@ func (w *wire) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 func (w *wire) Write(bufs [][]byte, offset int) (int, error) {
 	for _, b := range bufs {
 		switch p := b[offset:]; {
+		case p[0]>>4 == 4 && p[9] == 1 && p[v4Header] == 0, p[0]>>4 == 6 && p[6] == 58 && p[v6Header] == 129:
+			w.echoes <- append([]byte(nil), p...)
 		case p[0]>>4 == 4 && p[9] == 1:
 			w.icmp <- [2]byte(p[v4Header:])
 		case p[0]>>4 == 6 && p[6] == 58:
@@ -116,7 +119,9 @@ func newRig(t *testing.T) *rig {
 func (r *rig) options(o Opener) Options {
 	return Options{
 		Tunnel: o, strangers: &rate.Sometimes{First: 1},
-		Covers: func(network string, a netip.Addr, port uint16) bool { return port == 80 && !a.IsLoopback() },
+		Covers: func(network string, a netip.Addr, port uint16) bool {
+			return network == "icmp" && a != server.Addr() || port == 80 && !a.IsLoopback()
+		},
 		Check: func(client, _ netip.AddrPort, device int) (owner.Owner, error) {
 			if device != 7 || client.Addr() != client4 && client.Addr() != client6 {
 				r.t.Errorf("asked for %s at device %d", client, device)
@@ -124,6 +129,14 @@ func (r *rig) options(o Opener) Options {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			return dev, r.who
+		},
+		CheckEcho: func(client netip.Addr, id uint16) (owner.Owner, error) {
+			if id != 0x1234 {
+				r.t.Errorf("asked for the ping %x of %s", id, client)
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return owner.Owner{User: "dev"}, r.who
 		},
 		CheckUDP: func(_, _ netip.AddrPort) (owner.Owner, error) {
 			r.mu.Lock()

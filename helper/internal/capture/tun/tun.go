@@ -2,7 +2,8 @@
 // which the routes of resources that are addresses or networks lead, and a TCP
 // and UDP stack in this process that terminates what comes from it, so that no
 // TCP runs inside TCP. A connection is accepted once the gateway has connected,
-// and refused as the gateway was. The device and its routes go with this process.
+// and refused as the gateway was; a ping is answered if the gateway's was. The
+// device and its routes go with this process.
 // What may be reached is the gateway's business; privileged is hostnet alone.
 package tun
 
@@ -51,13 +52,15 @@ type Options struct {
 	Log    zerolog.Logger
 	Tunnel Opener
 	// Covers tells whether a resource has that address and port; network is
-	// "tcp" or "udp".
+	// "tcp", "udp" or "icmp", which has no port.
 	Covers func(network string, addr netip.Addr, port uint16) bool
 	// Check tells who connects from client to server by the device of that index,
 	// or refuses them.
 	Check func(client, server netip.AddrPort, device int) (owner.Owner, error)
 	// CheckUDP is Check for a datagram from remote.
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
+	// CheckEcho is Check for an echo request with the identifier id.
+	CheckEcho func(client netip.Addr, id uint16) (owner.Owner, error)
 	// Origin tells more of who was let in; nil: nothing is known.
 	Origin owner.OriginFunc
 	// Start makes a device.

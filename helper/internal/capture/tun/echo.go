@@ -1,0 +1,92 @@
+package tun
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+)
+
+const (
+	maxEchoes = 128     // echo requests that wait for their replies at a time
+	maxEchoed = 1 << 20 // bytes that they carry
+	// echoTime is how long a reply is waited for: longer than the gateway does.
+	echoTime = 20 * time.Second
+)
+
+// ping takes the echo request at b[at:], a packet of t. What is too much at a
+// time is lost.
+func (e *engine) ping(t tuple, b []byte, at int) {
+	if !e.o.Covers("icmp", t.server.Addr(), 0) {
+		e.link.send(unreachable(t, quoteEcho(b, at), prohibited))
+		return
+	}
+	size := len(b) - at
+	e.mu.Lock()
+	full := e.echoes >= maxEchoes || e.echoing+size > maxEchoed
+	if !full {
+		e.echoes, e.echoing = e.echoes+1, e.echoing+size
+	}
+	e.mu.Unlock()
+	if full {
+		return
+	}
+	release := func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.echoes, e.echoing = e.echoes-1, e.echoing-size
+	}
+	packet := append([]byte(nil), b...)
+	if !e.spawn(func() {
+		defer release()
+		e.echo(t, packet, at)
+	}) {
+		release()
+	}
+}
+
+// quoteEcho is what an ICMP error tells of the echo request at b[at:].
+func quoteEcho(b []byte, at int) []byte { return b[:at+icmpHeader] }
+
+// echo answers one echo request as the gateway's own was.
+func (e *engine) echo(t tuple, packet []byte, at int) {
+	ctx, cancel := context.WithTimeout(e.ctx, echoTime)
+	defer cancel()
+	who, err := e.o.CheckEcho(t.client.Addr(), t.client.Port())
+	if err != nil {
+		e.o.strangers.Do(func() { e.o.Log.Warn().Err(err).Stringer("target", t.server.Addr()).Msg("refused a ping") })
+		return
+	}
+	reply, err := e.ask(ctx, e.request(tunnel.Echo, t, who), packet[at+icmpHeader:])
+	if err == nil {
+		e.link.send(echoReply(t, packet[at:], reply))
+		return
+	}
+	e.o.Log.Debug().Err(err).Stringer("target", t.server.Addr()).Msg("ping not answered")
+	if why, ok := reasonOf(err); ok && e.ctx.Err() == nil {
+		e.link.send(unreachable(t, quoteEcho(packet, at), why))
+	}
+}
+
+// ask has the gateway ping, and returns the data of the reply.
+func (e *engine) ask(ctx context.Context, r tunnel.Request, data []byte) ([]byte, error) {
+	early := data[:min(len(data), tunnel.EarlyMax)]
+	st, err := e.o.Tunnel.Open(ctx, r, early)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = st.Close() }()
+	stop := context.AfterFunc(ctx, func() { st.Reset("no longer wanted") })
+	defer stop()
+	if rest := data[len(early):]; len(rest) > 0 {
+		if _, err := st.Write(rest); err != nil {
+			return nil, err
+		}
+	}
+	_ = st.CloseWrite()
+	if _, err := st.Answer(ctx); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(st, maxPacket-v4Header-icmpHeader))
+}

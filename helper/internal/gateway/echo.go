@@ -1,0 +1,136 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/netx"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"golang.org/x/time/rate"
+)
+
+const (
+	maxEcho   = 65507 // bytes that an echo request over IPv4 can carry
+	maxEchoes = 128   // under way at a time
+	echoRate  = 200   // a second
+	// echoTime is how long a reply is waited for.
+	echoTime = 10 * time.Second
+	// echoRead is how long the remote may take to send a request whole.
+	echoRead = 5 * time.Second
+)
+
+// echoLimit bounds the echo requests. One that is beyond it is not sent and does
+// not wait, as on a network that loses packets.
+type echoLimit struct {
+	slots chan struct{}
+	rate  *rate.Limiter
+}
+
+func newEchoLimit() echoLimit {
+	return echoLimit{make(chan struct{}, maxEchoes), rate.NewLimiter(echoRate, echoRate)}
+}
+
+// take returns the function that gives the place back, nil if there is none.
+func (l echoLimit) take() (release func()) {
+	if !l.rate.Allow() {
+		return nil
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return func() { <-l.slots }
+	default:
+		return nil
+	}
+}
+
+// pinger is an Exit that can send echo requests.
+type pinger interface {
+	// Ping is as Options.Ping.
+	Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, error)
+}
+
+// serveEcho sends the one echo request of a flow, and its answer back.
+func (g *Gateway) serveEcho(ctx context.Context, f *flow) {
+	reply, err := g.echo(ctx, f)
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errLapsed) {
+			err = errLapsed
+		} else if ctx.Err() != nil {
+			return // nobody waits for it, or the session ends
+		}
+		g.refuse(f.st, f, err)
+		return
+	}
+	if err := f.st.Reply(tunnel.Connected, ""); err != nil {
+		return
+	}
+	if _, err := f.st.Write(reply); err == nil {
+		f.countDown(g)(len(reply))
+		_ = f.st.CloseWrite()
+	}
+}
+
+func (g *Gateway) echo(ctx context.Context, f *flow) ([]byte, error) {
+	release := g.echoes.take()
+	if release == nil {
+		return nil, &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many pings at once"}
+	}
+	defer release()
+	_ = f.st.SetReadDeadline(time.Now().Add(echoRead))
+	data, err := io.ReadAll(io.LimitReader(f.st, maxEcho+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxEcho {
+		return nil, &tunnel.Error{Code: tunnel.Failed, Reason: fmt.Sprintf("a ping carries at most %d bytes", maxEcho)}
+	}
+	f.countUp(g)(len(data))
+	ctx, cancel := context.WithTimeout(ctx, echoTime)
+	defer cancel()
+	addrs, err := g.dialer.resolve(ctx, f.match)
+	if err != nil {
+		return nil, err
+	}
+	v, err := g.dialer.judge(f.match, addrs)
+	if err != nil {
+		return nil, err
+	}
+	if len(v.allowed) == 0 {
+		return nil, &tunnel.Error{Code: tunnel.Denied, Reason: v.reason()}
+	}
+	reply, at, err := g.dialer.ping(ctx, f.match, v.allowed, data)
+	g.mu.Lock()
+	f.dialled = at
+	g.mu.Unlock()
+	return reply, err
+}
+
+// ping sends an echo request to the first of judged addresses that there is a
+// way to, and tells which. The error is a *tunnel.Error.
+func (d *dialer) ping(ctx context.Context, m resource.Match, addrs []netip.Addr, data []byte) (reply []byte, at netip.Addr, err error) {
+	way, err := d.exit(m.Resource)
+	if err != nil {
+		return nil, at, err
+	}
+	p, ok := way.(pinger)
+	if !ok {
+		return nil, at, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the exit %q carries no pings", m.Resource.Exit)}
+	}
+	var worst *tunnel.Error
+	for _, at = range interleave(addrs) {
+		if reply, err = p.Ping(ctx, at, data); err == nil {
+			return reply[:min(len(reply), netx.MaxChunk)], at, nil
+		}
+		e := dialError(err)
+		worst = tellingOf(worst, e)
+		if e.Code != tunnel.NetUnreachable || ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, at, worst
+}

@@ -1,0 +1,108 @@
+// Package ping sends ICMP echo requests without privilege: by the system's ping
+// sockets where it lets its users open them, else by its ping program. It judges
+// nothing and resolves nothing: it is given addresses.
+package ping
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+)
+
+// Protocol numbers, as icmp.ParseMessage wants them.
+const (
+	protocolICMP   = 1
+	protocolICMPv6 = 58
+)
+
+// maxMessage bounds what is read of an answer.
+const maxMessage = 65535
+
+// errNoSocket says that there are no ping sockets for this user.
+var errNoSocket = errors.New("this system has no ping sockets for its users")
+
+// Pinger sends echo requests. The zero value is ready for use, by many at once.
+type Pinger struct {
+	noSocket atomic.Bool // it has been tried
+	program  program
+}
+
+// Ping sends one request to to, which has no zone, and waits for the reply as
+// long as ctx lives. It returns the data of the reply. Errors are those that a
+// dial would have.
+func (p *Pinger) Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, error) {
+	if !p.noSocket.Load() {
+		c, err := open(to)
+		if err == nil {
+			defer c.Close()
+			return exchange(ctx, c, to, data)
+		}
+		if !errors.Is(err, os.ErrPermission) && !errors.Is(err, errNoSocket) {
+			return nil, err // such as no route
+		}
+		p.noSocket.Store(true)
+	}
+	return p.program.ping(ctx, to, data)
+}
+
+// exchange sends a request over c, which is connected to to, and returns the data
+// of the reply.
+func exchange(ctx context.Context, c net.Conn, to netip.Addr, data []byte) ([]byte, error) {
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	request := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: rand.IntN(1 << 16), Seq: rand.IntN(1 << 16), Data: data}}
+	if to.Is6() {
+		request.Type = ipv6.ICMPTypeEchoRequest
+	}
+	b, err := request.Marshal(nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Write(b); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, maxMessage)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return nil, err
+		}
+		if reply := replyTo(request, buf[:n], ownsID); reply != nil {
+			return reply.Data, nil
+		}
+	}
+}
+
+// replyTo reads b, and returns it if it is the reply to request. Where ownsID is
+// false the system has put an identifier of its own in place of ours, and only
+// what carries it comes here.
+func replyTo(request icmp.Message, b []byte, ownsID bool) *icmp.Echo {
+	protocol, want := protocolICMP, icmp.Type(ipv4.ICMPTypeEchoReply)
+	if request.Type == ipv6.ICMPTypeEchoRequest {
+		protocol, want = protocolICMPv6, ipv6.ICMPTypeEchoReply
+	} else if len(b) > 0 && b[0]>>4 == 4 { // some systems leave the IP header in front
+		b = b[min(int(b[0]&15)*4, len(b)):]
+	}
+	m, err := icmp.ParseMessage(protocol, b)
+	if err != nil || m.Type != want {
+		return nil
+	}
+	asked, _ := request.Body.(*icmp.Echo)
+	reply, ok := m.Body.(*icmp.Echo)
+	if !ok || reply.Seq != asked.Seq || ownsID && reply.ID != asked.ID {
+		return nil
+	}
+	return reply
+}
