@@ -12,7 +12,7 @@ export NO_COLOR=1
 limit_of() {
   case $1 in
     lab) echo 1800 ;;
-    install | lint_go | browser) echo 1200 ;;
+    install | lint_go | unit_go | browser) echo 1200 ;;
     soak) echo 7200 ;;
     *) echo 600 ;;
   esac
@@ -81,7 +81,7 @@ stage_unit_ts() {
 }
 
 stage_unit_go() {
-  go test -race -timeout 5m ./helper/... ./scripts/...
+  go test -race -timeout 10m ./helper/... ./scripts/...
   # What a carrier goes through is drawn at random: many more than the race detector has time for.
   go test -timeout 8m ./helper/internal/carrier -run '^TestAnySchedule$' -schedules 10000
 }

@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -40,6 +42,20 @@ type wgPeer struct {
 	allowed        []netip.Prefix
 	keepalive      int // seconds; 0: none
 	line           int
+}
+
+// readProfile reads a profile from a file.
+func readProfile(file string) (*profile, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxProfile+1))
+	if err != nil {
+		return nil, err
+	}
+	return parseProfile(text)
 }
 
 // parseProfile reads a profile. An error names the line, and never what the

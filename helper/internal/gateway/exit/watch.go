@@ -3,6 +3,7 @@ package exit
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -29,9 +30,9 @@ func (w *wireGuard) watch(ctx context.Context) {
 			w.log.Debug().Str("file", w.file).Msg("WireGuard exit unused: down until it is needed")
 			w.stop()
 		case w.spoken && w.isSilent():
-			p, dev := w.profile, w.dev
+			p, dev, before := w.profile, w.dev, w.endpoints
 			w.mu.Unlock()
-			w.follow(ctx, p, dev)
+			w.follow(ctx, p, dev, before)
 			continue
 		}
 		w.mu.Unlock()
@@ -51,11 +52,11 @@ func (w *wireGuard) isSilent() bool {
 }
 
 // follow gives peers of dev the addresses that their names have now, where those
-// are others. Their connections go on.
-func (w *wireGuard) follow(ctx context.Context, p *profile, dev *device.Device) {
+// are others than before. Their connections go on.
+func (w *wireGuard) follow(ctx context.Context, p *profile, dev *device.Device, before map[string]netip.Addr) {
 	ctx, cancel := context.WithTimeout(ctx, w.look)
 	defer cancel()
-	found, err := w.resolve(ctx, p)
+	found, err := w.resolve(ctx, p, before)
 	if err != nil {
 		w.log.Debug().Err(err).Str("file", w.file).Msg("WireGuard peer silent")
 		return
@@ -67,7 +68,7 @@ func (w *wireGuard) follow(ctx context.Context, p *profile, dev *device.Device) 
 	}
 	for _, peer := range p.peers {
 		now, named := found[peer.public]
-		if !named || now == w.endpoints[peer.public] {
+		if !named || now == before[peer.public] {
 			continue
 		}
 		w.log.Info().Str("file", w.file).Int("line", peer.line).Stringer("address", now).Msg("WireGuard peer silent: its name leads elsewhere now")

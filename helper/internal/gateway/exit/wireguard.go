@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -113,15 +112,11 @@ func (w *wireGuard) up(ctx context.Context) (*netstack.Net, error) {
 }
 
 func (w *wireGuard) start(ctx context.Context) error {
-	text, err := os.ReadFile(w.file)
+	p, err := readProfile(w.file)
 	if err != nil {
 		return err
 	}
-	p, err := parseProfile(text)
-	if err != nil {
-		return err
-	}
-	endpoints, err := w.resolve(ctx, p)
+	endpoints, err := w.resolve(ctx, p, w.endpoints)
 	if err != nil {
 		return err
 	}
@@ -323,8 +318,9 @@ func (w *wireGuard) Query(ctx context.Context, q records.Question) (*dns.Msg, er
 	return servers.Query(ctx, q)
 }
 
-// resolve asks the machine for the endpoints that are names.
-func (w *wireGuard) resolve(ctx context.Context, p *profile) (map[string]netip.Addr, error) {
+// resolve asks the machine for the endpoints that are names. What was found before
+// stays as long as it is among the answers.
+func (w *wireGuard) resolve(ctx context.Context, p *profile, before map[string]netip.Addr) (map[string]netip.Addr, error) {
 	out := map[string]netip.Addr{}
 	for _, peer := range p.peers {
 		if peer.host == "" {
@@ -341,8 +337,8 @@ func (w *wireGuard) resolve(ctx context.Context, p *profile) (map[string]netip.A
 			return nil, fmt.Errorf("endpoint of line %d: %w", peer.line, err)
 		}
 		out[peer.public] = addrs[0].Unmap()
-		if before := w.endpoints[peer.public]; slices.Contains(addrs, before) {
-			out[peer.public] = before // as good as any
+		if a := before[peer.public]; slices.Contains(addrs, a) {
+			out[peer.public] = a
 		}
 	}
 	return out, nil
