@@ -209,6 +209,12 @@ describe('approvalText', () => {
     }
   });
 
+  it('has no line of ports for pings, which have none', () => {
+    const { detail } = approvalText({ ...approval, ports: [], protocols: ['icmp'] }, identity);
+    expect(detail).toContain('Protocols: icmp');
+    expect(detail).not.toContain('Ports:');
+  });
+
   it('cannot be given more lines or another direction', () => {
     const before = approvalText(approval, identity).detail.split('\n').length;
     const { message, detail } = approvalText({ ...approval, name: EVIL, host: EVIL, as: EVIL }, identity);
