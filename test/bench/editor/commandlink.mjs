@@ -38,7 +38,8 @@ try {
   const socket = path.join(world.info.editor.workspace, 'probe.sock');
   const url = (way, ...numbers) => `http://probe/${way}?${numbers.map((n) => `n=${n}`).join('&')}`;
   const ask = async (way, ...numbers) => {
-    const { ok, out } = await world.meanwhile(`curl -sS -f --unix-socket ${socket} '${url(way, ...numbers)}'`);
+    // The host of the window that paired is still there, and answers nothing.
+    const { ok, out } = await world.meanwhile(`curl -sS -f -m ${way === 'ping' ? 5 : 120} --unix-socket ${socket} '${url(way, ...numbers)}'`);
     if (!ok) throw new Error(`${way}: ${out}`);
     return JSON.parse(out);
   };
@@ -77,6 +78,7 @@ try {
   for (let round = 0; round <= rounds; round++) {
     for (const [way, run] of Object.entries(ways)) {
       const result = await measure(() => run(round));
+      console.error(`${round === 0 ? 'warm-up' : `round ${round}`}: ${way} ${result.rate.toFixed(1)} MB/s, answers within ${result.p99.toFixed(0)} ms`);
       if (round > 0) found[way].push(result); // the first warms up
     }
   }
