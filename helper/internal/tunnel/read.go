@@ -106,8 +106,9 @@ func (st *Stream) receiveData(length int, starved bool) error {
 	st.mu.Lock()
 	st.starved = st.starved || starved
 	dead := st.err != nil
+	refused := st.refused
 	st.unread += length
-	over := st.unread > st.window || st.readEnded
+	over := st.unread > st.window || st.readEnded && !refused
 	var tail *netx.Chunk
 	if n := len(st.queue); n > 0 && !st.datagrams() && len(st.queue[n-1].Room()) >= length {
 		// Small messages share a chunk, or a flow of many tiny ones would hold
@@ -116,12 +117,14 @@ func (st *Stream) receiveData(length int, starved bool) error {
 		st.queue = st.queue[:n-1]
 	}
 	st.mu.Unlock()
-	if dead {
+	if over && !dead {
+		return errors.New("peer sent more than it may")
+	}
+	// The peer may have sent it before it could know of the refusal. That must not
+	// end the stream, or the answer might not get out.
+	if dead || refused {
 		_, err := io.CopyN(io.Discard, st.raw, int64(length))
 		return err
-	}
-	if over {
-		return errors.New("peer sent more than it may")
 	}
 	before := 0
 	if tail == nil {

@@ -33,6 +33,7 @@ type Stream struct {
 	answered bool
 	answer   Error // valid once answered
 	replied  bool
+	refused  bool // replied with a code other than Connected
 
 	queue      []*netx.Chunk
 	lent       int  // content of the chunk that ReadChunk handed out last
@@ -121,7 +122,7 @@ func (st *Stream) Reply(code Code, reason string) error {
 	done := st.replied
 	st.replied = true
 	if code != Connected {
-		st.writeEnded, st.readEnded = true, true
+		st.refused, st.writeEnded, st.readEnded = true, true, true
 	}
 	st.mu.Unlock()
 	if done {

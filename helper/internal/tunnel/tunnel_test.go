@@ -420,3 +420,26 @@ func TestThousandShortFlows(t *testing.T) {
 	waitFlows(t, capture, 0)
 	waitFlows(t, gateway, 0)
 }
+
+// What crosses a refusal on its way must not cost the answer.
+func TestRefusalMeetsData(t *testing.T) {
+	capture, gateway := tunneltest.Pair(t)
+	for range 3000 {
+		c, g := flow(t, capture, gateway, request, "early")
+		wrote := make(chan struct{})
+		go func() {
+			defer close(wrote)
+			_, _ = c.Write([]byte("more"))
+			_ = c.CloseWrite()
+		}()
+		if err := g.Reply(tunnel.Denied, "not approved"); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Answer(t.Context())
+		if failed, ok := errors.AsType[*tunnel.Error](err); !ok || failed.Code != tunnel.Denied {
+			t.Fatalf("the answer is %v", err)
+		}
+		<-wrote
+		_, _ = c.Close(), g.Close()
+	}
+}

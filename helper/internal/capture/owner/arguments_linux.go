@@ -26,7 +26,7 @@ func Arguments(pid int, program string, uid int) string {
 	}
 	defer f.Close()
 	line, err := io.ReadAll(io.LimitReader(f, maxCommandLine))
-	if err != nil || !belongs(pid, uid) {
+	if err != nil || len(line) == 0 || !belongs(pid, uid) { // it has none while it starts, and at its end
 		return ""
 	}
 	return quoted(strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00"))

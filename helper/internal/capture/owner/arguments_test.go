@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -27,12 +28,15 @@ func TestArguments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := cmd.Start(); err != nil { // which waits for the new program
+		if err := cmd.Start(); err != nil { // which waits for the new program, and not for its arguments
 			t.Fatal(err)
 		}
 		pid := cmd.Process.Pid
 		program := Program(pid)
-		got := Arguments(pid, program, uid)
+		got := ""
+		for end := time.Now().Add(10 * time.Second); got == "" && time.Now().Before(end); {
+			got = Arguments(pid, program, uid)
+		}
 		if c.want != "" && got != c.want || len(got) > maxArguments+4 || !utf8.ValidString(got) {
 			t.Errorf("%q", got)
 		}
