@@ -42,10 +42,12 @@ func usageOf(pid int) (u usage) {
 // helpers are the gateway and the capture of the one session that runs.
 func helpers(t *testing.T) (gateway, capture int) {
 	t.Helper()
-	g, c := running("connect"), running("capture", "--background")
-	if len(g) != 1 || len(c) != 1 {
-		t.Fatalf("gateways %v, captures %v; want one of each", g, c)
-	}
+	var g, c []int
+	// The capture of a session before, of another user's it may be, waits a second for more.
+	eventually(t, 10*time.Second, "there is one gateway and one capture", func() bool {
+		g, c = running("connect"), running("capture", "--background")
+		return len(g) == 1 && len(c) == 1
+	})
 	return g[0], c[0]
 }
 
