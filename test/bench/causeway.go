@@ -10,15 +10,18 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
+	"github.com/causeway-dev/causeway/test/bench/internal/wan"
 	"github.com/causeway-dev/causeway/test/lab"
+	"github.com/causeway-dev/causeway/test/shim"
 )
 
-// The links that Causeway is measured over. A kind that brings more than one
-// connection gets its own case in link.
+// The exec links that Causeway is measured over.
 const (
 	overTCP = "TCP" // a command that joins the helpers by a TCP connection, without encryption
 	overSSH = "ssh" // ssh to cloud's sshd, as users write it
@@ -42,21 +45,31 @@ func (w *world) link(ctx context.Context, c condition, kind string) ([]string, e
 	return nil, fmt.Errorf("there is no link %q", kind)
 }
 
-// causeway is the helper over a kind of link, with the server as a resource by
-// its name, or by its address, which takes a TUN device.
-func causeway(kind, host string) tool {
-	name := "Causeway over " + kind
-	if host == serverAddr {
-		name = "Causeway's TUN over " + kind
-	}
-	return tool{name, func(ctx context.Context, w *world, c condition) (*way, error) {
+// resources has the server as a resource by its name, or by its address, which
+// takes a TUN device.
+func resources(host string) string {
+	return fmt.Sprintf(`[{"name": "bench", "host": %q, "ports": [%d]}]`, host, serverPort)
+}
+
+// ways are those that a session with the server as host has.
+func ways(host, proxy string) *way {
+	v := &way{Target: at(host, serverPort)}
+	socks, http := v.Target, v.Target
+	socks.Via, socks.Proxy = "socks5", proxy
+	http.Via, http.Proxy = "http", proxy
+	v.socks, v.http = &socks, &http
+	return v
+}
+
+// causewayExec is a session of the command line, over a kind of link.
+func causewayExec(kind string) tool {
+	return tool{"Causeway over " + kind, func(ctx context.Context, w *world, c condition) (*way, error) {
 		link, err := w.link(ctx, c, kind)
 		if err != nil {
 			return nil, err
 		}
 		file := filepath.Join(w.dir, "resources.json")
-		list := fmt.Sprintf(`[{"name": "bench", "host": %q, "ports": [%d]}]`, host, serverPort)
-		if err := os.WriteFile(file, []byte(list), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(resources(serverName)), 0o600); err != nil {
 			return nil, err
 		}
 		args := append([]string{"connect", "--resources", file, "--events=json", "--"}, link...)
@@ -83,15 +96,90 @@ func causeway(kind, host string) tool {
 			for _, err := events.ReadBytes('\n'); err == nil; _, err = events.ReadBytes('\n') {
 			}
 		}()
-		v := &way{Target: at(host, serverPort), processes: []*process{p}}
-		socks, http := v.Target, v.Target
-		socks.Via, socks.Proxy = "socks5", connected.Proxy
-		http.Via, http.Proxy = "http", connected.Proxy
-		v.socks, v.http = &socks, &http
+		v := ways(serverName, connected.Proxy)
+		v.processes = []*process{p}
 		v.stop = func() {
 			_ = p.cmd.Process.Signal(syscall.SIGINT)
 			w.ends(p)
 		}
 		return v, nil
 	}}
+}
+
+// causeway is a session as a desktop's editor has it: the extensions' part is
+// played by this program, and the direct links go by TCP through a port that
+// nat(8) forwards, without encryption, since an editor brings its own.
+func causeway(name, host string) tool {
+	return tool{name, func(ctx context.Context, w *world, c condition) (*way, error) {
+		home, err := os.MkdirTemp(w.dir, "home")
+		if err != nil {
+			return nil, err
+		}
+		gateway := w.lab.Laptop.Command(ctx, w.helper, "gateway", "--stdio")
+		gateway.Env = append(os.Environ(), "HOME="+home)
+		capture := w.lab.Cloud.CommandAs(ctx, w.lab.User(lab.Dev), w.helper, "capture", "--stdio")
+		var ends [2]*shim.Helper
+		for i, cmd := range []*exec.Cmd{gateway, capture} {
+			if ends[i], err = shim.Start(ctx, cmd); err != nil {
+				return nil, err
+			}
+		}
+		starting, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		s, err := shim.Open(starting, ends[0], ends[1], shim.Settings{Resources: resources(host)})
+		if err != nil {
+			return nil, errors.Join(err, ends[0].Close(), ends[1].Close())
+		}
+		v := &way{stop: func() { _ = s.Close() }}
+		port, err := s.Listen(starting)
+		if err != nil {
+			return v, err
+		}
+		near, err := w.forward(starting, ctx, c, port)
+		if err != nil {
+			return v, err
+		}
+		if err := s.Dial(starting, near); err != nil {
+			return v, err
+		}
+		if err := s.Reach(starting, func(_, link string) bool { return link == "direct" }); err != nil {
+			return v, err
+		}
+		status, err := s.Status(starting)
+		ready := ways(host, status.Proxy)
+		ready.stop = v.stop
+		return ready, err
+	}}
+}
+
+// forward has a port of laptop's loopback lead to one of cloud's, over the path
+// of c, and returns it.
+func (w *world) forward(ctx, life context.Context, c condition, port int) (near int, err error) {
+	between := net.JoinHostPort("10.78.0.2", strconv.Itoa(w.port()))
+	arrive := fmt.Sprintf("chain in { type nat hook prerouting priority -100; ip daddr %s tcp dport %d dnat to 127.0.0.1:%d; }",
+		"10.78.0.2", w.ports, port)
+	if err := w.nat(ctx, w.lab.Cloud, arrive); err != nil {
+		return 0, err
+	}
+	if c.path != (wan.Path{}) {
+		carrier, err := w.carrier(life, c, "tcp", between)
+		if err != nil {
+			return 0, err
+		}
+		between = carrier
+	}
+	near = w.port()
+	leave := fmt.Sprintf(`chain out { type nat hook output priority -100; ip daddr 127.0.0.1 tcp dport %d dnat to %s; }
+		chain post { type nat hook postrouting priority 100; ip saddr 127.0.0.1 ip daddr 10.78.0.0/24 masquerade; }`, near, between)
+	return near, w.nat(ctx, w.lab.Laptop, leave)
+}
+
+// nat makes these chains all that a host has for the benchmark.
+func (w *world) nat(ctx context.Context, h *lab.Host, chains string) error {
+	const table = "table ip causeway-bench"
+	script := table + "\ndelete " + table + "\n" + table + " {\n" + chains + "\n}\n"
+	return errors.Join(
+		w.do(ctx, h, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet"),
+		w.do(ctx, h, "nft", script),
+	)
 }

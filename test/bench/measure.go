@@ -58,10 +58,10 @@ func measureBulk(ctx context.Context, m *measurement) error {
 		if err != nil {
 			return err
 		}
-		after := m.cpu()
+		took := m.since(before)
 		profiled(m.name + "-" + j.What)
 		m.add(j.What, r.Rate()/mbit)
-		m.add("cpu "+j.What, (after-before).Seconds()/(float64(r.Total)/(1<<30)))
+		m.add("cpu "+j.What, took.Seconds()/(float64(r.Total)/(1<<30)))
 		time.Sleep(200 * time.Millisecond) // what was under way is thrown away meanwhile
 	}
 	return nil

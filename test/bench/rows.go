@@ -39,12 +39,13 @@ var (
 
 // The targets are about mine, and compare it with ssh.
 var (
-	mine    = causeway(overTCP, serverName)
-	mineSSH = causeway(overSSH, serverName)
-	mineTUN = causeway(overTCP, serverAddr)
+	mine    = causeway("Causeway", serverName)
+	mineTUN = causeway("Causeway's TUN", serverAddr)
+	mineTCP = causewayExec(overTCP)
+	mineSSH = causewayExec(overSSH)
 	// essential are those that --quick takes.
 	essential = []tool{direct, sshFixed, mine}
-	everyone  = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineTUN, mineSSH}
+	everyone  = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineTUN, mineTCP, mineSSH}
 )
 
 func allRows() []row {

@@ -36,10 +36,11 @@ func (w *world) programs(h *lab.Host) []string {
 	return found
 }
 
-// cpu is the user and system time that a tool has taken on both hosts.
-func (w *world) cpu() time.Duration {
+// cpu is the user and system time that each process of a tool has taken, by
+// its directory.
+func (w *world) cpu() map[string]time.Duration {
 	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux there is
-	var sum time.Duration
+	took := map[string]time.Duration{}
 	for _, dir := range append(w.programs(w.lab.Cloud), w.programs(w.lab.Laptop)...) {
 		stat, err := os.ReadFile(dir + "/stat")
 		if err != nil {
@@ -49,8 +50,17 @@ func (w *world) cpu() time.Duration {
 		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 		for _, f := range fields[11:13] {
 			n, _ := strconv.ParseInt(string(f), 10, 64)
-			sum += time.Duration(n) * tick
+			took[dir] += time.Duration(n) * tick
 		}
+	}
+	return took
+}
+
+// since is what a tool has taken since before. What a process that has ended
+// took after that is not known.
+func (w *world) since(before map[string]time.Duration) (sum time.Duration) {
+	for dir, took := range w.cpu() {
+		sum += took - before[dir]
 	}
 	return sum
 }

@@ -258,6 +258,20 @@ type LinkState struct {
 	Reason error     // why it went
 }
 
+// RoundTrip is the least time of late in which the peer acknowledged something,
+// over the links that carry data; 0 if that is not known.
+func (c *Conn) RoundTrip() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	least := time.Duration(0)
+	for _, l := range c.links {
+		if t := l.rate.roundTrip(); t > 0 && c.e.usable(&l.path) && (least == 0 || t < least) {
+			least = t
+		}
+	}
+	return least
+}
+
 // Link tells of the links in use.
 func (c *Conn) Link() LinkState {
 	c.mu.Lock()

@@ -266,7 +266,7 @@ func (s *captureSession) run() error {
 	defer func() { _ = s.carrier.Close() }()
 	stop := context.AfterFunc(s.ctx, func() { _ = s.carrier.CloseWithReason(context.Cause(s.ctx).Error()) })
 	defer stop()
-	session, err := tunnel.Client(s.carrier, tunnel.Options{Log: s.all.log})
+	session, err := tunnel.Client(s.carrier, tunnel.Options{Log: s.all.log, RoundTrip: s.carrier.RoundTrip})
 	if err != nil {
 		return err
 	}

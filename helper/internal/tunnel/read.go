@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 )
@@ -146,12 +147,11 @@ func (st *Stream) receiveData(length int, starved bool) error {
 		return err
 	}
 	st.queue = append(st.queue, tail)
-	stalled := st.unread > st.window/2
 	st.cond.Broadcast()
 	added := tail.Cap() - before
 	st.mu.Unlock()
-	if stalled {
-		st.raw.Shrink()
+	if !st.moved.Swap(true) {
+		st.s.tidyLater()
 	}
 	if added > 0 {
 		if victim := st.s.budget.hold(st, added); victim != nil {
@@ -253,7 +253,9 @@ func (st *Stream) Read(p []byte) (int, error) {
 // consume accounts for n bytes that left the queue and returns the credit to
 // grant the peer now: an eighth of the window at a time keeps the pipe full
 // without a message for every read. A window that the peer ran out of while
-// this end kept up doubles. Called with st.mu held.
+// this end kept up doubles, if it is less than what the peer can send until
+// the grant arrives: more would only wait here, in memory that is cold by the
+// time it is read. Called with st.mu held.
 func (st *Stream) consume(n int) int {
 	st.unread -= n
 	st.consumed += n
@@ -265,10 +267,21 @@ func (st *Stream) consume(n int) int {
 	if st.datagrams() || st.window >= maxWindow {
 		return grant
 	}
-	if st.starved && st.unread <= st.window/4 && st.s.budget.grow(st.window) {
+	now := time.Now()
+	if st.starved && st.unread <= st.window/4 && st.window < st.needed(grant, now.Sub(st.granted)) && st.s.budget.grow(st.window) {
 		grant += st.window
 		st.window *= 2
 	}
-	st.starved = false
+	st.starved, st.granted = false, now
 	return grant
+}
+
+// needed is the window, in bytes, of a flow that consumed n bytes in a time:
+// twice what comes in a round trip, and what comes while somebody has to be woken.
+func (st *Stream) needed(n int, took time.Duration) int {
+	trip := st.s.trip()
+	if trip == 0 {
+		return maxWindow
+	}
+	return int(float64(n) / max(took, time.Microsecond).Seconds() * 2 * (trip + wakeTime).Seconds())
 }

@@ -22,6 +22,7 @@ const (
 	defaultBudget   = 24 << 20
 	defaultMaxFlows = 4096
 	requestTimeout  = 4 * time.Hour // the link may be cut between a stream's opening and its request
+	idleAfter       = 2 * time.Second
 )
 
 // Options tunes a Session. The zero value is ready for use.
@@ -31,6 +32,11 @@ type Options struct {
 	// Budget bounds what all flows together buffer, in bytes; 0 means 24 MiB.
 	// When stalled flows would exceed it, the most stalled is reset.
 	Budget int
+
+	// RoundTrip tells how long an answer of the peer takes, so that windows grow
+	// only where that is what a flow waits for; it returns 0 while that is not
+	// known. nil means never.
+	RoundTrip func() time.Duration
 
 	// MaxFlows bounds the flows that the peer may have open; 0 means 4096.
 	MaxFlows int
@@ -43,6 +49,7 @@ type Session struct {
 	server   bool
 	budget   *budget
 	maxFlows int
+	trip     func() time.Duration
 
 	accepted chan *Stream
 	controls chan *Stream
@@ -51,6 +58,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	streams map[*Stream]struct{}
+	tidying bool  // tidy runs, or will
 	err     error // why the session ended; set before done is closed
 }
 
@@ -87,6 +95,9 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 	}
 	if s.maxFlows == 0 {
 		s.maxFlows = defaultMaxFlows
+	}
+	if s.trip = o.RoundTrip; s.trip == nil {
+		s.trip = func() time.Duration { return 0 }
 	}
 	// Held until mux is set: end needs it, and can come with the first read.
 	s.mu.Lock()
@@ -257,6 +268,41 @@ func (s *Session) spawn(f func()) {
 		return
 	}
 	s.wg.Go(f)
+}
+
+// tidyLater has tidy run after a while, unless it will anyway.
+func (s *Session) tidyLater() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tidying || s.err != nil {
+		return
+	}
+	s.tidying = true
+	time.AfterFunc(idleAfter, func() { s.spawn(s.tidy) })
+}
+
+// tidy takes from flows that receive nothing the multiplexer's buffer, which
+// stays as large as their greatest backlog was. One that is in use is left
+// alone: a new one for every message would cost more than all the rest.
+func (s *Session) tidy() {
+	var idle []*Stream
+	again := false
+	s.mu.Lock()
+	s.tidying = false
+	for st := range s.streams {
+		if st.moved.Swap(false) {
+			again = true
+		} else {
+			idle = append(idle, st)
+		}
+	}
+	s.mu.Unlock()
+	for _, st := range idle {
+		st.raw.Shrink() // waits while a frame has come in part
+	}
+	if again {
+		s.tidyLater()
+	}
 }
 
 func (s *Session) closedError(err error) error {

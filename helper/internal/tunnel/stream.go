@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/netx"
@@ -25,7 +26,8 @@ type Stream struct {
 	req      Request
 	acceptor bool
 
-	writeMu sync.Mutex // one Write at a time
+	writeMu sync.Mutex  // one Write at a time
+	moved   atomic.Bool // data came since Session.tidy looked last
 
 	mu   sync.Mutex
 	cond sync.Cond // on mu: any of the fields below changed
@@ -36,14 +38,15 @@ type Stream struct {
 	refused  bool // replied with a code other than Connected
 
 	queue      []*netx.Chunk
-	lent       int  // content of the chunk that ReadChunk handed out last
-	lentCap    int  // its memory; 0: none is out
-	window     int  // what the peer may have sent and we not consumed
-	unread     int  // received and not consumed, in bytes of content
-	consumed   int  // since the last grant
-	starved    bool // the peer has run out of credit since the last grant
-	readEnded  bool // the peer's orderly end is behind the queue
-	credit     int  // what we may still send
+	lent       int       // content of the chunk that ReadChunk handed out last
+	lentCap    int       // its memory; 0: none is out
+	window     int       // what the peer may have sent and we not consumed
+	unread     int       // received and not consumed, in bytes of content
+	consumed   int       // since the last grant
+	starved    bool      // the peer has run out of credit since the last grant
+	granted    time.Time // when that was
+	readEnded  bool      // the peer's orderly end is behind the queue
+	credit     int       // what we may still send
 	writeEnded bool
 	closed     bool
 	err        error // reset, by either side, or the session's end
