@@ -253,9 +253,8 @@ func (st *Stream) Read(p []byte) (int, error) {
 // consume accounts for n bytes that left the queue and returns the credit to
 // grant the peer now: an eighth of the window at a time keeps the pipe full
 // without a message for every read. A window that the peer ran out of while
-// this end kept up doubles, if it is less than what the peer can send until
-// the grant arrives: more would only wait here, in memory that is cold by the
-// time it is read. Called with st.mu held.
+// this end kept up doubles, if it is less than what the flow may need. Called
+// with st.mu held.
 func (st *Stream) consume(n int) int {
 	st.unread -= n
 	st.consumed += n
@@ -267,21 +266,30 @@ func (st *Stream) consume(n int) int {
 	if st.datagrams() || st.window >= maxWindow {
 		return grant
 	}
-	now := time.Now()
-	if st.starved && st.unread <= st.window/4 && st.window < st.needed(grant, now.Sub(st.granted)) && st.s.budget.grow(st.window) {
+	needed := st.needed(grant)
+	if st.starved && st.unread <= st.window/4 && st.window <= needed && st.s.budget.grow(st.window) {
 		grant += st.window
 		st.window *= 2
+		st.starved = false
 	}
-	st.starved, st.granted = false, now
 	return grant
 }
 
-// needed is the window, in bytes, of a flow that consumed n bytes in a time:
-// twice what comes in a round trip, and what comes while somebody has to be woken.
-func (st *Stream) needed(n int, took time.Duration) int {
+// needed takes in that n more bytes were consumed and returns the window that
+// the flow needs, in bytes: twice what it consumes until a grant brings more.
+// What goes beyond that would wait here, in memory that is cold once it is read.
+func (st *Stream) needed(n int) int {
 	trip := st.s.trip()
 	if trip == 0 {
 		return maxWindow
 	}
-	return int(float64(n) / max(took, time.Microsecond).Seconds() * 2 * (trip + wakeTime).Seconds())
+	trip += wakeTime
+	now := time.Now()
+	took := now.Sub(st.since)
+	st.taken += n
+	needed := int(float64(2*st.taken) * trip.Seconds() / min(max(took, trip), trip*3/2).Seconds())
+	if took >= trip {
+		st.since, st.taken = now, 0
+	}
+	return needed
 }

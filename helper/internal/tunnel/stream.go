@@ -43,8 +43,9 @@ type Stream struct {
 	window     int       // what the peer may have sent and we not consumed
 	unread     int       // received and not consumed, in bytes of content
 	consumed   int       // since the last grant
-	starved    bool      // the peer has run out of credit since the last grant
-	granted    time.Time // when that was
+	starved    bool      // the peer has run out of credit
+	since      time.Time // when the bytes of taken began to be counted
+	taken      int       // consumed since then
 	readEnded  bool      // the peer's orderly end is behind the queue
 	credit     int       // what we may still send
 	writeEnded bool
