@@ -208,7 +208,7 @@ func (w *world) measureTool(ctx context.Context, o options, t tool, rows []row, 
 	}
 	defer down()
 	for _, r := range rows {
-		m := &measurement{world: w, way: v, name: r.name + "-" + t.slug(), quick: o.quick, far: r.on.path.Delay > 0}
+		m := &measurement{world: w, way: v, name: r.name + "-" + t.slug(), on: r.on, quick: o.quick}
 		fmt.Fprintf(w.log, "%s, round %d, %s:", r.name, round+1, t.name)
 		m.add = func(column string, value float64) {
 			s.add(figure{r.name, t.name, column}, round, value)

@@ -20,8 +20,8 @@ type measurement struct {
 	*world
 	*way
 	name  string // of the measurement, for files
+	on    condition
 	quick bool
-	far   bool // the path has a delay
 	add   func(column string, value float64)
 }
 
@@ -46,11 +46,11 @@ func (v *way) usual() load.Target {
 // measureBulk fills the way with one flow, down and then up.
 func measureBulk(ctx context.Context, m *measurement) error {
 	j := job{Warm: 300 * time.Millisecond, Span: 1500 * time.Millisecond}
-	if m.far {
-		j = job{Warm: 1500 * time.Millisecond, Span: 2 * time.Second} // windows grow first
+	if m.on.settle > 0 {
+		j = job{Warm: m.on.settle, Span: 2 * time.Second}
 	}
 	if m.quick {
-		j.Span = time.Second
+		j.Warm, j.Span = min(j.Warm, grown), time.Second
 	}
 	for _, j.What = range []string{"down", "up"} {
 		before, profiled := m.cpu(), m.profiler.begin()
@@ -71,11 +71,11 @@ func measureBulk(ctx context.Context, m *measurement) error {
 func measureEcho(ctx context.Context, m *measurement) error {
 	const interval = 5 * time.Millisecond
 	span, warm := 2*time.Second, 500*time.Millisecond
-	if m.far {
-		span, warm = 3*time.Second, 1500*time.Millisecond
+	if m.on.settle > 0 {
+		span, warm = 3*time.Second, m.on.settle
 	}
 	if m.quick {
-		span /= 2
+		span, warm = span/2, min(warm, grown)
 	}
 	idle, err := m.cloud(ctx, job{What: "echo", Warm: interval, Span: span / 4})
 	if err != nil {
@@ -88,7 +88,7 @@ func measureEcho(ctx context.Context, m *measurement) error {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			bulk, berr = m.cloud(ctx, job{What: direction, Warm: warm, Span: span + warm/2})
+			bulk, berr = m.cloud(ctx, job{What: direction, Warm: warm, Span: span + time.Second/2})
 		}()
 		time.Sleep(warm)
 		echo, err := m.cloud(ctx, job{What: "echo", Warm: interval, Span: span})
@@ -99,7 +99,7 @@ func measureEcho(ctx context.Context, m *measurement) error {
 		m.add(direction+" p50", millis(echo.Took, 0.5))
 		m.add(direction+" p99", millis(echo.Took, 0.99))
 		m.add(direction+" rate", bulk.Rate()/mbit)
-		time.Sleep(warm / 2)
+		time.Sleep(time.Second / 2)
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func measureEcho(ctx context.Context, m *measurement) error {
 // measureSetup connects, once at a time, by every way that the tool has.
 func measureSetup(ctx context.Context, m *measurement) error {
 	count := 50
-	if m.far {
+	if m.on.path.Delay > 0 {
 		count = 20
 	}
 	if m.quick {

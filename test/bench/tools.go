@@ -16,8 +16,9 @@ import (
 
 // condition is what lies between laptop and cloud.
 type condition struct {
-	name string
-	path wan.Path
+	name   string
+	path   wan.Path
+	settle time.Duration // until windows have grown, and Causeway has tried whether more links are faster
 }
 
 // tool is a way from cloud to corp. Only one is up at a time.

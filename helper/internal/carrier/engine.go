@@ -112,17 +112,22 @@ func (e *engine) usable(p *path) bool {
 // until the writer has been woken, no more, since what waits here delays all
 // that is written after it.
 func (e *engine) room() int {
-	bw := 0.0
-	for _, p := range e.paths {
-		if e.usable(p) {
-			bw += p.rate.bandwidth()
-		}
-	}
-	most := min(max(int(bw*0.002), 64<<10), 1<<20)
-	if bw == 0 {
-		most = firstFlight
+	most := firstFlight
+	if bw := e.bandwidth(); bw > 0 {
+		most = min(max(int(bw*0.002), 2*minFrame), 1<<20)
 	}
 	return most - int(e.written-e.fresh)
+}
+
+// bandwidth is the measured rate of all links that carry data, in bytes a
+// second, 0 if it is not known.
+func (e *engine) bandwidth() (sum float64) {
+	for _, p := range e.paths {
+		if e.usable(p) {
+			sum += p.rate.bandwidth()
+		}
+	}
+	return sum
 }
 
 // write takes as much of p as there is room for.
@@ -303,7 +308,8 @@ func (e *engine) nextData(p *path, b []byte, now instant) []byte {
 	}
 	flight := min(p.rate.flight(now), p.shape.Window)
 	room := flight - p.inFlight()
-	frame := min(max(flight/4, minFrame), p.shape.MaxFrame-Overhead)
+	brief := int(p.rate.bandwidth() * 0.001) // what goes in a millisecond
+	frame := min(max(min(flight/4, brief), minFrame), p.shape.MaxFrame-Overhead)
 	n := min(int(s.end-s.start), frame)
 	if room < n && p.inFlight() > 0 {
 		return nil // whole frames: what is left now becomes more soon
@@ -316,7 +322,7 @@ func (e *engine) nextData(p *path, b []byte, now instant) []byte {
 	p.sent += uint64(n)
 	p.flown = append(p.flown, f)
 	t := frameData
-	if room-n < frame || p.sent-p.pushed >= uint64(flight/4) {
+	if room-n < frame || p.sent-p.pushed >= uint64(max(flight/16, min(flight/4, brief))) {
 		t, p.pushed = frameDataPush, p.sent
 	}
 	b = appendData(b, t, s.start, e.tell(p))

@@ -82,6 +82,22 @@ func (c *Conn) admit(a *attached, h hello) error {
 	return nil
 }
 
+// Trim closes the newest direct links until there are n.
+func (c *Conn) Trim(n int) {
+	c.mu.Lock()
+	left := 0
+	for _, l := range slices.Clone(c.links) {
+		if l.kind != KindDirect {
+			continue
+		}
+		if left++; left > n {
+			c.remove(l)
+		}
+	}
+	c.mu.Unlock()
+	c.o.Changed()
+}
+
 // remove takes a link out of use and closes it.
 func (c *Conn) remove(a *attached) bool {
 	for i, l := range c.links {
@@ -270,6 +286,14 @@ func (c *Conn) RoundTrip() time.Duration {
 		}
 	}
 	return least
+}
+
+// Bandwidth is the rate of late, over the links that carry data, in bytes a
+// second; 0 if that is not known.
+func (c *Conn) Bandwidth() float64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.e.bandwidth()
 }
 
 // Link tells of the links in use.

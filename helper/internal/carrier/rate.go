@@ -15,7 +15,8 @@ const (
 	firstFlight = 128 << 10
 	leastFlight = 32 << 10
 
-	cruise      = 1.2  // in flight, as a multiple of what the link needs to be busy
+	busy        = 1.25 // in flight, as a multiple of what the greatest rate needs, where a queue must be
+	cruise      = 1.15 // in flight, as a multiple of what the link needs to be busy
 	drain       = 0.75 // the same while the queue is let run empty, to see the true round trip
 	rttBucket   = 5 * time.Second
 	startRounds = 3 // without growth, until the rate counts as found
@@ -97,8 +98,14 @@ func (r *rate) sending(now instant, f *flown, inFlight int) {
 	f.limited = r.limited > r.delivered
 }
 
-// idle notes that there is room on the link and nothing to send.
-func (r *rate) idle(inFlight int) { r.limited = r.delivered + uint64(inFlight) + 1 }
+// idle notes that there is room on the link and nothing to send. If more is
+// under way than a rate that is all that was asked for would need, the link is
+// slow all the same, and whoever writes has only not been woken yet.
+func (r *rate) idle(inFlight int) {
+	if float64(inFlight) < busy*r.bandwidth()*r.roundTrip().Seconds() || r.bandwidth() == 0 {
+		r.limited = r.delivered + uint64(inFlight) + 1
+	}
+}
 
 // arrived takes in that f, the newest of the frames acknowledged now, and n
 // bytes in all have come through.

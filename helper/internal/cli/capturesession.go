@@ -266,7 +266,7 @@ func (s *captureSession) run() error {
 	defer func() { _ = s.carrier.Close() }()
 	stop := context.AfterFunc(s.ctx, func() { _ = s.carrier.CloseWithReason(context.Cause(s.ctx).Error()) })
 	defer stop()
-	session, err := tunnel.Client(s.carrier, tunnel.Options{Log: s.all.log, RoundTrip: s.carrier.RoundTrip})
+	session, err := tunnel.Client(s.carrier, tunnel.Options{Log: s.all.log, Carrier: s.carrier})
 	if err != nil {
 		return err
 	}

@@ -165,71 +165,81 @@ func (d *directLinks) keep() {
 		if state.Kind == carrier.KindDirect {
 			links = state.Links
 		}
-		if !g.more(now, links, sent+received) {
-			continue
+		want := g.want(now, links, sent+received)
+		if want < links {
+			d.c.Trim(want)
+			d.log.Info().Int("links", want).Msg("more direct links were of no use")
 		}
 		d.mu.Lock()
 		port := d.port
 		d.mu.Unlock()
-		if err := d.dial(ctx, port); err != nil {
-			d.log.Info().Err(err).Dur("retry", wait).Msg("no direct link")
-			next = now.Add(wait)
-			wait = min(2*wait, lastRetry)
-			continue
+		for ; links < want; links++ {
+			if err := d.dial(ctx, port); err != nil {
+				d.log.Info().Err(err).Dur("retry", wait).Msg("no direct link")
+				next = now.Add(wait)
+				wait = min(2*wait, lastRetry)
+				break
+			}
+			wait = firstRetry
+			d.log.Info().Int("links", links+1).Msg("direct link opened")
 		}
-		wait = firstRetry
-		d.log.Info().Int("links", links+1).Msg("direct link opened")
 	}
 }
 
 const (
 	growEvery = 2 * time.Second  // time that a rate is measured over
-	growRest  = 30 * time.Second // until it is tried again when more links were of no use
+	growRest  = 30 * time.Second // until it is tried again when they were of no use; doubles each time
 	growFrom  = 1 << 20          // bytes a second, below which one link is enough for anybody
-	growBy    = 1.15             // by which another link has to be faster
+	growBy    = 1.15             // by which more links have to be faster
 )
 
 // growth decides on how many direct links a session should have. What a channel
 // of the editor's carries is bounded by its window, whatever the network could
-// do, so several carry several times as much, up to what the network does.
+// do, so several carry several times as much, up to what the network does. Where
+// one has all that the network carries, more would only add to the queue there.
 type growth struct {
 	since time.Time // of this measurement
 	bytes uint64
 	links int
-	rate  float64 // before the last link was opened
+	rate  float64 // of the measurement before, in bytes a second; 0 if it had other links
+	tried int     // links before the attempt that goes on; 0 without one
+	pause time.Duration
 	rest  time.Time
 }
 
-// more tells whether to open another link, given how many are in use and how
-// many bytes the session has carried.
-func (g *growth) more(now time.Time, links int, bytes uint64) bool {
+// want returns how many links there should be, given how many are in use and
+// how many bytes the session has carried.
+func (g *growth) want(now time.Time, links int, bytes uint64) int {
 	if links == 0 {
 		*g = growth{}
-		return true
+		return 1
 	}
-	if links != g.links || g.since.IsZero() {
+	if links != g.links {
 		if links < g.links {
-			g.rate = 0
+			g.rate, g.tried = 0, 0
 		}
 		g.since, g.bytes, g.links = now, bytes, links
-		return false
+		return links
 	}
 	took := now.Sub(g.since)
 	if took < growEvery {
-		return false
+		return links
 	}
-	rate := float64(bytes-g.bytes) / took.Seconds()
-	g.since, g.bytes = now, bytes
+	before, rate := g.rate, float64(bytes-g.bytes)/took.Seconds()
+	g.since, g.bytes, g.rate = now, bytes, rate
+	tried := g.tried
+	g.tried = 0
+	faster := rate >= before*growBy
 	switch {
-	case rate < growFrom:
-		g.rate = 0
-		return false
-	case links >= carrier.MaxDirect || now.Before(g.rest):
-		return false
-	case g.rate > 0 && rate < g.rate*growBy:
-		g.rate, g.rest = 0, now.Add(growRest)
-		return false
+	case tried > 0 && !faster:
+		g.pause = min(max(2*g.pause, growRest), 16*growRest)
+		g.rest = now.Add(g.pause)
+		return tried
+	case tried == 0 && (before < growFrom || faster):
+		return links // a flow that still speeds up by itself would be taken for a gain
+	case rate < growFrom || links >= carrier.MaxDirect || now.Before(g.rest):
+		return links
 	}
-	g.rate = rate
-	return true
+	g.tried = links
+	return min(2*links, carrier.MaxDirect)
 }

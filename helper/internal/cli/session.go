@@ -60,7 +60,7 @@ func (s *session) serve(ctx context.Context, gw *gateway.Gateway) error {
 	defer func() { _ = s.carrier.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = s.carrier.CloseWithReason(context.Cause(ctx).Error()) })
 	defer stop()
-	tun, err := tunnel.Server(s.carrier, tunnel.Options{Log: s.log, RoundTrip: s.carrier.RoundTrip})
+	tun, err := tunnel.Server(s.carrier, tunnel.Options{Log: s.log, Carrier: s.carrier})
 	if err != nil {
 		return err
 	}

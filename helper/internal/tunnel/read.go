@@ -279,7 +279,7 @@ func (st *Stream) consume(n int) int {
 // the flow needs, in bytes: twice what it consumes until a grant brings more.
 // What goes beyond that would wait here, in memory that is cold once it is read.
 func (st *Stream) needed(n int) int {
-	trip := st.s.trip()
+	trip := st.s.carrier.RoundTrip()
 	if trip == 0 {
 		return maxWindow
 	}

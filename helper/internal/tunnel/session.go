@@ -33,14 +33,28 @@ type Options struct {
 	// When stalled flows would exceed it, the most stalled is reset.
 	Budget int
 
-	// RoundTrip tells how long an answer of the peer takes, so that windows grow
-	// only where that is what a flow waits for; it returns 0 while that is not
-	// known. nil means never.
-	RoundTrip func() time.Duration
+	// Carrier tells what is below the connection; nil if nobody knows.
+	Carrier Carrier
 
 	// MaxFlows bounds the flows that the peer may have open; 0 means 4096.
 	MaxFlows int
 }
+
+// Carrier is what a Session knows of the links below its connection.
+type Carrier interface {
+	// RoundTrip is how long an answer of the peer takes without a queue, 0 if
+	// that is not known: windows grow only where that is what a flow waits for.
+	RoundTrip() time.Duration
+	// Bandwidth is how much goes in a second, in bytes, 0 if that is not known:
+	// one flow's data is cut so that others need not wait for it.
+	Bandwidth() float64
+}
+
+// unknown is a Carrier that nothing is known of.
+type unknown struct{}
+
+func (unknown) RoundTrip() time.Duration { return 0 }
+func (unknown) Bandwidth() float64       { return 0 }
 
 // Session is one end of a tunnel.
 type Session struct {
@@ -49,7 +63,7 @@ type Session struct {
 	server   bool
 	budget   *budget
 	maxFlows int
-	trip     func() time.Duration
+	carrier  Carrier
 
 	accepted chan *Stream
 	controls chan *Stream
@@ -96,8 +110,8 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 	if s.maxFlows == 0 {
 		s.maxFlows = defaultMaxFlows
 	}
-	if s.trip = o.RoundTrip; s.trip == nil {
-		s.trip = func() time.Duration { return 0 }
+	if s.carrier = o.Carrier; s.carrier == nil {
+		s.carrier = unknown{}
 	}
 	// Held until mux is set: end needs it, and can come with the first read.
 	s.mu.Lock()

@@ -16,9 +16,15 @@ type reader struct {
 }
 
 func newReader(trip time.Duration) *reader {
-	s := &Session{budget: newBudget(0), trip: func() time.Duration { return trip }}
+	s := &Session{budget: newBudget(0), carrier: far(trip)}
 	return &reader{&Stream{s: s, window: initialWindow}, trip}
 }
+
+// far is a carrier with a round trip.
+type far time.Duration
+
+func (f far) RoundTrip() time.Duration { return time.Duration(f) }
+func (far) Bandwidth() float64         { return 0 }
 
 // round takes what the peer may send, in the time that take needs for each chunk.
 func (r *reader) round(take time.Duration) {

@@ -5,8 +5,12 @@ import (
 )
 
 // WaitWritable blocks until the peer has granted credit and returns how much
-// can be written now.
+// should be written now.
 func (st *Stream) WaitWritable() (int, error) {
+	most := maxData
+	if bw := st.s.carrier.Bandwidth(); bw > 0 {
+		most = min(max(int(bw*briefly.Seconds()), initialWindow), maxData)
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for {
@@ -18,7 +22,7 @@ func (st *Stream) WaitWritable() (int, error) {
 		case st.writeDeadline.passed():
 			return 0, errDeadline
 		case st.credit > 0:
-			return min(st.credit, maxData), nil
+			return min(st.credit, most), nil
 		}
 		st.cond.Wait()
 	}
