@@ -1,11 +1,9 @@
 package carrier
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"time"
 
@@ -13,7 +11,7 @@ import (
 )
 
 const (
-	streamFrame = 64 << 10
+	streamFrame = 128 << 10
 	// unsent is how much the kernel may hold that it has not sent: what waits
 	// there can neither overtake nor go over another link.
 	unsent = 128 << 10
@@ -23,8 +21,9 @@ const (
 // in four bytes, big endian.
 type stream struct {
 	c    net.Conn
-	r    *bufio.Reader
-	buf  []byte
+	in   []byte // room for two frames
+	from int    // in[from:to] was read and is no frame yet
+	to   int
 	head [4]byte
 	out  [2][]byte
 	vec  net.Buffers
@@ -33,22 +32,31 @@ type stream struct {
 // NewStream returns the direct link over c, which becomes the link's.
 func NewStream(c net.Conn) Link {
 	netx.LimitUnsent(c, unsent)
-	return &stream{c: c, r: bufio.NewReaderSize(c, 2*streamFrame), buf: make([]byte, streamFrame)}
+	return &stream{c: c, in: make([]byte, 2*(4+streamFrame))}
 }
 
 func (s *stream) ReadFrame() ([]byte, error) {
-	var head [4]byte
-	if _, err := io.ReadFull(s.r, head[:]); err != nil {
-		return nil, err
+	for {
+		if have := s.in[s.from:s.to]; len(have) >= 4 {
+			length := binary.BigEndian.Uint32(have)
+			if length > streamFrame {
+				return nil, fmt.Errorf("frame of %d bytes, at most %d are allowed", length, streamFrame)
+			}
+			if n := int(length); len(have) >= 4+n {
+				s.from += 4 + n
+				return have[4 : 4+n], nil
+			}
+		}
+		if len(s.in)-s.from < 4+streamFrame || s.from == s.to {
+			s.to = copy(s.in, s.in[s.from:s.to])
+			s.from = 0
+		}
+		n, err := s.c.Read(s.in[s.to:])
+		s.to += n
+		if n == 0 && err != nil {
+			return nil, err
+		}
 	}
-	n := binary.BigEndian.Uint32(head[:])
-	if n > streamFrame {
-		return nil, fmt.Errorf("frame of %d bytes, at most %d are allowed", n, streamFrame)
-	}
-	if _, err := io.ReadFull(s.r, s.buf[:n]); err != nil {
-		return nil, err
-	}
-	return s.buf[:n], nil
 }
 
 func (s *stream) WriteFrame(p []byte) error {

@@ -124,7 +124,7 @@ func (d *dialer) ping(ctx context.Context, m resource.Match, addrs []netip.Addr,
 	var worst *tunnel.Error
 	for _, at = range interleave(addrs) {
 		if reply, err = p.Ping(ctx, at, data); err == nil {
-			return reply[:min(len(reply), netx.MaxChunk)], at, nil
+			return reply[:min(len(reply), netx.MaxDatagram)], at, nil
 		}
 		e := dialError(err)
 		worst = tellingOf(worst, e)

@@ -65,10 +65,10 @@ func (x *exchange) touch() { x.last.Store(time.Now().UnixNano()) }
 
 // send passes the remote's datagrams to the socket.
 func (x *exchange) send(count netx.Counter) error {
-	buf := netx.NewChunk(netx.MaxChunk)
+	buf := netx.NewChunk(netx.MaxDatagram)
 	defer buf.Release()
 	for {
-		n, err := x.f.st.Read(buf.Room()[:netx.MaxChunk])
+		n, err := x.f.st.Read(buf.Room()[:netx.MaxDatagram])
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil

@@ -9,13 +9,15 @@ import (
 // frame header, so that framing needs no copy.
 const Headroom = 4
 
-// Size classes of chunks: powers of two from 1 KiB to 64 KiB, so that a stalled
+// Size classes of chunks: powers of two from 1 KiB to 128 KiB, so that a stalled
 // flow's memory is at most about twice what it holds.
 const (
 	minClass = 10
-	maxClass = 16
+	maxClass = 17
 	// MaxChunk is the most a chunk can hold, in bytes.
 	MaxChunk = 1 << maxClass
+	// MaxDatagram is enough for any datagram, in bytes.
+	MaxDatagram = 64 << 10
 )
 
 var chunkPools [maxClass - minClass + 1]sync.Pool

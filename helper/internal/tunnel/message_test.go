@@ -49,7 +49,7 @@ func FuzzMessage(f *testing.F) {
 }
 
 func TestHeaderBounds(t *testing.T) {
-	for _, h := range [][headerSize]byte{{0}, {8}, {3, 1, 0, 1}, {6, 0, 0, 5}, {4, 0, 0, 1}, {1, 0, 4, 1}} {
+	for _, h := range [][headerSize]byte{{0}, {8}, {3, 2, 0, 1}, {6, 0, 0, 5}, {4, 0, 0, 1}, {1, 0, 4, 1}} {
 		if _, _, err := parseHeader(h); err == nil {
 			t.Errorf("header %v was accepted", h)
 		}

@@ -4,9 +4,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/causeway-dev/causeway/helper/internal/netx"
 )
+
+const chunk = 64 << 10
 
 // reader is a flow with a peer that has no end of data, and sends all it may at
 // once: a window at a time, each a round trip after the last of it was granted.
@@ -32,7 +32,7 @@ func (r *reader) round(take time.Duration) {
 	r.unread, r.starved = r.window, true
 	for r.unread > 0 {
 		time.Sleep(take)
-		r.consume(min(r.unread, netx.MaxChunk))
+		r.consume(min(r.unread, chunk))
 	}
 }
 

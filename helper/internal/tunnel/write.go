@@ -75,7 +75,7 @@ func (st *Stream) write(p []byte) (int, error) {
 }
 
 func (st *Stream) writeDatagram(p []byte) (int, error) {
-	if len(p) > maxData {
+	if len(p) > netx.MaxDatagram {
 		return 0, errTooLong
 	}
 	st.mu.Lock()

@@ -72,11 +72,11 @@ func (s *Server) serveUDP(c *net.UnixConn, req tunnel.Request) error {
 func (e *exchange) forth() error {
 	local := e.app.LocalAddr().(*net.UDPAddr).AddrPort()
 	remote := e.app.RemoteAddr().(*net.UDPAddr).AddrPort()
-	buf := netx.NewChunk(netx.MaxChunk)
+	buf := netx.NewChunk(netx.MaxDatagram)
 	defer buf.Release()
 	for {
 		_ = e.app.SetReadDeadline(time.Now().Add(checkEvery))
-		n, err := e.app.Read(buf.Room()[:netx.MaxChunk])
+		n, err := e.app.Read(buf.Room()[:netx.MaxDatagram])
 		var timeout net.Error
 		switch {
 		case err == nil:
@@ -130,10 +130,10 @@ func (e *exchange) back(st *tunnel.Stream) {
 		e.s.o.Log.Debug().Err(err).Str("host", e.req.Target.Host).Msg("datagrams refused")
 		return
 	}
-	buf := netx.NewChunk(netx.MaxChunk)
+	buf := netx.NewChunk(netx.MaxDatagram)
 	defer buf.Release()
 	for {
-		n, err := st.Read(buf.Room()[:netx.MaxChunk])
+		n, err := st.Read(buf.Room()[:netx.MaxDatagram])
 		if err != nil {
 			return
 		}

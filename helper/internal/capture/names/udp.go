@@ -30,10 +30,10 @@ type datagrams struct {
 // serve passes on what clients send until the socket is closed.
 func (d *datagrams) serve() {
 	defer d.close()
-	buf := netx.NewChunk(netx.MaxChunk)
+	buf := netx.NewChunk(netx.MaxDatagram)
 	defer buf.Release()
 	for {
-		n, from, err := d.conn.ReadFromUDPAddrPort(buf.Room()[:netx.MaxChunk])
+		n, from, err := d.conn.ReadFromUDPAddrPort(buf.Room()[:netx.MaxDatagram])
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -91,10 +91,10 @@ func (d *datagrams) back(to netip.AddrPort, st *tunnel.Stream) {
 		d.s.o.Log.Debug().Err(err).Str("host", d.e.host).Uint16("port", d.e.port).Msg("datagrams refused")
 		return
 	}
-	buf := netx.NewChunk(netx.MaxChunk)
+	buf := netx.NewChunk(netx.MaxDatagram)
 	defer buf.Release()
 	for {
-		n, err := st.Read(buf.Room()[:netx.MaxChunk])
+		n, err := st.Read(buf.Room()[:netx.MaxDatagram])
 		if err != nil {
 			return
 		}

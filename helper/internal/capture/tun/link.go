@@ -87,7 +87,7 @@ func (l *link) send(b []byte) {
 func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	chunks, bufs := make([]*netx.Chunk, 0, 1), make([][]byte, 0, 1)
 	for _, p := range list.AsSlice() {
-		if p.Size() > netx.MaxChunk-headroom || isMulticast(p) {
+		if p.Size() > netx.MaxDatagram-headroom || isMulticast(p) {
 			continue
 		}
 		c := netx.NewChunk(headroom + p.Size())

@@ -61,7 +61,7 @@ func (e *engine) exchange(c *conn) {
 	defer stop()
 	var st *tunnel.Stream
 	for {
-		chunk, err := c.ReadUpTo(netx.MaxChunk)
+		chunk, err := c.ReadUpTo(netx.MaxDatagram)
 		if err != nil {
 			return
 		}
