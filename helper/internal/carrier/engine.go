@@ -114,7 +114,7 @@ func (e *engine) usable(p *path) bool {
 func (e *engine) room() int {
 	most := firstFlight
 	if bw := e.bandwidth(); bw > 0 {
-		most = min(max(int(bw*0.002), 2*minFrame), 1<<20)
+		most = min(max(int(bw*0.001), 4*minFrame), 1<<20)
 	}
 	return most - int(e.written-e.fresh)
 }
