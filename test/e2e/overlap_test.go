@@ -225,6 +225,43 @@ func TestTunNamesComeAndGo(t *testing.T) {
 	}
 }
 
+// Where the system has no IPv6, names have addresses of IPv4 alone.
+func TestTunNamesWithoutIPv6(t *testing.T) {
+	const file = "/proc/sys/net/ipv6/conf/default/disable_ipv6" // of devices to come
+	t.Cleanup(func() { _ = world.Cloud.Command(context.Background(), "sh", "-c", "echo 0 >"+file).Run() })
+	onCloud(t, "echo 1 >"+file)
+	connect(t, named)
+	if got := hostsFile(t); !strings.Contains(got, "\nweb.corp.test") && !strings.Contains(got, "\tweb.corp.test") || strings.Contains(got, "fdc5:") {
+		t.Errorf("hosts file:\n%s", got)
+	}
+	for q, want := range map[string]string{"six.corp.test A": "IN A 198.1", "six.corp.test AAAA": "NOERROR"} {
+		if got := dig(t, world.Cloud, strings.Fields(q)...); !strings.Contains(got, want) || strings.Contains(got, "IN AAAA") {
+			t.Errorf("%s: %s", q, got)
+		}
+	}
+	if got := mustCloud(t, 2*time.Minute, "curl -sS -m 60 -o /dev/null -w '%{http_code}' http://web.corp.test/"); got != "200" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Two windows have a device and a range each, and the names of one go on when the
+// other has gone.
+func TestTunNamesOfTwoWindows(t *testing.T) {
+	before := setup(t)
+	first, second := connect(t, named), connect(t, named)
+	get := "for a in $(getent ahostsv4 web.corp.test | awk '$2 == \"STREAM\" {print $1}'); do curl -sS -m 60 -o /dev/null -w '%{http_code} ' --resolve web.corp.test:80:$a http://web.corp.test/; done"
+	for _, want := range []string{"200 200", "200"} {
+		if got := mustCloud(t, 2*time.Minute, get); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		first.stop()
+	}
+	second.stop()
+	if now := setup(t); now != before {
+		t.Errorf("the network set-up is now\n%s\nwhere it was\n%s", now, before)
+	}
+}
+
 // What the user's own connections and the machine's other ways need is left out.
 func TestTunSparesConnections(t *testing.T) {
 	onCloud(t, "ip route add 203.0.113.0/24 nexthop via 198.51.100.77 nexthop via 198.51.100.78")
