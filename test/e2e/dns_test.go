@@ -59,6 +59,47 @@ func resolvConf(t *testing.T) string {
 	return string(b)
 }
 
+func TestDNSAddressesOnLoopback(t *testing.T) {
+	connect(t, dnsResources, "--tun=off")
+	checkAddresses(t, `127\.\d+\.\d+\.\d+`, "")
+}
+
+// checkAddresses wants names to have addresses of that form, those of IPv6 if
+// they have any on laptop; "" means none.
+func checkAddresses(t *testing.T, v4, v6 string) {
+	t.Helper()
+	names := []string{"web.corp.test", "x.apps.corp.test", "echo.corp.test", "six.corp.test", "www.corp.test"}
+	has6 := 0
+	for _, name := range names {
+		for kind, form := range map[string]string{"A": v4, "AAAA": v6} {
+			got := dig(t, world.Cloud, name, kind)
+			if kind == "AAAA" && (form == "" || !strings.Contains(dig(t, world.Laptop, name, kind), " IN AAAA ")) {
+				if !strings.HasPrefix(got, "NOERROR") || strings.Contains(got, " IN AAAA ") {
+					t.Errorf("%s AAAA: %s", name, got)
+				}
+				continue
+			}
+			m := regexp.MustCompile(`^NOERROR\n` + regexp.QuoteMeta(name) + `\. IN ` + kind + ` (` + form + `)$`).FindStringSubmatch(got)
+			if m == nil {
+				t.Errorf("%s: %s", name, got)
+				continue
+			}
+			if kind == "AAAA" {
+				has6++
+			}
+			if got := dig(t, world.Cloud, "-x", m[1]); !strings.HasSuffix(got, " IN PTR "+name+".") {
+				t.Errorf("reverse of %s: %s", m[1], got)
+			}
+		}
+		if got, want := dig(t, world.Cloud, name, "ANY"), "NOERROR\n"+name+`. IN HINFO "RFC8482" ""`; got != want {
+			t.Errorf("%s ANY: %s", name, got)
+		}
+	}
+	if (has6 > 0) != (v6 != "") || has6 == len(names) {
+		t.Errorf("%d names have addresses of IPv6", has6)
+	}
+}
+
 func TestDNSRecords(t *testing.T) {
 	connect(t, dnsResources)
 	cloud, laptop := world.Cloud, world.Laptop
@@ -89,23 +130,7 @@ func TestDNSRecords(t *testing.T) {
 		}
 	})
 	t.Run("addresses", func(t *testing.T) {
-		for _, name := range []string{"web.corp.test", "x.apps.corp.test", "echo.corp.test", "six.corp.test", "www.corp.test"} {
-			got := dig(t, cloud, name, "A")
-			m := regexp.MustCompile(`^NOERROR\n` + regexp.QuoteMeta(name) + `\. IN A (127\.\d+\.\d+\.\d+)$`).FindStringSubmatch(got)
-			if m == nil {
-				t.Errorf("%s: %s", name, got)
-				continue
-			}
-			if got := dig(t, cloud, "-x", m[1]); !strings.HasSuffix(got, " IN PTR "+name+".") {
-				t.Errorf("reverse of %s: %s", name, got)
-			}
-			if got := dig(t, cloud, name, "AAAA"); !strings.HasPrefix(got, "NOERROR") || strings.Contains(got, " IN AAAA ") {
-				t.Errorf("%s AAAA: %s", name, got)
-			}
-			if got, want := dig(t, cloud, name, "ANY"), "NOERROR\n"+name+`. IN HINFO "RFC8482" ""`; got != want {
-				t.Errorf("%s ANY: %s", name, got)
-			}
-		}
+		checkAddresses(t, `198\.1[89]\.\d+\.\d+`, `fdc5:7a0e:93d1:[0-9a-f:]+`)
 	})
 	t.Run("what a resolver must not say", func(t *testing.T) {
 		for _, q := range []string{"rebind.corp.test A", "meta.corp.test A", "rebind6.corp.test AAAA", "mapped.corp.test AAAA", "laptop.corp.test A", "zero.corp.test A"} {
@@ -284,7 +309,7 @@ func TestDNSIsPutBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, 3*time.Second, "names are found again", func() bool {
-			return strings.HasPrefix(dig(t, world.Cloud, "web.corp.test"), "NOERROR\nweb.corp.test. IN A 127.")
+			return strings.HasPrefix(dig(t, world.Cloud, "web.corp.test"), "NOERROR\nweb.corp.test. IN A 198.1")
 		})
 		public(t)
 		s.stop()

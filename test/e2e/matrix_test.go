@@ -41,7 +41,7 @@ func TestMatrix(t *testing.T) {
 	for _, privilege := range matrix.Privileges() {
 		t.Run(privilege, func(t *testing.T) {
 			r := arrange(t, privilege)
-			for _, tiers := range [][]string{{matrix.Names, matrix.Tun}, {matrix.Proxy, matrix.Run}} {
+			for _, tiers := range [][]string{{matrix.Names, matrix.Proxy, matrix.Run}, {matrix.Tun}} {
 				t.Run(strings.Join(tiers, " and "), func(t *testing.T) {
 					s := r.connect(t, slices.Contains(tiers, matrix.Tun))
 					for _, tier := range tiers {

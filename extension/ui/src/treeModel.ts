@@ -66,8 +66,9 @@ export function shownState({ state, host, served, note }: ResourceStatus): Resou
 /** What a user types on the remote to reach it, or undefined while it cannot be reached. */
 export function addressOf(resource: ResourceStatus): string | undefined {
   const { host, served } = resource;
-  if (served.includes('tun')) return host.includes('/') ? undefined : host;
-  return served.find((one) => one !== 'proxy') ?? resource.address;
+  const place = served.find((one) => one !== 'proxy' && one !== 'tun');
+  if (place === undefined && served.includes('tun')) return host.includes('/') ? undefined : host;
+  return place ?? resource.address;
 }
 
 function resourceNode(resource: ResourceStatus): Node {
@@ -117,7 +118,7 @@ function tooltip(resource: ResourceStatus, traffic: string): string {
 }
 
 function servedText(served: string): string {
-  if (served === 'tun') return 'reachable by address, over a TUN device';
+  if (served === 'tun') return "reachable over the remote's TUN device";
   return served === 'proxy' ? 'reachable through the proxy' : `reachable at ${plain(served, 120)}`;
 }
 

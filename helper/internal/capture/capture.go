@@ -60,9 +60,9 @@ const (
 
 // Sources has the mode of each source that the session may do without.
 type Sources struct {
-	Names Mode // exact names by loopback addresses and the hosts file
-	DNS   Mode // names by loopback addresses and a stub resolver
-	Tun   Mode // addresses and networks by a TUN device
+	Names Mode // exact names by addresses of their own and the hosts file
+	DNS   Mode // names by addresses of their own and a stub resolver
+	Tun   Mode // addresses and networks by a TUN device, and the names then, too
 	Proxy Mode // SOCKS5 and HTTP
 }
 
@@ -150,23 +150,25 @@ func (c *capture) start(check *owner.Checker) error {
 			c.proxy = p
 		}
 	}
-	if c.o.HandoverPath != "" {
-		h, err := handover.Listen(handover.Options{
-			Log: c.o.Log, Tunnel: c.s, Path: c.o.HandoverPath, CheckUDP: check.CheckUDP,
-			Covers: func(network, host string, port uint16) bool { return c.match.Load().covers(network, host, port) },
-		})
-		if err != nil {
-			c.o.Log.Warn().Err(err).Msg("causeway run will not find this session")
-		} else {
-			c.run = h
-		}
-	}
 	if c.o.Sources.Names != Off || c.o.Sources.DNS != Off {
 		c.names = names.New(names.Options{
 			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
 			Check: check.Check, CheckUDP: check.CheckUDP, Origin: c.origin(check), StartHosts: c.o.StartHosts, Changed: c.changed,
 			NoHosts: c.o.Sources.Names == Off,
 		})
+	}
+	covers := func(network, host string, port uint16) bool { return c.match.Load().covers(network, host, port) }
+	if c.o.HandoverPath != "" {
+		o := handover.Options{Log: c.o.Log, Tunnel: c.s, Path: c.o.HandoverPath, CheckUDP: check.CheckUDP, Covers: covers}
+		if c.names != nil {
+			o.At = c.names.At
+		}
+		h, err := handover.Listen(o)
+		if err != nil {
+			c.o.Log.Warn().Err(err).Msg("causeway run will not find this session")
+		} else {
+			c.run = h
+		}
 	}
 	if c.o.Sources.DNS != Off {
 		c.dns = dns.New(dns.Options{
@@ -177,13 +179,17 @@ func (c *capture) start(check *owner.Checker) error {
 		})
 	}
 	if c.o.Sources.Tun != Off {
-		c.tun = tun.New(tun.Options{
-			Log: c.o.Log, Tunnel: c.s,
+		o := tun.Options{
+			Log: c.o.Log, Tunnel: c.s, CoversName: covers, Always: c.o.Sources.Tun == On,
 			Covers: func(network string, addr netip.Addr, port uint16) bool {
 				return c.match.Load().coversAddr(network, addr, port)
 			},
 			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, CheckEcho: check.CheckEcho, Origin: c.origin(check), Start: c.o.StartTun, Changed: c.changed,
-		})
+		}
+		if c.names != nil {
+			o.Names = c.names
+		}
+		c.tun = tun.New(o)
 	}
 	for _, device := range c.o.Bridges {
 		c.bridges = append(c.bridges, bridge.New(bridge.Options{
@@ -200,9 +206,6 @@ func (c *capture) close() {
 	for _, b := range c.bridges {
 		b.Close()
 	}
-	if c.tun != nil {
-		c.tun.Close()
-	}
 	if c.dns != nil {
 		if err := c.dns.Close(); err != nil {
 			c.o.Log.Warn().Err(err).Msg("resolv.conf not put back")
@@ -212,6 +215,9 @@ func (c *capture) close() {
 		if err := c.names.Close(); err != nil {
 			c.o.Log.Warn().Err(err).Msg("names not cleaned up")
 		}
+	}
+	if c.tun != nil { // after the names that lead there
+		c.tun.Close()
 	}
 	if c.proxy != nil {
 		_ = c.proxy.Close()
@@ -247,14 +253,14 @@ func (c *capture) follow() error {
 		c.mu.Lock()
 		c.published = p.Resources
 		c.mu.Unlock()
+		if c.tun != nil { // before the names that lead there
+			c.tun.Apply(p.Resources)
+		}
 		if c.names != nil {
 			c.names.Apply(p.Resources)
 		}
 		if c.dns != nil {
 			c.dns.Apply(c.match.Load().hasNames())
-		}
-		if c.tun != nil {
-			c.tun.Apply(p.Resources)
 		}
 		for _, b := range c.bridges {
 			b.Apply(p.Resources)

@@ -163,7 +163,7 @@ func addSources(cmd *cobra.Command, s *rpc.Sources) {
 	}{
 		"names": {&s.Names, "let the remote's programs find resources by the hosts file: auto, on or off"},
 		"dns":   {&s.DNS, "let them find resources by a stub resolver in resolv.conf: auto, on or off"},
-		"tun":   {&s.Tun, "let them reach addresses and networks by a TUN device: auto, on or off; it takes root or sudo there, and NET_ADMIN"},
+		"tun":   {&s.Tun, "let them reach addresses, networks and then names, too, by a TUN device: auto, on or off; it takes root or sudo there, and NET_ADMIN"},
 		"proxy": {&s.Proxy, "listen for them as a SOCKS5 and HTTP proxy: auto, on or off"},
 	} {
 		cmd.Flags().StringVar(flag.to, name, rpc.SourceAuto, flag.use)

@@ -70,7 +70,7 @@ type Report struct {
 // NameReport tells how the remote's programs reach one published resource.
 type NameReport struct {
 	Name    string   `json:"name"`              // of the resource
-	Address string   `json:"address,omitempty"` // loopback address it has on the remote
-	Served  []string `json:"served"`            // "host:port" that works, "host:port/udp", or "proxy"
+	Address string   `json:"address,omitempty"` // IPv4 address it has on the remote
+	Served  []string `json:"served"`            // "host:port" that works, "host:port/udp", "tun" if that goes by the device, or "proxy"
 	Trouble string   `json:"trouble,omitempty"` // what is in the way, one sentence
 }

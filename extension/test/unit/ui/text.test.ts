@@ -161,6 +161,12 @@ describe('treeModel', () => {
     expect(addressOf(bare)).toBeUndefined();
   });
 
+  it('copies the name of what is reached by name, by whatever way', () => {
+    expect(addressOf({ ...resource, served: ['orders-db.corp.test:5432', 'tun', 'proxy'] })).toBe(
+      'orders-db.corp.test:5432',
+    );
+  });
+
   it('says what is reached by address', () => {
     const { address: _, ...bare } = { ...resource, served: ['tun', 'proxy'], flows: 0 };
     const [network] = treeModel(status([{ ...bare, host: '10.20.0.0/16' }]), []);

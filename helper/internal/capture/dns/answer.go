@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ const (
 	// askTime is less than what resolver libraries wait by default, so that a
 	// link that stands still is a clear failure.
 	askTime = 4 * time.Second
-	// addressTTL bounds how long clients keep a loopback address of ours, in
+	// addressTTL bounds how long clients keep an address of ours, in
 	// seconds: it is of no use after the session.
 	addressTTL = 30
 )
@@ -65,14 +66,12 @@ func (s *Source) resolve(ctx context.Context, q records.Question, who owner.Owne
 	case dns.TypeA:
 		return s.address(ctx, q, who)
 	case dns.TypeAAAA:
-		m := s.ask(ctx, q, who)
-		m.Answer = nil // if the name is there, it has only an IPv4 address here
-		return m
+		return s.address6(ctx, q, who)
 	}
 	return s.ask(ctx, q, who)
 }
 
-// reverseAnswer answers for the loopback address of a name.
+// reverseAnswer answers for the address of a name.
 func reverseAnswer(q records.Question, name string) *dns.Msg {
 	m := failure(dns.RcodeSuccess)
 	if q.Type == dns.TypePTR || q.Type == dns.TypeANY {
@@ -82,7 +81,7 @@ func reverseAnswer(q records.Question, name string) *dns.Msg {
 	return m
 }
 
-// address answers with the loopback address of a name that has an address, of
+// address answers with the IPv4 address here of a name that has an address, of
 // either family, in the gateway's eyes.
 func (s *Source) address(ctx context.Context, q records.Question, who owner.Owner) *dns.Msg {
 	ttl := uint32(addressTTL)
@@ -95,17 +94,35 @@ func (s *Source) address(ctx context.Context, q records.Question, who owner.Owne
 		if found(m, kind) {
 			ttl = min(ttl, records.Lifetime(m))
 			a, err := s.o.Names.Address(q.Name)
-			if err != nil {
-				s.o.Log.Warn().Err(err).Msg("a name has no address here")
-				return failure(dns.RcodeServerFailure)
-			}
-			reply := failure(dns.RcodeSuccess)
-			reply.Answer = []dns.RR{records.Address(q.Name, a, ttl)}
-			return reply
+			return s.served(q, a, err, ttl)
 		}
 	}
 	m.Answer = nil // a CNAME that leads to nothing
 	return m
+}
+
+// address6 answers with the IPv6 address here of a name that has one in the
+// gateway's eyes, where names have any: those of IPv4 alone have no other.
+func (s *Source) address6(ctx context.Context, q records.Question, who owner.Owner) *dns.Msg {
+	m := s.ask(ctx, q, who)
+	if m.Rcode == dns.RcodeSuccess && found(m, dns.TypeAAAA) {
+		if a, err := s.o.Names.Address6(q.Name); err != nil || a.IsValid() {
+			return s.served(q, a, err, min(addressTTL, records.Lifetime(m)))
+		}
+	}
+	m.Answer = nil
+	return m
+}
+
+// served answers with the address that q's name is served at.
+func (s *Source) served(q records.Question, a netip.Addr, err error, ttl uint32) *dns.Msg {
+	if err != nil {
+		s.o.Log.Warn().Err(err).Msg("a name has no address here")
+		return failure(dns.RcodeServerFailure)
+	}
+	reply := failure(dns.RcodeSuccess)
+	reply.Answer = []dns.RR{records.Address(q.Name, a, ttl)}
+	return reply
 }
 
 func found(m *dns.Msg, kind uint16) bool {

@@ -1,7 +1,7 @@
 // Package dns is the stub resolver of the remote: while it stands it is the only
-// nameserver there. It answers for the names of resources, with the loopback
-// addresses that they are served at and, for any other type of record, with what
-// the gateway says. Everything else goes unchanged to the nameservers that stood
+// nameserver there. It answers for the names of resources, with the addresses that
+// they are served at there and, for any other type of record, with what the
+// gateway says. Everything else goes unchanged to the nameservers that stood
 // in resolv.conf before.
 package dns
 
@@ -27,9 +27,11 @@ type Opener interface {
 	Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
 }
 
-// Names serves names at loopback addresses; a names.Source is one.
+// Names serves names at addresses of its own; a names.Source is one.
 type Names interface {
 	Address(name string) (netip.Addr, error)
+	// Address6 is Address for IPv6; the zero Addr if it has none for any name.
+	Address6(name string) (netip.Addr, error)
 	NameOf(a netip.Addr) (string, bool)
 	SpareAddress(n int) netip.Addr
 	FoundByDNS(yes bool)

@@ -31,6 +31,20 @@ type fakeNames struct {
 	mu    sync.Mutex
 	names []string
 	byDNS bool
+	six   bool // names have addresses of IPv6
+}
+
+func (f *fakeNames) Address6(name string) (netip.Addr, error) {
+	if !f.six {
+		return netip.Addr{}, nil
+	}
+	a, err := f.Address(name)
+	if err != nil {
+		return a, err
+	}
+	b := netip.MustParseAddr("fd09::").As16()
+	b[15] = a.As4()[3]
+	return netip.AddrFrom16(b), nil
 }
 
 func (f *fakeNames) Address(name string) (netip.Addr, error) {
@@ -51,6 +65,9 @@ func (f *fakeNames) Address(name string) (netip.Addr, error) {
 func (f *fakeNames) NameOf(a netip.Addr) (string, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if a.Is6() {
+		a = netip.AddrFrom4([4]byte{127, 9, 9, a.As16()[15]})
+	}
 	if b := a.As4(); b[0] == 127 && b[1] == 9 && int(b[3]) <= len(f.names) && b[3] > 0 {
 		return f.names[b[3]-1], true
 	}
@@ -321,6 +338,28 @@ func TestAnswers(t *testing.T) {
 	}
 	if r := <-f.asked; r.Origin != originOf("dns", r.Target, owner.Owner{User: "dev", Inode: 7}) {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestAnswersByIPv6(t *testing.T) {
+	f := start(t, func(o *Options) { o.Names.(*fakeNames).six = true })
+	reverse6, err := dns.ReverseAddr("fd09::1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		kind uint16
+		want string
+	}{
+		{"six.corp.test", dns.TypeAAAA, "NOERROR|six.corp.test. 30 IN AAAA fd09::1"},
+		{"six.corp.test", dns.TypeA, "NOERROR|six.corp.test. 30 IN A 127.9.9.1"},
+		{"web.corp.test", dns.TypeAAAA, "NOERROR|" + soa}, // it has none
+		{reverse6, dns.TypePTR, "NOERROR|" + reverse6 + " 30 IN PTR six.corp.test."},
+	} {
+		if got := f.ask("udp", c.name, c.kind); got != c.want {
+			t.Errorf("%s %s: %s, want %s", c.name, dns.Type(c.kind), got, c.want)
+		}
 	}
 }
 

@@ -44,6 +44,7 @@ type Options struct {
 		Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
 	}
 	Covers   func(network, host string, port uint16) bool
+	At       func(netip.Addr) (string, bool) // the name that an address stands for; nil: none does
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
 	Path     string // of the socket, in a directory of mode 0700
 }

@@ -110,6 +110,11 @@ func (s *Server) serve(c *net.UnixConn) error {
 		return err
 	}
 	host := r.Target.Addr().String()
+	if s.o.At != nil {
+		if name, ok := s.o.At(r.Target.Addr().Unmap()); ok {
+			host = name
+		}
+	}
 	if !s.o.Covers(r.Network.String(), host, r.Target.Port()) {
 		_, err := c.Write([]byte{notCovered})
 		return err

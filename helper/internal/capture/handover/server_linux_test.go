@@ -28,6 +28,7 @@ func start(t *testing.T) (*Client, *tunnel.Session) {
 	capture, gateway := tunneltest.Pair(t)
 	s, err := Listen(Options{Tunnel: capture, Path: Path(dir, "abc"),
 		Covers:   func(_, host string, _ uint16) bool { return covered10.Contains(netip.MustParseAddr(host)) },
+		At:       func(a netip.Addr) (string, bool) { return "10.9.9.9", a == netip.MustParseAddr("198.19.240.9") },
 		CheckUDP: func(netip.AddrPort, netip.AddrPort) (owner.Owner, error) { return owner.Owner{}, nil }})
 	if err != nil {
 		t.Fatal(err)
@@ -102,6 +103,28 @@ func TestHandedOver(t *testing.T) {
 		t.Errorf("the program got %q, %v", b, err)
 	}
 	o.Ended()
+}
+
+// An address that stands for a name, which an address stands for here.
+func TestNamesAddress(t *testing.T) {
+	k, gateway := start(t)
+	for _, network := range []tunnel.Network{tunnel.TCP, tunnel.UDP} {
+		o := ask1(t, k, network, "198.19.240.9:80")
+		if o == nil {
+			t.Fatal("no offer")
+		}
+		if network == tunnel.TCP {
+			st, err := gateway.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := st.Request().Target.String(); got != "tcp 10.9.9.9:80" {
+				t.Error(got)
+			}
+			_ = st.Close()
+		}
+		_ = o.Close()
+	}
 }
 
 func TestAnswers(t *testing.T) {

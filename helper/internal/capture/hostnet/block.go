@@ -126,7 +126,9 @@ func kept(lines [][]byte, drop []bool) [][]byte {
 
 func isOurs(line []byte) bool {
 	s := strings.TrimRight(string(line), "\r\n")
-	return strings.HasPrefix(s, "127.") && strings.HasSuffix(s, tag)
+	first, _, _ := strings.Cut(s, "\t")
+	a, err := netip.ParseAddr(first)
+	return err == nil && isNames(a) && strings.HasSuffix(s, tag)
 }
 
 // marker reads a line that begins or ends a block.

@@ -49,6 +49,8 @@ func TestEdit(t *testing.T) {
 		{"begin twice", "# BEGIN causeway 7-70\n10.0.0.1 other\n" + one, nil, "# BEGIN causeway 7-70\n10.0.0.1 other\n"},
 		{"a stranger's line in our block", "# BEGIN causeway 7-70\n127.9.8.1\tdb.test\t# causeway\n10.0.0.1 other\n# END causeway 7-70\n", nil,
 			"10.0.0.1 other\n"},
+		{"addresses that lead to a device", "# BEGIN causeway 7-70\n198.19.240.9\tdb.test\t# causeway\nfdc5:7a0e:93d1:13f0::9\tdb.test\t# causeway\n" +
+			"198.51.100.7\tdb.test\t# causeway\n# END causeway 7-70\n", nil, "198.51.100.7\tdb.test\t# causeway\n"},
 		{"a mark that is none", "# BEGIN causeway of war\n10.0.0.1 other\n# END causeway of war\n", nil,
 			"# BEGIN causeway of war\n10.0.0.1 other\n# END causeway of war\n"},
 	} {

@@ -11,7 +11,7 @@ import (
 
 // Bounds of one request.
 const (
-	MaxEntries  = 1024
+	MaxEntries  = 2048
 	maxNames    = 16 // of one address
 	maxRequest  = 1 << 20
 	maxHostname = 253
@@ -20,14 +20,14 @@ const (
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
 
 // check normalises entries in place and refuses everything but host names on
-// addresses of 127.0.0.0/8.
+// addresses of loopback, and on those that lead to our devices.
 func check(entries []Entry) error {
 	if len(entries) > MaxEntries {
 		return fmt.Errorf("%d entries: at most %d are allowed", len(entries), MaxEntries)
 	}
 	for _, e := range entries {
-		if !isLoopback(e.Address) {
-			return fmt.Errorf("address %q: not in %s", e.Address, loopback)
+		if !isNames(e.Address) {
+			return fmt.Errorf("address %q: not in %s, %s or %s", e.Address, loopback, devices4, devices6)
 		}
 		if len(e.Names) == 0 || len(e.Names) > maxNames {
 			return fmt.Errorf("address %s: %d names, not 1 to %d", e.Address, len(e.Names), maxNames)
@@ -44,6 +44,9 @@ func check(entries []Entry) error {
 }
 
 func isLoopback(a netip.Addr) bool { return a.Is4() && loopback.Contains(a) }
+
+// isNames tells whether names may have a in the hosts file.
+func isNames(a netip.Addr) bool { return isLoopback(a) || a.Zone() == "" && onDevice(a) }
 
 // checkListen admits the low ports of loopback addresses that no system uses.
 func checkListen(at netip.AddrPort) error {

@@ -30,6 +30,93 @@ type Device struct {
 	MTU   int    `json:"mtu"`
 	// Addresses are the ones that this host has on it, one of each family that works.
 	Addresses []netip.Addr `json:"addresses"`
+	// Names lead there as long as the device is.
+	Names Ranges `json:"names"`
+}
+
+// Ranges are addresses that lead to a device and stand for names there, but for
+// the first ones of each. They are of the same size whatever the device.
+type Ranges struct {
+	V4 netip.Prefix `json:"v4"` // zero: there are none
+	V6 netip.Prefix `json:"v6"` // zero: there are none of IPv6
+}
+
+// RangeBits is how many bits of an address in Ranges.V4 tell names apart; those
+// of Ranges.V6 have more, of which as many count.
+const RangeBits = 12
+
+// At returns the address of each family that has that number.
+func (r Ranges) At(n uint16) (v4, v6 netip.Addr) {
+	if r.V4.IsValid() {
+		b := r.V4.Addr().As4()
+		b[2], b[3] = b[2]|byte(n>>8), byte(n)
+		v4 = netip.AddrFrom4(b)
+	}
+	if r.V6.IsValid() {
+		b := r.V6.Addr().As16()
+		b[14], b[15] = byte(n>>8), byte(n)
+		v6 = netip.AddrFrom16(b)
+	}
+	return v4, v6
+}
+
+// Number is the one that a has in r, if any.
+func (r Ranges) Number(a netip.Addr) (uint16, bool) {
+	b := a.AsSlice()
+	if len(b) < 4 {
+		return 0, false
+	}
+	n := (uint16(b[len(b)-2])<<8 | uint16(b[len(b)-1])) & (1<<RangeBits - 1)
+	v4, v6 := r.At(n)
+	return n, a == v4 || a == v6
+}
+
+// contain tells whether p is within r.
+func (r Ranges) contain(p netip.Prefix) bool {
+	for _, own := range []netip.Prefix{r.V4, r.V6} {
+		if own.IsValid() && own.Bits() <= p.Bits() && own.Contains(p.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// devices4 is for measurements, and so in nobody's network; devices6 is a prefix
+// of RFC 4193 that was drawn for this. Our devices have their addresses there.
+var (
+	devices4 = netip.MustParsePrefix("198.18.0.0/15")
+	devices6 = netip.MustParsePrefix("fdc5:7a0e:93d1::/48")
+)
+
+func onDevice(a netip.Addr) bool { return devices4.Contains(a) || devices6.Contains(a) }
+
+// freeRanges returns the first ranges that no route of this host overlaps, that
+// have nothing guarded, and that claim can have. They are the same ones on every
+// host that has not much there, from the end of devices4, since what else uses
+// that, our bridges too, begins at its beginning.
+func (s surroundings) freeRanges(claim func(v4 netip.Prefix) bool) (Ranges, bool) {
+	for n := range 32 {
+		at := byte(31 - n)
+		v4 := netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18 + at>>4, at << 4, 0}), 32-RangeBits)
+		b := devices6.Addr().As16()
+		b[6], b[7] = 18+at>>4, at<<4
+		v6 := netip.PrefixFrom(netip.AddrFrom16(b), 64)
+		if s.isFree(v4) && s.isFree(v6) && claim(v4) {
+			return Ranges{v4, v6}, true
+		}
+	}
+	return Ranges{}, false
+}
+
+// isFree tells whether nothing but default routes has to do with p.
+func (s surroundings) isFree(p netip.Prefix) bool {
+	for _, r := range s.routes {
+		if r.prefix.Bits() > 0 && r.prefix.Overlaps(p) {
+			return false
+		}
+	}
+	_, err := s.judge(p)
+	return err == nil
 }
 
 // has tells whether the device carries the family of a.
@@ -173,12 +260,20 @@ func (t *tunnel) setRoutes(prefixes []netip.Prefix, survey func(*Device) (surrou
 	if err != nil {
 		return nil, err
 	}
+	for _, own := range []netip.Prefix{t.device.Names.V4, t.device.Names.V6} {
+		if own.IsValid() {
+			s.routes = append(s.routes, ownRoute{prefix: own})
+		}
+	}
 	reports := make([]RouteReport, len(prefixes))
 	wanted := make(map[netip.Prefix]bool, len(prefixes))
 	for i, p := range prefixes {
 		local, err := s.judge(p)
 		if err == nil && !t.device.has(p.Addr()) {
 			err = errors.New("IPv6 is off on this machine")
+		}
+		if err == nil && t.device.Names.contain(p) {
+			err = errors.New("its addresses stand for names on this machine")
 		}
 		reports[i] = RouteReport{Prefix: p, Local: local}
 		if err != nil {

@@ -4,6 +4,7 @@ package hostnet
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -200,4 +201,78 @@ func FuzzHandle(f *testing.F) {
 			t.Fatal("a device without a caller to have it")
 		}
 	})
+}
+
+// Names get ranges that nothing of this host's own has to do with.
+func TestFreeRanges(t *testing.T) {
+	free := func(s surroundings, refuse ...string) string {
+		r, ok := s.freeRanges(func(p netip.Prefix) bool { return !slices.Contains(refuse, p.String()) })
+		if !ok {
+			return "none"
+		}
+		if a, b := r.At(2); !onDevice(a) || !onDevice(b) {
+			t.Errorf("%s and %s are no addresses of a device", a, b)
+		}
+		return r.V4.String() + " " + r.V6.String()
+	}
+	with := func(more ...string) surroundings {
+		s := host()
+		for _, p := range more {
+			s.routes = append(s.routes, ownRoute{prefix: netip.MustParsePrefix(p)})
+		}
+		return s
+	}
+	watched := host()
+	watched.guarded = append(watched.guarded, guarded{netip.MustParseAddr("198.19.250.1"), "a nameserver"})
+	for what, c := range map[string]struct{ got, want string }{
+		"nothing there":         {free(host()), "198.19.240.0/20 fdc5:7a0e:93d1:13f0::/64"},
+		"an address there":      {free(with("198.19.255.1/32")), "198.19.224.0/20 fdc5:7a0e:93d1:13e0::/64"},
+		"one of IPv6":           {free(with("fdc5:7a0e:93d1:13f0::9/128")), "198.19.224.0/20 fdc5:7a0e:93d1:13e0::/64"},
+		"a network around":      {free(with("198.19.0.0/16")), "198.18.240.0/20 fdc5:7a0e:93d1:12f0::/64"},
+		"all of it taken":       {free(with("198.16.0.0/14")), "none"},
+		"a guarded address":     {free(watched), "198.19.224.0/20 fdc5:7a0e:93d1:13e0::/64"},
+		"taken at that moment":  {free(host(), "198.19.240.0/20", "198.19.224.0/20"), "198.19.208.0/20 fdc5:7a0e:93d1:13d0::/64"},
+		"a default route is no": {free(with("0.0.0.0/0", "::/0")), "198.19.240.0/20 fdc5:7a0e:93d1:13f0::/64"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %s, want %s", what, c.got, c.want)
+		}
+	}
+}
+
+func TestRangesNumbers(t *testing.T) {
+	r := Ranges{netip.MustParsePrefix("198.19.240.0/20"), netip.MustParsePrefix("fdc5:7a0e:93d1:13f0::/64")}
+	v4, v6 := r.At(0xabc)
+	if v4.String() != "198.19.250.188" || v6.String() != "fdc5:7a0e:93d1:13f0::abc" {
+		t.Errorf("%s %s", v4, v6)
+	}
+	for a, want := range map[string]string{
+		"198.19.250.188": "2748 true", "fdc5:7a0e:93d1:13f0::abc": "2748 true", "fdc5:7a0e:93d1:13f0::1:abc": "2748 false",
+		"198.19.128.7": "7 false", "fdc5:7a0e:93d1:13e0::7": "7 false", "::ffff:198.19.250.188": "2748 false",
+	} {
+		n, ok := r.Number(netip.MustParseAddr(a))
+		if got := fmt.Sprint(n, ok); got != want {
+			t.Errorf("%s: %s, want %s", a, got, want)
+		}
+	}
+	if v4, v6 := (Ranges{}).At(1); v4.IsValid() || v6.IsValid() {
+		t.Errorf("nowhere: %s %s", v4, v6)
+	}
+	if n, ok := (Ranges{}).Number(netip.Addr{}); ok {
+		t.Errorf("nothing is number %d", n)
+	}
+}
+
+// No resource takes addresses from names; a wider network leaves them out.
+func TestRoutesSpareNames(t *testing.T) {
+	d := &Device{Addresses: []netip.Addr{netip.MustParseAddr("198.19.240.1")}, Names: Ranges{V4: netip.MustParsePrefix("198.19.240.0/20")}}
+	tun := tunnel{device: d, routes: map[netip.Prefix]bool{}}
+	look := func(*Device) (surroundings, error) { return host(), nil }
+	reports, err := tun.setRoutes(prefixes("198.19.250.0/24", "198.19.240.0/20", "198.19.0.0/16"), look, func(*Device, bool, netip.Prefix) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reports[0].Refused == "" || reports[1].Refused == "" || reports[2].Refused != "" || len(reports[2].Local) != 1 {
+		t.Errorf("%+v", reports)
+	}
 }

@@ -88,13 +88,37 @@ func (d *Device) raise() error {
 	return d.address()
 }
 
-// address gives the device an address of each family: sources of packets, to
-// which nobody connects.
+// address gives the device addresses that stand for names, and one of each
+// family for itself: sources of packets, to which nobody connects.
 func (d *Device) address() error {
-	own, err := ownRoutes(d.Index)
+	s, err := survey(d)
 	if err != nil {
 		return err
 	}
+	if names, ok := s.freeRanges(func(p netip.Prefix) bool { return changeRoute(d, true, p) == nil }); ok {
+		// It is ours now, since a route is there once.
+		if err := addAddress(d.Index, names.V4.Addr().Next()); err != nil {
+			return fmt.Errorf("add address %s: %w", names.V4.Addr().Next(), err)
+		}
+		d.Addresses = []netip.Addr{names.V4.Addr().Next()}
+		own6 := names.V6.Addr().Next()
+		switch {
+		case addAddress(d.Index, own6) != nil:
+			names.V6 = netip.Prefix{}
+		case changeRoute(d, true, names.V6) != nil:
+			names.V6 = netip.Prefix{}
+			fallthrough
+		default:
+			d.Addresses = append(d.Addresses, own6)
+		}
+		d.Names = names
+		return nil
+	}
+	return d.addressAlone(s.routes)
+}
+
+// addressAlone is address where there is no room for names.
+func (d *Device) addressAlone(own []ownRoute) error {
 	v4, err := pick(own)
 	if err != nil {
 		return err
@@ -110,15 +134,6 @@ func (d *Device) address() error {
 	}
 	return nil
 }
-
-// devices4 is for measurements, and so in nobody's network; devices6 is a prefix
-// of RFC 4193 that was drawn for this. Our devices have their addresses there.
-var (
-	devices4 = netip.MustParsePrefix("198.18.0.0/15")
-	devices6 = netip.MustParsePrefix("fdc5:7a0e:93d1::/48")
-)
-
-func onDevice(a netip.Addr) bool { return devices4.Contains(a) || devices6.Contains(a) }
 
 // pick finds an address of devices4 that no route of this host has.
 func pick(own []ownRoute) (netip.Addr, error) {

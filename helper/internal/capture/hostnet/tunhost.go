@@ -33,6 +33,9 @@ func StartTun(ctx context.Context, o StartOptions) (h *Host, file *os.File, d *D
 // SetRoutes makes prefixes the whole of what leads to the device, but for those
 // that the result says are refused; it is in the order of prefixes.
 func (h *Host) SetRoutes(ctx context.Context, prefixes []netip.Prefix) (reports []RouteReport, err error) {
+	if prefixes == nil {
+		prefixes = []netip.Prefix{} // none, rather than another request
+	}
 	err = h.request(ctx, request{Routes: &prefixes}, func(a answer) error {
 		if len(a.Routes) != len(prefixes) {
 			return fmt.Errorf("%d reports on %d routes", len(a.Routes), len(prefixes))

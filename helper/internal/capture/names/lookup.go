@@ -11,6 +11,7 @@ import (
 // table is what is served now.
 type table struct {
 	addrs map[string]netip.Addr
+	six   map[string]netip.Addr // of those in addrs that have one
 	names map[netip.Addr]string
 }
 
@@ -20,7 +21,7 @@ var (
 	ErrTooMany    = errors.New("too many names were looked up")
 )
 
-// Address returns the loopback address that name, in lower case and without
+// Address returns the IPv4 address that name, in lower case and without
 // trailing dot, is served at. A name that only a wildcard covers gets its
 // listeners with the first call. Within the life of s no other name has the
 // same address, even when this one is not served any more.
@@ -47,6 +48,17 @@ func (s *Source) Address(name string) (netip.Addr, error) {
 		return a, nil
 	}
 	return netip.Addr{}, s.whyNot(name)
+}
+
+// Address6 is Address for IPv6; the zero Addr if names have no such addresses now.
+func (s *Source) Address6(name string) (netip.Addr, error) {
+	if !s.numbers.leads() {
+		return netip.Addr{}, nil
+	}
+	if _, err := s.Address(name); err != nil {
+		return netip.Addr{}, err
+	}
+	return s.served.Load().six[name], nil
 }
 
 // whyNot says why a name has no listener. The caller holds s.mu.
@@ -94,15 +106,22 @@ func (s *Source) covered(name string) bool {
 	return false
 }
 
-// updateServed takes over which names have a listener. The caller holds s.mu.
+// updateServed takes over which names have a listener, or lead to the device.
+// The caller holds s.mu.
 func (s *Source) updateServed() {
-	t := &table{addrs: make(map[string]netip.Addr), names: make(map[netip.Addr]string)}
+	t := &table{addrs: make(map[string]netip.Addr), six: make(map[string]netip.Addr), names: make(map[netip.Addr]string)}
 	for e, l := range s.listeners {
 		if l.named {
 			t.addrs[e.host] = l.at.Addr()
 			if !s.shares() {
 				t.names[l.at.Addr()] = e.host
 			}
+		}
+	}
+	for host, at := range s.led {
+		t.addrs[host], t.names[at.v4] = at.v4, host
+		if at.v6.IsValid() {
+			t.six[host], t.names[at.v6] = at.v6, host
 		}
 	}
 	s.served.Store(t)

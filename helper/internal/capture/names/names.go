@@ -1,8 +1,10 @@
 // Package names is the capture source for host names: each gets a loopback
 // address of its own, with a listener for each of its ports, so that any program
 // reaches it unchanged. Exact names are in the hosts file; those that a wildcard
-// covers come to be with the stub resolver's first look-up. Whether a flow may
-// reach its target is the gateway's business; addresses are the proxy's.
+// covers come to be with the stub resolver's first look-up. While a TUN device
+// is there, names are told to be at addresses that lead to it, and its reader
+// asks here which those are. Whether a flow may reach its target is the gateway's
+// business; addresses are the proxy's.
 package names
 
 import (
@@ -90,14 +92,16 @@ type Source struct {
 	looked    []string // names that wildcards cover, in the order of look-up
 	byDNS     bool     // programs ask the stub resolver
 	addrs     addresses
+	led       map[string]led
 	listeners map[endpoint]*listener
 	problems  map[endpoint]*problem
 	over      map[string]int
 	lastLook  time.Time // for the holders of ports
 	hosts     hostsState
 
-	report atomic.Pointer[Report]
-	served atomic.Pointer[table]
+	numbers *numbers
+	report  atomic.Pointer[Report]
+	served  atomic.Pointer[table]
 }
 
 // New returns a Source that serves nothing yet.
@@ -108,7 +112,7 @@ func New(o Options) *Source {
 	if o.Origin == nil {
 		o.Origin = owner.UserAlone
 	}
-	s := &Source{o: o, addrs: newAddresses(o.UID),
+	s := &Source{o: o, addrs: newAddresses(o.UID), numbers: newNumbers(o.UID),
 		strangers: rate.Sometimes{First: 5, Interval: 10 * time.Second},
 		listeners: make(map[endpoint]*listener), problems: make(map[endpoint]*problem)}
 	s.addrs.place = o.Place
@@ -188,12 +192,14 @@ func (s *Source) reconcile() {
 	if s.o.NoHosts && !s.byDNS {
 		want = nil
 	}
-	if len(want) > 0 { // low ports may take it, too
+	if len(want) > 0 || !s.o.NoHosts && s.numbers.leads() && len(s.exact()) > 0 { // low ports may take it, too
 		s.hosts.start(s.setup, s.o.StartHosts)
 	}
 	stale := s.bindAll(want)
+	s.findLed()
 	if err := s.hosts.set(s.setup, s.entries()); err != nil && s.setup.Err() == nil {
 		stale = append(stale, s.bindAll(want)...) // without the file, then
+		s.findLed()
 	}
 	for _, l := range stale {
 		_ = l.Close()
@@ -250,7 +256,8 @@ func (s *Source) bindAll(want []endpoint) (stale []*listener) {
 	return stale
 }
 
-// entries are the exact names that have a listener at their own address.
+// entries are the exact names that lead to the device, or have a listener at
+// their own address.
 func (s *Source) entries() []hostnet.Entry {
 	var all []hostnet.Entry
 	if s.o.NoHosts {
@@ -259,6 +266,17 @@ func (s *Source) entries() []hostnet.Entry {
 	seen := make(map[string]bool)
 	for _, name := range s.looked {
 		seen[name] = true // found by the stub resolver alone
+	}
+	for host, at := range s.led {
+		if seen[host] {
+			continue
+		}
+		seen[host] = true
+		for _, a := range []netip.Addr{at.v4, at.v6} {
+			if a.IsValid() {
+				all = append(all, hostnet.Entry{Address: a, Names: []string{host}})
+			}
+		}
 	}
 	for e, l := range s.listeners {
 		if l.named && !seen[e.host] {

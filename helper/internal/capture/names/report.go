@@ -44,6 +44,9 @@ func (s *Source) reportOn(p peer.Published) peer.NameReport {
 	switch {
 	case exact && s.o.NoHosts && !s.byDNS:
 		troubles = append(troubles, "its name is found by the stub resolver alone, which there is none of; use the proxy")
+	case exact && s.led[host].v4.IsValid():
+		r.Address = s.led[host].v4.String()
+		reportLed(host, p, &r)
 	case exact:
 		troubles = s.reportPorts(host, p, &r)
 	case strings.HasPrefix(p.Host, "*.") && s.byDNS:
@@ -68,6 +71,23 @@ func addServed(r *peer.NameReport, host, protocol string, ports []uint16) {
 	}
 }
 
+// reportLed tells of a name that leads to the device: all of its ports do.
+func reportLed(host string, p peer.Published, r *peer.NameReport) {
+	for _, protocol := range p.Protocols {
+		if protocol == "icmp" {
+			continue
+		}
+		var all []uint16
+		for _, ports := range p.Ports {
+			for port := int(ports.First); port <= int(ports.Last); port++ {
+				all = append(all, uint16(port))
+			}
+		}
+		addServed(r, host, protocol, all)
+	}
+	r.Served = append(r.Served, "tun")
+}
+
 // reportWildcard tells that every name below p's domain is served, but for
 // those that were looked up and are not.
 func (s *Source) reportWildcard(p peer.Published, r *peer.NameReport) (troubles []string) {
@@ -82,6 +102,13 @@ func (s *Source) reportWildcard(p peer.Published, r *peer.NameReport) (troubles 
 			}
 			r.Served = append(r.Served, p.Host+":"+span)
 		}
+	}
+	if len(s.looked) >= maxLooked {
+		troubles = append(troubles, fmt.Sprintf("%d names were looked up: more are served by the proxy only", maxLooked))
+	}
+	if s.numbers.leads() {
+		r.Served = append(r.Served, "tun")
+		return troubles
 	}
 	failed := make(map[string]bool)
 	for e, problem := range s.problems {
@@ -100,9 +127,6 @@ func (s *Source) reportWildcard(p peer.Published, r *peer.NameReport) (troubles 
 	}
 	if over > 0 {
 		troubles = append(troubles, fmt.Sprintf("some ports of %d of its names are served by the proxy only: there are too many", over))
-	}
-	if len(s.looked) >= maxLooked {
-		troubles = append(troubles, fmt.Sprintf("%d names were looked up: more are served by the proxy only", maxLooked))
 	}
 	slices.Sort(troubles)
 	return troubles

@@ -18,7 +18,7 @@ const (
 // ping takes the echo request at b[at:], a packet of t. What is too much at a
 // time is lost.
 func (e *engine) ping(t tuple, b []byte, at int) {
-	if !e.o.Covers("icmp", t.server.Addr(), 0) {
+	if !e.covers("icmp", t.server) {
 		e.link.send(unreachable(t, quoteEcho(b, at), prohibited))
 		return
 	}

@@ -255,3 +255,35 @@ func FuzzHandle(f *testing.F) {
 		}
 	})
 }
+
+// An address that stands for a name is that name to the gateway, for every
+// protocol, and never an address, whatever resources have that.
+func TestNames(t *testing.T) {
+	r := newRig(t)
+	for _, to := range []netip.AddrPort{synthetic, synthetic6} {
+		_, st := r.connect(to)
+		if got := st.Request().Target; got != (tunnel.Target{Network: tunnel.TCP, Host: "db.test", Port: 5432}) {
+			t.Errorf("%s: %+v", to, got)
+		}
+		c, err := r.program.DialUDPAddrPort(netip.AddrPort{}, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Write([]byte("x"))
+		if got := r.accept().Request().Target; got != (tunnel.Target{Network: tunnel.UDP, Host: "db.test", Port: 5432}) {
+			t.Errorf("%s: %+v", to, got)
+		}
+		_ = c.Close()
+		r.engine.handle(echoRequest(map[bool]netip.Addr{true: client4, false: client6}[to.Addr().Is4()], to.Addr(), "data"))
+		if got := r.accept().Request().Target; got != (tunnel.Target{Network: tunnel.Echo, Host: "db.test"}) {
+			t.Errorf("%s: %+v", to, got)
+		}
+		// Port 80 of an address is covered.
+		if err, ok := (<-r.dialling(netip.AddrPortFrom(to.Addr(), 80))).(error); !ok || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("a port that the name's resource has not: %v", err)
+		}
+		if err, ok := (<-r.refused(to, tunnel.Refused)).(error); !ok || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("refused: %v", err)
+		}
+	}
+}

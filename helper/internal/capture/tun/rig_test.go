@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel/tunneltest"
@@ -144,7 +145,25 @@ func (r *rig) options(o Opener) Options {
 			return dev, r.who
 		},
 		Origin: originOf,
+		Names:  fakeNames{},
+		CoversName: func(network, name string, port uint16) bool {
+			return name == "db.test" && (network == "icmp" || port > 5000)
+		},
 	}
+}
+
+// fakeNames has one name, at synthetic and synthetic6.
+type fakeNames struct{}
+
+var (
+	synthetic  = netip.MustParseAddrPort("198.19.240.9:5432")
+	synthetic6 = netip.MustParseAddrPort("[fdc5:7a0e:93d1:13f0::9]:5432")
+)
+
+func (fakeNames) Lead(hostnet.Ranges) {}
+
+func (fakeNames) At(a netip.Addr) (string, bool) {
+	return "db.test", a == synthetic.Addr() || a == synthetic6.Addr()
 }
 
 var dev = owner.Owner{User: "dev", Inode: 7}

@@ -3,6 +3,7 @@ package tun
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
@@ -32,7 +33,7 @@ type attempt struct {
 
 // begin takes the SYN syn, a packet of t.
 func (e *engine) begin(t tuple, syn []byte, at int) {
-	if !e.o.Covers("tcp", t.server.Addr(), t.server.Port()) {
+	if !e.covers("tcp", t.server) {
 		e.link.send(reset(t, syn, at))
 		return
 	}
@@ -101,7 +102,26 @@ func (e *engine) dial(t tuple) (*tunnel.Stream, error) {
 
 func (e *engine) request(n tunnel.Network, t tuple, who owner.Owner) tunnel.Request {
 	target := tunnel.Target{Network: n, Host: t.server.Addr().String(), Port: t.server.Port()}
+	if name, ok := e.nameAt(t.server.Addr()); ok {
+		target.Host = name
+	}
 	return tunnel.Request{Target: target, Origin: e.o.Origin("tun", target, who)}
+}
+
+// covers tells whether a resource has what a flow to server is for.
+func (e *engine) covers(network string, server netip.AddrPort) bool {
+	if name, ok := e.nameAt(server.Addr()); ok {
+		return e.o.CoversName(network, name, server.Port())
+	}
+	return e.o.Covers(network, server.Addr(), server.Port())
+}
+
+// nameAt returns the name that a stands for, if any.
+func (e *engine) nameAt(a netip.Addr) (string, bool) {
+	if e.o.Names == nil {
+		return "", false
+	}
+	return e.o.Names.At(a)
 }
 
 // refuse answers a SYN as the network would have.

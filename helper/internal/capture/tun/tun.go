@@ -2,8 +2,10 @@
 // which the routes of resources that are addresses or networks lead, and a TCP
 // and UDP stack in this process that terminates what comes from it, so that no
 // TCP runs inside TCP. A connection is accepted once the gateway has connected,
-// and refused as the gateway was; a ping is answered if the gateway's was. The
-// device and its routes go with this process.
+// and refused as the gateway was; a ping is answered if the gateway's was. Other
+// addresses that lead to the device stand for names: what they are asked for,
+// the gateway is asked for by name. The device and its routes go with this
+// process.
 // What may be reached is the gateway's business; privileged is hostnet alone.
 package tun
 
@@ -40,6 +42,14 @@ type Host interface {
 	Close() error
 }
 
+// Names tells programs of addresses that stand for names; a names.Source is one.
+type Names interface {
+	// Lead says which addresses lead to the device; zero ranges: none.
+	Lead(hostnet.Ranges)
+	// At returns the name that an address stands for, if any.
+	At(netip.Addr) (string, bool)
+}
+
 // Started is a device that leads nowhere yet, and who sets its routes.
 type Started struct {
 	Host   Host
@@ -47,13 +57,21 @@ type Started struct {
 	Device *hostnet.Device
 }
 
-// Options of a Source. All but Origin, Changed and Retry are required.
+// Options of a Source. All but Names, CoversName, Always, Origin, Changed and
+// Retry are required.
 type Options struct {
 	Log    zerolog.Logger
 	Tunnel Opener
 	// Covers tells whether a resource has that address and port; network is
 	// "tcp", "udp" or "icmp", which has no port.
 	Covers func(network string, addr netip.Addr, port uint16) bool
+	// Names lead to the device while there is one; nil: none do.
+	Names Names
+	// CoversName is Covers for a name; required if there are Names.
+	CoversName func(network, name string, port uint16) bool
+	// Always says to make a device for Names alone. If it is false, only addresses,
+	// and names that list pings, are worth one.
+	Always bool
 	// Check tells who connects from client to server by the device of that index,
 	// or refuses them.
 	Check func(client, server netip.AddrPort, device int) (owner.Owner, error)
@@ -103,7 +121,8 @@ type Source struct {
 	published []peer.Published
 	engine    *engine // nil without a device
 	host      Host    // nil without a device
-	err       error   // why there is none
+	names     hostnet.Ranges
+	err       error // why there is none
 	retry     time.Duration
 	again     time.Time // when to try again; zero: with the next Apply
 	refused   bool      // a route was
@@ -210,16 +229,23 @@ func (s *Source) lose(err error) {
 	s.retry = min(2*s.retry, lastRetry)
 }
 
-// shut closes the device. The caller holds s.mu.
+// shut closes the device, to which no name leads then. The caller holds s.mu.
 func (s *Source) shut() {
 	if s.engine == nil {
 		return
 	}
+	s.lead(hostnet.Ranges{})
 	s.engine.close()
 	if err := s.host.Close(); err != nil {
 		s.o.Log.Warn().Err(err).Msg("TUN device")
 	}
 	s.engine, s.host = nil, nil
+}
+
+func (s *Source) lead(r hostnet.Ranges) {
+	if s.o.Names != nil {
+		s.o.Names.Lead(r)
+	}
 }
 
 // prefixOf is the network that a resource's host names, if it is none by name.
@@ -240,7 +266,8 @@ func (s *Source) reconcile() {
 			prefixes = append(prefixes, prefix)
 		}
 	}
-	if len(prefixes) == 0 {
+	forNames := s.forNames()
+	if len(prefixes) == 0 && !forNames {
 		s.shut()
 		s.updateReport(nil)
 		return
@@ -261,10 +288,20 @@ func (s *Source) reconcile() {
 	}
 	refused := func(r hostnet.RouteReport) bool { return r.Refused != "" }
 	s.refused = slices.ContainsFunc(reports, refused)
-	if !slices.ContainsFunc(reports, func(r hostnet.RouteReport) bool { return !refused(r) }) {
+	if !slices.ContainsFunc(reports, func(r hostnet.RouteReport) bool { return !refused(r) }) && !forNames {
 		s.shut() // nothing leads there
+	} else {
+		s.lead(s.names)
 	}
 	s.updateReport(reports)
+}
+
+// forNames tells whether names alone are worth a device.
+func (s *Source) forNames() bool {
+	return s.o.Names != nil && slices.ContainsFunc(s.published, func(p peer.Published) bool {
+		_, address := prefixOf(p.Host)
+		return !address && (s.o.Always || slices.Contains(p.Protocols, "icmp"))
+	})
 }
 
 // start makes the device.
@@ -280,7 +317,7 @@ func (s *Source) start() error {
 	if err != nil {
 		return errors.Join(err, d.Host.Close())
 	}
-	s.host = d.Host
+	s.host, s.names = d.Host, d.Device.Names
 	s.o.Log.Info().Str("device", d.Device.Name).Msg("TUN device up")
 	gone := s.engine.gone
 	s.wg.Go(func() {

@@ -55,7 +55,14 @@ type sourceRig struct {
 	hosts   []*fakeHost
 	failing error
 	changed chan struct{}
+	led     hostnet.Ranges
 }
+
+func (r *sourceRig) Lead(to hostnet.Ranges) { r.led = to }
+
+func (r *sourceRig) At(netip.Addr) (string, bool) { return "", false }
+
+var someRanges = hostnet.Ranges{V4: netip.MustParsePrefix("198.19.240.0/20")}
 
 func newSource(t *testing.T) *sourceRig {
 	r := &sourceRig{changed: make(chan struct{}, 100)}
@@ -79,7 +86,7 @@ func (r *sourceRig) start(context.Context) (Started, error) {
 	}
 	h := &fakeHost{done: make(chan struct{})}
 	r.hosts = append(r.hosts, h)
-	return Started{Host: h, Device: &hostnet.Device{Name: "causeway0", Index: 7, MTU: 1500}}, nil
+	return Started{Host: h, Device: &hostnet.Device{Name: "causeway0", Index: 7, MTU: 1500, Names: someRanges}}, nil
 }
 
 func (r *sourceRig) started() []*fakeHost {
@@ -167,5 +174,39 @@ func TestNoDevice(t *testing.T) {
 	r.source.Apply(publish("10.20.0.8"))
 	if n := len(r.started()); n != 1 {
 		t.Errorf("%d devices, one of them after Close", n)
+	}
+}
+
+// Names lead to the device as long as it is there, where names that are pinged,
+// or any of them if that is asked for, keep it.
+func TestNamesLeadToTheDevice(t *testing.T) {
+	r := newSource(t)
+	r.source.o.Names = r
+	pinged := peer.Published{Name: "ping", Host: "*.test", Protocols: []string{"icmp"}}
+	for i, c := range []struct {
+		published []peer.Published
+		always    bool
+		devices   int // so far
+		leads     bool
+	}{
+		{publish("db.test"), false, 0, false},
+		{publish("db.test", "10.20.0.7"), false, 1, true},
+		{publish("db.test"), false, 1, false},
+		{publish("db.test", "10.66.0.0/24"), false, 2, false}, // nothing leads there
+		{append(publish("10.66.0.0/24"), pinged), false, 3, true},
+		{publish("db.test", "10.66.0.0/24"), true, 3, true},
+		{publish("db.test"), true, 3, true},
+		{publish("10.66.0.0/24"), true, 3, false},
+		{publish("10.20.0.7"), false, 4, true},
+	} {
+		r.source.o.Always = c.always
+		r.source.Apply(c.published)
+		if n, leads := len(r.started()), r.led == someRanges; n != c.devices || leads != c.leads {
+			t.Errorf("%d: %d devices so far, names lead there: %v; want %d, %v", i, n, leads, c.devices, c.leads)
+		}
+	}
+	r.source.Close()
+	if r.led != (hostnet.Ranges{}) {
+		t.Error("names lead to a device that is gone")
 	}
 }

@@ -18,7 +18,7 @@ const (
 // where the port is unreachable.
 func (e *engine) acceptUDP(r *udp.ForwarderRequest) bool {
 	t := tupleOf(r.ID())
-	if t.client.Port() == 0 || !e.o.Covers("udp", t.server.Addr(), t.server.Port()) {
+	if t.client.Port() == 0 || !e.covers("udp", t.server) {
 		return false
 	}
 	e.mu.Lock()

@@ -1,0 +1,123 @@
+package names
+
+import (
+	"net/netip"
+	"strconv"
+	"sync"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
+)
+
+// maxNumbers bounds how many names get a number, of those that there are, so
+// that a free one is found soon.
+const maxNumbers = 1<<hostnet.RangeBits - 512
+
+// numbers gives every name a number, which its address in whatever ranges
+// follows from: the same in every run of this user, mostly, and never one that
+// another name had in this session. It is safe for concurrent use.
+type numbers struct {
+	uid int
+
+	mu     sync.Mutex
+	ranges hostnet.Ranges // zero: no device leads anywhere
+	of     map[string]uint16
+	names  map[uint16]string
+}
+
+func newNumbers(uid int) *numbers {
+	return &numbers{uid: uid, of: make(map[string]uint16), names: make(map[uint16]string)}
+}
+
+// lead makes r the ranges, and tells whether they were others.
+func (n *numbers) lead(r hostnet.Ranges) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	was := n.ranges
+	n.ranges = r
+	return was != r
+}
+
+// leads tells whether there are ranges.
+func (n *numbers) leads() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ranges != hostnet.Ranges{}
+}
+
+// give returns the addresses of host; v4 is not valid if there are no ranges, or
+// no number is left.
+func (n *numbers) give(host string) (v4, v6 netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ranges == (hostnet.Ranges{}) {
+		return v4, v6
+	}
+	number, ok := n.of[host]
+	if !ok && len(n.of) >= maxNumbers {
+		return v4, v6
+	}
+	for try := 0; !ok; try++ {
+		// Neither the network nor the device itself, nor what reads as a broadcast.
+		number = uint16(2 + digest("number", strconv.Itoa(n.uid), host, strconv.Itoa(try))%(1<<hostnet.RangeBits-3))
+		if n.names[number] == "" {
+			n.of[host], n.names[number], ok = number, host, true
+		}
+	}
+	return n.ranges.At(number)
+}
+
+// at returns the name that has a, if any.
+func (n *numbers) at(a netip.Addr) (string, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	number, ok := n.ranges.Number(a)
+	name := n.names[number]
+	return name, ok && name != ""
+}
+
+// Lead tells s of the addresses that lead to a device of this process, where
+// whoever asks At serves them: names are told to be there from now on, though
+// they are served on loopback too. Zero ranges: there is no device any more. It
+// returns when the hosts file says so. An address is never that of another name
+// within the life of s.
+func (s *Source) Lead(r hostnet.Ranges) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.numbers.lead(r) && !s.closed {
+		s.reconcile()
+	}
+}
+
+// At returns the name that a stands for by the last call of Lead, if any. It may
+// not be covered any more.
+func (s *Source) At(a netip.Addr) (string, bool) { return s.numbers.at(a) }
+
+// led is where a name is told to be, if that leads to a device.
+type led struct{ v4, v6 netip.Addr }
+
+// findLed works out which names lead to the device: all that programs can find,
+// whether they have a listener or not. The caller holds s.mu.
+func (s *Source) findLed() {
+	s.led = make(map[string]led)
+	if !s.byDNS && (s.hosts.editor == nil || s.o.NoHosts) {
+		return
+	}
+	for _, host := range append(s.exact(), s.looked...) {
+		if hostnet.CheckName(host) != nil {
+			continue
+		}
+		if v4, v6 := s.numbers.give(host); v4.IsValid() {
+			s.led[host] = led{v4, v6}
+		}
+	}
+}
+
+// exact are the published names that are none of a wildcard.
+func (s *Source) exact() (all []string) {
+	for _, p := range s.published {
+		if host, ok := exactName(p.Host); ok {
+			all = append(all, host)
+		}
+	}
+	return all
+}
