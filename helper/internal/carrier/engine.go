@@ -309,7 +309,7 @@ func (e *engine) nextData(p *path, b []byte, now instant) []byte {
 		s = e.again[0]
 	}
 	if s.start >= s.end {
-		p.rate.idle(p.inFlight())
+		p.rate.idle(now, p.inFlight())
 		return nil
 	}
 	flight := min(p.rate.flight(now), p.shape.Window)
