@@ -52,7 +52,10 @@ func Run(ctx context.Context, o Options) error {
 	byKeys := hasTerminal()
 	go func() {
 		for s := range signals {
-			if n, ok := s.(syscall.Signal); ok && !(byKeys && slices.Contains(keys, s)) {
+			if byKeys && slices.Contains(keys, s) {
+				continue
+			}
+			if n, ok := s.(syscall.Signal); ok {
 				_, _ = ours.Write([]byte{byte(n)})
 			}
 		}

@@ -176,12 +176,12 @@ func (s *supervisor) decide(t thread, network tunnel.Network, d destination) (ve
 // as it is, but where only resources may be reached it is made from here: the
 // kernel would look again at arguments that the program may have changed since
 // they were judged.
-func (s *supervisor) otherwise(c *call, v verdict, make func() (int, error)) {
+func (s *supervisor) otherwise(c *call, v verdict, itself func() (int, error)) {
 	switch {
 	case v == denied:
 		c.fail(unix.EACCES)
 	case s.only:
-		s.answer(c, make)
+		s.answer(c, itself)
 	default:
 		c.pass()
 	}
