@@ -111,8 +111,10 @@ func (r *rate) flight(now instant) int {
 // sending notes a frame that goes out while inFlight bytes are under way.
 func (r *rate) sending(now instant, f *flown, inFlight int) {
 	if inFlight == 0 {
+		if now.sub(r.at) > shortest {
+			r.since, r.counted, r.idled = now, r.delivered, false
+		}
 		r.at, r.firstSent = now, now
-		r.since, r.counted, r.idled = now, r.delivered, false
 	}
 	f.sent, f.delivered, f.at, f.firstSent = now, r.delivered, r.at, r.firstSent
 	f.limited = r.limited > r.delivered
