@@ -24,8 +24,9 @@ const (
 	startRounds = 3 // without growth, until the rate counts as found
 
 	// shortest is the least time that a rate is measured over. What comes in less
-	// tells how the machine wakes its threads.
-	shortest = 4 * time.Millisecond
+	// tells which thread the machine let run.
+	shortest = 20 * time.Millisecond
+	calmest  = 4 * time.Millisecond // that a queue is given to run empty, at least
 )
 
 // rate measures what a link delivers, and bounds what is in flight to what keeps
@@ -195,7 +196,7 @@ func (r *rate) calmed(now instant, calm bool, rtt time.Duration) {
 		r.calmSum, r.calmCount = 0, 0
 	}
 	if r.settled && now >= r.drainNext {
-		r.drainUntil = now.add(max(2*r.trip(), shortest))
+		r.drainUntil = now.add(max(2*r.trip(), calmest))
 		r.drainNext = now.add(max(drainRounds*r.trip(), time.Second))
 	}
 }
