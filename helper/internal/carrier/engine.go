@@ -120,7 +120,7 @@ func (e *engine) room() int {
 	}
 	most := firstFlight
 	if brief > 0 {
-		most = min(max(brief, 4*minFrame), 1<<20)
+		most = min(max(brief, 4*minFrame), 12*minFrame)
 	}
 	return most - int(e.written-e.fresh)
 }

@@ -18,7 +18,7 @@ const (
 	busy        = 1.25 // in flight, as a multiple of what the greatest rate needs, where a queue must be
 	cruise      = 1.15 // in flight, as a multiple of what the link needs to be busy
 	drain       = 0.75 // the same while the queue is let run empty, to see the true round trip
-	drainRounds = 40   // from one such moment to the next
+	drainRounds = 100  // from one such moment to the next
 	rttBucket   = 5 * time.Second
 	startGain   = 2.5
 	startRounds = 3 // without growth, until the rate counts as found
@@ -53,6 +53,7 @@ type rate struct {
 
 	calm       time.Duration // round trip without a queue; 0 if unknown
 	calmSum    time.Duration // of calmCount round trips, while it is measured
+	calmMost   time.Duration // of them
 	calmCount  int
 	drainUntil instant
 	drainNext  instant
@@ -190,10 +191,12 @@ func (r *rate) calmed(now instant, calm bool, rtt time.Duration) {
 	switch {
 	case calm:
 		r.calmSum += rtt
+		r.calmMost = max(r.calmMost, rtt)
 		r.calmCount++
 	case r.calmCount > 0:
-		r.calm = r.calmSum / time.Duration(r.calmCount)
-		r.calmSum, r.calmCount = 0, 0
+		// Frames come in order, so a late one makes all behind it late.
+		r.calm = (r.calmSum/time.Duration(r.calmCount) + r.calmMost) / 2
+		r.calmSum, r.calmMost, r.calmCount = 0, 0, 0
 	}
 	if r.settled && now >= r.drainNext {
 		r.drainUntil = now.add(max(2*r.trip(), calmest))
