@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -82,11 +83,46 @@ func throughProxy(t *testing.T, d *driven) net.Conn {
 	return c
 }
 
+// datagramFlows are sockets of UDP, each an exchange of its own with echo.
+type datagramFlows []net.Conn
+
+// echo has every one say something and hear it; what goes meanwhile may be lost
+// or late, as datagrams may.
+func (flows datagramFlows) echo(t *testing.T, what string) {
+	t.Helper()
+	for i, c := range flows {
+		said := fmt.Sprintf("datagram %d %s", i, what)
+		got, buf := "", make([]byte, 1500)
+		for end := time.Now().Add(time.Minute); got != said && time.Now().Before(end); {
+			if _, err := io.WriteString(c, said); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(time.Second))
+			for got != said {
+				n, err := c.Read(buf)
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					break
+				}
+				if got = string(buf[:n]); err != nil || !strings.HasPrefix(got, fmt.Sprintf("datagram %d ", i)) {
+					t.Fatalf("datagram %d: %q, %v", i, got, err)
+				}
+			}
+		}
+		if got != said {
+			t.Fatalf("datagram %d is not answered", i)
+		}
+	}
+}
+
 // TestTransactionSurvives holds a transaction and 200 flows open through a cut
 // and through a stall, in which nothing says that anything is wrong: to names,
-// through the proxy, and downloads that are under way.
+// through the proxy, UDP, some that say nothing, and downloads that are under way.
 func TestTransactionSurvives(t *testing.T) {
-	d := drive(t)
+	d := driveWith(t, shim.Settings{Resources: `[
+		{"name": "orders", "host": "orders-db.corp.test", "ports": [5432]},
+		{"name": "web", "host": "web.corp.test", "ports": [80]},
+		{"name": "echo", "host": "echo.corp.test", "ports": [7], "protocols": ["tcp", "udp"]}
+	]`})
 	d.direct()
 	d.Cut() // nothing but the direct link carries
 	pg := world.Info().Postgres
@@ -110,7 +146,7 @@ func TestTransactionSurvives(t *testing.T) {
 	}
 	ask("create table survives (n int); begin; insert into survives values (1); select 'open';", "open")
 
-	flows := make([]net.Conn, 180)
+	flows, idle, datagrams := make([]net.Conn, 140), make([]net.Conn, 20), make(datagramFlows, 20)
 	echoes := strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0] + ":7"
 	for i := range flows {
 		if i%3 == 0 {
@@ -122,6 +158,31 @@ func TestTransactionSurvives(t *testing.T) {
 		}
 		defer flows[i].Close()
 	}
+	for i := range idle {
+		c, err := world.Cloud.Dial(ctx, "tcp", echoes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		idle[i] = c
+		if c, err = world.Cloud.Dial(ctx, "udp", echoes); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		datagrams[i] = c
+	}
+	say := func(flows []net.Conn, what string) {
+		t.Helper()
+		for i, c := range flows {
+			_, _ = io.WriteString(c, what)
+			got := make([]byte, len(what))
+			_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+			if _, err := io.ReadFull(c, got); err != nil || string(got) != what {
+				t.Fatalf("flow %d: %q, %v; want %q", i, got, err, what)
+			}
+		}
+	}
+	say(idle, "here")
 	loaded := make(chan string, 1)
 	go func() {
 		const url = "'http://web.corp.test/%s?n=2000000&seed=3'"
@@ -147,6 +208,7 @@ func TestTransactionSurvives(t *testing.T) {
 		}
 	}
 	echo()
+	datagrams.echo(t, "at first")
 	stall := 20 * time.Second
 	if soak() {
 		stall = time.Minute
@@ -160,6 +222,9 @@ func TestTransactionSurvives(t *testing.T) {
 		for _, c := range flows[:100] { // some have something under way
 			_, _ = c.Write([]byte("during " + fault.name + "\n"))
 		}
+		for i, c := range datagrams {
+			_, _ = fmt.Fprintf(c, "datagram %d during %s", i, fault.name)
+		}
 		time.Sleep(fault.lasts)
 		d.relay.Resume()
 		for i, c := range flows[:100] {
@@ -171,7 +236,12 @@ func TestTransactionSurvives(t *testing.T) {
 			}
 		}
 		echo()
+		datagrams.echo(t, "after the "+fault.name)
 		ask("insert into survives values (2); select 'still';", "still")
+	}
+	say(idle, "still here")
+	if opened := strings.Count(d.Gateway.Log.String(), `"target":"udp echo.corp.test:7"`); opened != len(datagrams) {
+		t.Errorf("%d exchanges of datagrams were opened for %d", opened, len(datagrams))
 	}
 	ask("commit; select count(*) from survives;", "3")
 	sums := strings.Fields(<-loaded)
