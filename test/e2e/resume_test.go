@@ -59,6 +59,76 @@ func TestTransfersSurviveCuts(t *testing.T) {
 	}
 }
 
+// TestDirectLinksAddUp bounds what each connection to the forwarded port has in
+// flight, as editors' channels do: the links of a session carry more than twice
+// of what one connection does.
+func TestDirectLinksAddUp(t *testing.T) {
+	const delay, inFlight = 20 * time.Millisecond, 128 << 10
+	d := drive(t)
+	d.direct()
+	d.Cut()
+
+	far, err := world.Cloud.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	go func() {
+		c, err := far.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_, _ = io.Copy(c, lab.Bytes(1))
+	}()
+	ln, err := world.Laptop.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := lab.NewRelay(ln, func(ctx context.Context) (net.Conn, error) {
+		return world.Cloud.Dial(ctx, "tcp", far.Addr().String())
+	})
+	defer alone.Close()
+	for _, r := range []*lab.Relay{alone, d.relay} {
+		r.Slow(0, delay)
+		r.Bound(inFlight)
+	}
+	pace := func(r *lab.Relay) float64 {
+		before, start := r.State(), time.Now()
+		time.Sleep(2 * time.Second)
+		now := r.State()
+		return float64(now.Up+now.Down-before.Up-before.Down) / time.Since(start).Seconds()
+	}
+	c, err := world.Laptop.Dial(t.Context(), "tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, c) }()
+	one := pace(alone)
+	_ = c.Close()
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	download := world.Cloud.CommandAs(ctx, world.Info().Users[lab.Dev], "curl", "-sS", "-o", "/dev/null", "http://web.corp.test/bytes?n=100000000000&seed=1")
+	if err := download.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { stop(); _ = download.Wait() }()
+	all, links := 0.0, 0
+	for end := time.Now().Add(time.Minute); all < 2*one && time.Now().Before(end); {
+		all = pace(d.relay)
+		st, err := d.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		links = st.Link.Links
+	}
+	t.Logf("one connection: %.1f MB/s, %d links: %.1f MB/s", one/1e6, links, all/1e6)
+	if all < 2*one {
+		t.Error("several links carry less than twice of what one does")
+	}
+}
+
 // throughProxy opens a flow to echo by the session's proxy.
 func throughProxy(t *testing.T, d *driven) net.Conn {
 	t.Helper()
