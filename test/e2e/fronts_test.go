@@ -60,6 +60,7 @@ func TestFrontsComeAndGo(t *testing.T) {
 	}
 	_ = thief.Close()
 	echo("after the thief")
+	eventually(t, 5*time.Second, "the thief is logged and counted", func() bool { return strings.Contains(d.Capture.Log.String(), `"refused":1`) })
 
 	// Another user does not get to the socket.
 	sockets, _ := filepath.Glob(filepath.Join(world.Info().Users[lab.Dev].Home, ".cache/causeway/run-*"))
