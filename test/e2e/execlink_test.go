@@ -66,6 +66,9 @@ func TestExecLinkIsRunAgain(t *testing.T) {
 	if e := next("reconnecting", 10*time.Second); e.Reason == "" {
 		t.Error("it is not told why")
 	}
+	if log := s.log.String(); !strings.Contains(log, `"atMost":"10m0s"`) {
+		t.Errorf("it is not logged for how long:\n%s", log)
+	}
 	eventually(t, 30*time.Second, "it is run four times more", func() bool { return len(started()) >= 5 })
 	at := started()
 	if first, last := at[2]-at[1], at[4]-at[3]; last < 1.5*first {
