@@ -57,8 +57,8 @@ func (d *Device) resetConnections() error {
 // connectionsFrom lists, by what the kernel knows them by, the TCP sockets of a
 // family whose own address is one of addrs.
 func connectionsFrom(family uint8, addrs []netip.Addr) (ids [][]byte, err error) {
-	any := make([]byte, diagID)
-	err = diag(diagByFamily, unix.NLM_F_DUMP, family, any, func(b []byte) {
+	none := make([]byte, diagID)
+	err = diag(diagByFamily, unix.NLM_F_DUMP, family, none, func(b []byte) {
 		if len(b) < diagMessage {
 			return
 		}
