@@ -30,10 +30,16 @@ type driven struct {
 
 func startHelper(t *testing.T, role string) *shim.Helper {
 	t.Helper()
-	cmd := world.Cloud.CommandAs(context.Background(), world.Info().Users[lab.Dev], helper, role, "--stdio", "--log-level=debug")
+	return startProgram(t, helper, role, t.TempDir())
+}
+
+// startProgram starts a front of program, the gateway's with home as its user's.
+func startProgram(t *testing.T, program, role, home string) *shim.Helper {
+	t.Helper()
+	cmd := world.Cloud.CommandAs(context.Background(), world.Info().Users[lab.Dev], program, role, "--stdio", "--log-level=debug")
 	if role == "gateway" {
-		cmd = world.Laptop.Command(context.Background(), helper, role, "--stdio", "--log-level=debug")
-		cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+		cmd = world.Laptop.Command(context.Background(), program, role, "--stdio", "--log-level=debug")
+		cmd.Env = append(os.Environ(), "HOME="+home)
 	}
 	h, err := shim.Start(t.Context(), cmd)
 	if err != nil {

@@ -60,6 +60,7 @@ func TestFrontsComeAndGo(t *testing.T) {
 	}
 	_ = thief.Close()
 	echo("after the thief")
+	eventually(t, 5*time.Second, "the thief is logged and counted", func() bool { return strings.Contains(d.Capture.Log.String(), `"refused":1`) })
 
 	// Another user does not get to the socket.
 	sockets, _ := filepath.Glob(filepath.Join(world.Info().Users[lab.Dev].Home, ".cache/causeway/run-*"))
@@ -88,8 +89,8 @@ func TestFrontsComeAndGo(t *testing.T) {
 	eventually(t, 2*time.Second, "the hosts file is clean", func() bool { return !strings.Contains(hostsFile(t), "echo.corp.test") })
 }
 
-// TestForgedLinks attacks the port for direct links: with nonsense, with another
-// session's secret, and with what a true gateway has said before.
+// TestForgedLinks attacks the port for direct links: with nonsense, and with what
+// a true gateway has said before.
 func TestForgedLinks(t *testing.T) {
 	d := drive(t)
 	port, err := d.Listen(t.Context())

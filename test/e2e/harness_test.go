@@ -41,10 +41,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	helper = filepath.Join(dir, "causeway")
-	build := exec.Command("go", "build", "-trimpath", "-tags=nethttpomithttp2", "-ldflags=-s -w", "-o", helper, "../../helper")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	build.Stdout, build.Stderr = os.Stderr, os.Stderr
-	if err := build.Run(); err != nil {
+	if err := buildHelper(helper, ""); err != nil {
 		fmt.Fprintln(os.Stderr, "build helper:", err)
 		return 1
 	}
@@ -56,6 +53,18 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = world.Close() }()
 	return m.Run()
+}
+
+// buildHelper builds the helper as it is shipped, of a version that is not "".
+func buildHelper(to, version string) error {
+	flags := "-ldflags=-s -w"
+	if version != "" {
+		flags += " -X github.com/causeway-dev/causeway/helper/internal/cli.version=" + version
+	}
+	build := exec.Command("go", "build", "-trimpath", "-tags=nethttpomithttp2", flags, "-o", to, "../../helper")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	return build.Run()
 }
 
 // resources are all that the tests approve, as a user would write it.
@@ -268,14 +277,17 @@ func mustWrite(t *testing.T, file, content string) {
 
 // running returns the processes of the helper that these tests built and whose
 // arguments begin with args.
-func running(args ...string) (pids []int) {
+func running(args ...string) []int { return runningOf(helper, args...) }
+
+// runningOf is running for another program, whose file may be gone.
+func runningOf(program string, args ...string) (pids []int) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		if exe, err := os.Readlink("/proc/" + e.Name() + "/exe"); err != nil || exe != helper {
+		if exe, err := os.Readlink("/proc/" + e.Name() + "/exe"); err != nil || strings.TrimSuffix(exe, " (deleted)") != program {
 			continue
 		}
 		line, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")

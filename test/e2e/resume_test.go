@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,6 +59,76 @@ func TestTransfersSurviveCuts(t *testing.T) {
 	}
 }
 
+// TestDirectLinksAddUp bounds what each connection to the forwarded port has in
+// flight, as editors' channels do: the links of a session carry more than twice
+// of what one connection does.
+func TestDirectLinksAddUp(t *testing.T) {
+	const delay, inFlight = 20 * time.Millisecond, 128 << 10
+	d := drive(t)
+	d.direct()
+	d.Cut()
+
+	far, err := world.Cloud.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	go func() {
+		c, err := far.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_, _ = io.Copy(c, lab.Bytes(1))
+	}()
+	ln, err := world.Laptop.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := lab.NewRelay(ln, func(ctx context.Context) (net.Conn, error) {
+		return world.Cloud.Dial(ctx, "tcp", far.Addr().String())
+	})
+	defer alone.Close()
+	for _, r := range []*lab.Relay{alone, d.relay} {
+		r.Slow(0, delay)
+		r.Bound(inFlight)
+	}
+	pace := func(r *lab.Relay) float64 {
+		before, start := r.State(), time.Now()
+		time.Sleep(2 * time.Second)
+		now := r.State()
+		return float64(now.Up+now.Down-before.Up-before.Down) / time.Since(start).Seconds()
+	}
+	c, err := world.Laptop.Dial(t.Context(), "tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, c) }()
+	one := pace(alone)
+	_ = c.Close()
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	download := world.Cloud.CommandAs(ctx, world.Info().Users[lab.Dev], "curl", "-sS", "-o", "/dev/null", "http://web.corp.test/bytes?n=100000000000&seed=1")
+	if err := download.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { stop(); _ = download.Wait() }()
+	all, links := 0.0, 0
+	for end := time.Now().Add(time.Minute); all < 2*one && time.Now().Before(end); {
+		all = pace(d.relay)
+		st, err := d.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		links = st.Link.Links
+	}
+	t.Logf("one connection: %.1f MB/s, %d links: %.1f MB/s", one/1e6, links, all/1e6)
+	if all < 2*one {
+		t.Error("several links carry less than twice of what one does")
+	}
+}
+
 // throughProxy opens a flow to echo by the session's proxy.
 func throughProxy(t *testing.T, d *driven) net.Conn {
 	t.Helper()
@@ -82,11 +153,46 @@ func throughProxy(t *testing.T, d *driven) net.Conn {
 	return c
 }
 
+// datagramFlows are sockets of UDP, each an exchange of its own with echo.
+type datagramFlows []net.Conn
+
+// echo has every one say something and hear it; what goes meanwhile may be lost
+// or late, as datagrams may.
+func (flows datagramFlows) echo(t *testing.T, what string) {
+	t.Helper()
+	for i, c := range flows {
+		said := fmt.Sprintf("datagram %d %s", i, what)
+		got, buf := "", make([]byte, 1500)
+		for end := time.Now().Add(time.Minute); got != said && time.Now().Before(end); {
+			if _, err := io.WriteString(c, said); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(time.Second))
+			for got != said {
+				n, err := c.Read(buf)
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					break
+				}
+				if got = string(buf[:n]); err != nil || !strings.HasPrefix(got, fmt.Sprintf("datagram %d ", i)) {
+					t.Fatalf("datagram %d: %q, %v", i, got, err)
+				}
+			}
+		}
+		if got != said {
+			t.Fatalf("datagram %d is not answered", i)
+		}
+	}
+}
+
 // TestTransactionSurvives holds a transaction and 200 flows open through a cut
 // and through a stall, in which nothing says that anything is wrong: to names,
-// through the proxy, and downloads that are under way.
+// through the proxy, UDP, some that say nothing, and downloads that are under way.
 func TestTransactionSurvives(t *testing.T) {
-	d := drive(t)
+	d := driveWith(t, shim.Settings{Resources: `[
+		{"name": "orders", "host": "orders-db.corp.test", "ports": [5432]},
+		{"name": "web", "host": "web.corp.test", "ports": [80]},
+		{"name": "echo", "host": "echo.corp.test", "ports": [7], "protocols": ["tcp", "udp"]}
+	]`})
 	d.direct()
 	d.Cut() // nothing but the direct link carries
 	pg := world.Info().Postgres
@@ -110,7 +216,7 @@ func TestTransactionSurvives(t *testing.T) {
 	}
 	ask("create table survives (n int); begin; insert into survives values (1); select 'open';", "open")
 
-	flows := make([]net.Conn, 180)
+	flows, idle, datagrams := make([]net.Conn, 140), make([]net.Conn, 20), make(datagramFlows, 20)
 	echoes := strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0] + ":7"
 	for i := range flows {
 		if i%3 == 0 {
@@ -122,6 +228,31 @@ func TestTransactionSurvives(t *testing.T) {
 		}
 		defer flows[i].Close()
 	}
+	for i := range idle {
+		c, err := world.Cloud.Dial(ctx, "tcp", echoes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		idle[i] = c
+		if c, err = world.Cloud.Dial(ctx, "udp", echoes); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		datagrams[i] = c
+	}
+	say := func(flows []net.Conn, what string) {
+		t.Helper()
+		for i, c := range flows {
+			_, _ = io.WriteString(c, what)
+			got := make([]byte, len(what))
+			_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+			if _, err := io.ReadFull(c, got); err != nil || string(got) != what {
+				t.Fatalf("flow %d: %q, %v; want %q", i, got, err, what)
+			}
+		}
+	}
+	say(idle, "here")
 	loaded := make(chan string, 1)
 	go func() {
 		const url = "'http://web.corp.test/%s?n=2000000&seed=3'"
@@ -147,6 +278,7 @@ func TestTransactionSurvives(t *testing.T) {
 		}
 	}
 	echo()
+	datagrams.echo(t, "at first")
 	stall := 20 * time.Second
 	if soak() {
 		stall = time.Minute
@@ -160,6 +292,9 @@ func TestTransactionSurvives(t *testing.T) {
 		for _, c := range flows[:100] { // some have something under way
 			_, _ = c.Write([]byte("during " + fault.name + "\n"))
 		}
+		for i, c := range datagrams {
+			_, _ = fmt.Fprintf(c, "datagram %d during %s", i, fault.name)
+		}
 		time.Sleep(fault.lasts)
 		d.relay.Resume()
 		for i, c := range flows[:100] {
@@ -171,7 +306,12 @@ func TestTransactionSurvives(t *testing.T) {
 			}
 		}
 		echo()
+		datagrams.echo(t, "after the "+fault.name)
 		ask("insert into survives values (2); select 'still';", "still")
+	}
+	say(idle, "still here")
+	if opened := strings.Count(d.Gateway.Log.String(), `"target":"udp echo.corp.test:7"`); opened != len(datagrams) {
+		t.Errorf("%d exchanges of datagrams were opened for %d", opened, len(datagrams))
 	}
 	ask("commit; select count(*) from survives;", "3")
 	sums := strings.Fields(<-loaded)

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,6 +37,10 @@ type RelayState struct {
 	Rate int64 `json:"rate"`
 	// Delay is added in each direction, in milliseconds.
 	Delay int64 `json:"delay"`
+	// InFlight bounds the bytes of each direction of each connection between their
+	// being taken and the news of their delivery having come back, as the window
+	// of a forwarded port's channel does; 0 is no bound.
+	InFlight int64 `json:"inFlight"`
 	// Connections is how many are open, Accepted how many there ever were.
 	Connections int `json:"connections"`
 	Accepted    int `json:"accepted"`
@@ -91,6 +97,13 @@ func (r *Relay) Slow(rate int64, delay time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.state.Rate, r.state.Delay = max(rate, 0), max(delay, 0).Milliseconds()
+}
+
+// Bound sets InFlight of the state, for connections that are open too.
+func (r *Relay) Bound(inFlight int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.InFlight = max(inFlight, 0)
 }
 
 // Resume ends Cut and Stall; a stalled connection goes on where it was.
@@ -207,13 +220,19 @@ type chunk struct {
 func (r *Relay) pump(dst, src net.Conn, count *int64) {
 	queue := make(chan chunk, 256)
 	failed := make(chan struct{})
+	w := &window{freed: make(chan struct{}, 1)}
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		defer close(queue)
 		for {
-			buf := make([]byte, 32<<10)
+			room, ok := w.room(r.inFlight, failed)
+			if !ok {
+				return
+			}
+			buf := make([]byte, min(32<<10, room))
 			n, err := src.Read(buf)
 			if n > 0 {
+				w.held.Add(int64(n))
 				select {
 				case queue <- chunk{buf[:n], time.Now().Add(r.delay())}:
 				case <-failed:
@@ -230,7 +249,7 @@ func (r *Relay) pump(dst, src net.Conn, count *int64) {
 			}
 		}
 	})
-	if err := r.drain(dst, queue, count); err != nil {
+	if err := r.drain(dst, queue, count, w); err != nil {
 		abort(src)
 		abort(dst)
 	}
@@ -238,7 +257,7 @@ func (r *Relay) pump(dst, src net.Conn, count *int64) {
 	reader.Wait()
 }
 
-func (r *Relay) drain(dst net.Conn, queue <-chan chunk, count *int64) error {
+func (r *Relay) drain(dst net.Conn, queue <-chan chunk, count *int64, w *window) error {
 	free := time.Now() // when a link of that rate is done with what it was given
 	for c := range queue {
 		if !r.sleepUntil(c.due) || !r.passable() {
@@ -259,11 +278,51 @@ func (r *Relay) drain(dst net.Conn, queue <-chan chunk, count *int64) error {
 		r.mu.Lock()
 		*count += int64(len(c.data))
 		r.mu.Unlock()
+		time.AfterFunc(r.delay(), func() { w.free(len(c.data)) })
 	}
 	if half, ok := dst.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return nil
+}
+
+// window is what of one direction of a connection is in flight.
+type window struct {
+	held  atomic.Int64
+	freed chan struct{} // has something when held fell
+}
+
+// room waits until something may be taken, and says how much; not ok means that
+// nothing will be delivered any more.
+func (w *window) room(limit func() int64, failed <-chan struct{}) (n int64, ok bool) {
+	for {
+		most := limit()
+		if most == 0 {
+			return math.MaxInt64, true
+		}
+		if n := most - w.held.Load(); n > 0 {
+			return n, true
+		}
+		select {
+		case <-w.freed: // it is full: there is something that will be
+		case <-failed:
+			return 0, false
+		}
+	}
+}
+
+func (w *window) free(n int) {
+	w.held.Add(-int64(n))
+	select {
+	case w.freed <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Relay) inFlight() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.InFlight
 }
 
 func (r *Relay) delay() time.Duration {

@@ -149,6 +149,30 @@ func TestRelaySlow(t *testing.T) {
 	}
 }
 
+// TestRelayBound wants what is taken before the first byte's delivery is known to
+// be no more than the bound, and every byte to arrive after all.
+func TestRelayBound(t *testing.T) {
+	const bound, delay = 64 << 10, 500 * time.Millisecond
+	r, c := relayed(t)
+	r.Slow(0, delay)
+	r.Bound(bound)
+	sent := make([]byte, 5*bound/2)
+	_, _ = io.ReadFull(Bytes(2), sent)
+	start := time.Now()
+	go func() { _, _ = c.Write(sent) }()
+	got := make([]byte, len(sent))
+	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, sent) {
+		t.Fatalf("it came back as something else: %v", err)
+	}
+	// Two round trips pass before the last is taken, and one for it to come back.
+	if took := time.Since(start); took < 6*delay {
+		t.Errorf("%d bytes came back after %v, with %d in flight and a delay of %v", len(sent), took, bound, delay)
+	}
+	r.Slow(0, 0)
+	r.Bound(0)
+	echoes(t, c, string(make([]byte, 4*bound)))
+}
+
 func TestRelayControl(t *testing.T) {
 	r, _ := relayed(t)
 	for _, c := range []struct {
@@ -159,7 +183,8 @@ func TestRelayControl(t *testing.T) {
 		{"POST", "/stall", 200, "stall"},
 		{"POST", "/cut", 200, "cut"},
 		{"POST", "/resume", 200, "open"},
-		{"POST", "/slow?rate=1000&delay=5", 200, "open"},
+		{"POST", "/slow?rate=1000&delay=5&inflight=7", 200, "open"},
+		{"POST", "/slow?inflight=-1", 400, "open"},
 		{"POST", "/slow?rate=-1", 400, "open"},
 		{"POST", "/slow?rate=many", 400, "open"},
 		{"GET", "/cut", 405, "open"},
@@ -172,7 +197,7 @@ func TestRelayControl(t *testing.T) {
 			t.Errorf("%s %s: status %d, state %+v", c.method, c.path, w.Code, s)
 		}
 	}
-	if s := r.State(); s.Rate != 1000 || s.Delay != 5 {
+	if s := r.State(); s.Rate != 1000 || s.Delay != 5 || s.InFlight != 7 {
 		t.Errorf("state: %+v", s)
 	}
 }

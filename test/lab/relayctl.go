@@ -13,7 +13,7 @@ import (
 //
 //	GET  /                        its state as JSON
 //	POST /cut /stall /resume
-//	POST /slow?rate=BYTES&delay=MS
+//	POST /slow?rate=BYTES&delay=MS&inflight=BYTES
 //
 // Each POST answers with the state as well.
 func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -23,7 +23,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			return
 		}
 		if !r.control(req) {
-			http.Error(w, "expected /cut, /stall, /resume or /slow?rate=BYTES&delay=MS", http.StatusBadRequest)
+			http.Error(w, "expected /cut, /stall, /resume or /slow?rate=BYTES&delay=MS&inflight=BYTES", http.StatusBadRequest)
 			return
 		}
 	}
@@ -42,10 +42,12 @@ func (r *Relay) control(req *http.Request) bool {
 	case "/slow":
 		rate, rerr := strconv.ParseInt(zeroIfEmpty(req.FormValue("rate")), 10, 64)
 		delay, derr := strconv.ParseInt(zeroIfEmpty(req.FormValue("delay")), 10, 64)
-		if rerr != nil || derr != nil || rate < 0 || delay < 0 {
+		inFlight, ierr := strconv.ParseInt(zeroIfEmpty(req.FormValue("inflight")), 10, 64)
+		if rerr != nil || derr != nil || ierr != nil || rate < 0 || delay < 0 || inFlight < 0 {
 			return false
 		}
 		r.Slow(rate, time.Duration(delay)*time.Millisecond)
+		r.Bound(inFlight)
 	default:
 		return false
 	}

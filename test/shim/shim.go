@@ -25,9 +25,11 @@ import (
 type Helper struct {
 	Cmd *exec.Cmd
 	// Log has what it said on stderr.
-	Log  *Log
-	in   io.WriteCloser
-	done chan struct{}
+	Log *Log
+	// Version is what answered: that of a helper in the background, if there is one.
+	Version string
+	in      io.WriteCloser
+	done    chan struct{}
 
 	mu      sync.Mutex
 	next    int
@@ -87,10 +89,12 @@ func Start(ctx context.Context, cmd *exec.Cmd) (*Helper, error) {
 	}
 	go h.read(bufio.NewReaderSize(out, 256<<10))
 	hello := map[string]any{"protocol": map[string]int{"min": 1, "max": 1}, "client": map[string]string{"name": "test", "version": "0"}}
-	if err := h.Call(ctx, "initialize", hello, nil); err != nil {
+	var told struct{ Helper struct{ Version string } }
+	if err := h.Call(ctx, "initialize", hello, &told); err != nil {
 		h.Kill()
 		return nil, fmt.Errorf("%w\n%s", err, h.Log)
 	}
+	h.Version = told.Helper.Version
 	return h, nil
 }
 
@@ -221,8 +225,8 @@ type Session struct {
 	ID               string
 	Secret           string
 	// Carried counts the bytes that were passed between them.
-	Carried atomic.Int64
-	resume  int
+	Carried  atomic.Int64
+	settings Settings
 }
 
 // Settings are those of an editor, and the credentials of proxies that it keeps:
@@ -236,19 +240,9 @@ type Settings struct {
 // Open opens a session, approves all that its settings ask for, once, and joins
 // its ends by a command link. Both helpers have to be without one.
 func Open(ctx context.Context, gateway, capture *Helper, settings Settings) (*Session, error) {
-	s := &Session{Gateway: gateway, Capture: capture, resume: settings.ResumeSeconds}
-	var opened struct {
-		Session, Secret string
-		Approvals       []struct{ ID string }
-	}
-	params := map[string]any{"authority": "test+cloud", "workspace": "w", "resources": json.RawMessage(settings.Resources), "resumeSeconds": settings.ResumeSeconds}
-	if settings.Exits != "" {
-		params["exits"] = json.RawMessage(settings.Exits)
-	}
-	if settings.Credentials != "" {
-		params["credentials"] = json.RawMessage(settings.Credentials)
-	}
-	if err := gateway.Call(ctx, "session/open", params, &opened); err != nil {
+	s := &Session{Gateway: gateway, Capture: capture, settings: settings}
+	opened, err := s.open(ctx)
+	if err != nil {
 		return nil, err
 	}
 	s.ID, s.Secret = opened.Session, opened.Secret
@@ -268,10 +262,41 @@ func Open(ctx context.Context, gateway, capture *Helper, settings Settings) (*Se
 	return s, s.Reach(ctx, func(state, _ string) bool { return state == "connected" })
 }
 
+// opened is what a gateway answers.
+type opened struct {
+	Session, Secret string
+	Resumed         bool
+	Approvals       []struct{ ID string }
+}
+
+func (s *Session) open(ctx context.Context) (o opened, err error) {
+	params := map[string]any{"authority": "test+cloud", "workspace": "w", "resources": json.RawMessage(s.settings.Resources), "resumeSeconds": s.settings.ResumeSeconds}
+	if s.settings.Exits != "" {
+		params["exits"] = json.RawMessage(s.settings.Exits)
+	}
+	if s.settings.Credentials != "" {
+		params["credentials"] = json.RawMessage(s.settings.Credentials)
+	}
+	return o, s.Gateway.Call(ctx, "session/open", params, &o)
+}
+
+// Return has gateway drive the session in place of one that is gone, as a window
+// does that was reloaded.
+func (s *Session) Return(ctx context.Context, gateway *Helper) error {
+	s.Gateway = gateway
+	switch o, err := s.open(ctx); {
+	case err != nil:
+		return err
+	case !o.Resumed || o.Session != s.ID || o.Secret != s.Secret:
+		return errors.New("another session was opened")
+	}
+	return nil
+}
+
 // Join has capture open the session, as it is or anew.
 func (s *Session) Join(ctx context.Context, capture *Helper, resumed bool) error {
 	s.Capture = capture
-	return capture.Call(ctx, "session/open", map[string]any{"session": s.ID, "secret": s.Secret, "resumed": resumed, "resumeSeconds": s.resume}, nil)
+	return capture.Call(ctx, "session/open", map[string]any{"session": s.ID, "secret": s.Secret, "resumed": resumed, "resumeSeconds": s.settings.ResumeSeconds}, nil)
 }
 
 // Link lays a new command link, which takes the place of the one before.

@@ -190,9 +190,10 @@ export class Controller {
     if (this.current.kind !== 'connected' || session === undefined) return;
     void this.drop('leave');
     const since = Date.now();
-    const until = since + this.options.resumeMs();
+    const ms = this.options.resumeMs();
+    const until = since + ms;
     this.waiting = { session, until };
-    this.options.log(`reconnecting: ${reason}; open connections wait`);
+    this.options.log(`reconnecting: ${reason}; open connections wait for ${Math.round(ms / 60_000)} min at most`);
     this.dispatch({ type: 'lost', reason, retryMs: FIRST_MS, waits: { since, until } });
     this.retry(FIRST_MS);
   }

@@ -100,6 +100,9 @@ func runStdio(cmd *cobra.Command, e *env, name string, start func(zerolog.Logger
 		return exec.Command(self, name, "--background")
 	})
 	if err == nil {
+		if own := build(); front.Version != own {
+			log.Info().Str("version", own).Str("running", front.Version).Msg("a helper of another version has sessions: it serves until the last of them ends")
+		}
 		return front.Relay(ctx, in, out, e.logs.out)
 	}
 	log.Warn().Err(err).Msg("connections will not outlive this process")

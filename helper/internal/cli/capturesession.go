@@ -25,8 +25,9 @@ import (
 type captureSessions struct {
 	log zerolog.Logger
 
-	mu   sync.Mutex
-	list []*captureSession
+	mu      sync.Mutex
+	list    []*captureSession
+	refused int
 }
 
 type captureSession struct {
@@ -207,7 +208,8 @@ func (all *captureSessions) open(h *captureHelper, p rpc.CaptureOpenParams, id c
 			continue
 		}
 		if subtle.ConstantTimeCompare(s.secret[:], secret[:]) != 1 {
-			all.log.Warn().Msg("a shim with a wrong secret was refused")
+			all.refused++
+			all.log.Warn().Int("refused", all.refused).Msg("a shim with a wrong secret was refused")
 			return nil, errors.New("the secret is not this session's")
 		}
 		s.drivenBy(h)

@@ -290,7 +290,7 @@ func (c *connection) report(s gateway.Status, link carrier.LinkState) {
 	if c.last != nil && lost != c.lost {
 		c.lost = lost
 		if lost {
-			c.log.Warn().Err(link.Reason).Msg("reconnecting")
+			c.log.Warn().Err(link.Reason).Stringer("atMost", c.resume).Msg("reconnecting")
 			c.tell(event{Event: "reconnecting", Reason: link.Reason.Error()})
 		} else {
 			c.log.Info().Msg("reconnected")

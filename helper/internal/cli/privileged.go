@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/bridge"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
@@ -26,23 +28,41 @@ func privilegedCommand(e *env) *cobra.Command {
 	}
 }
 
+// self is a path of this very program, also when an update of the extension has
+// taken its file away, or put another in its place.
+func self() (string, error) {
+	path, err := os.Executable()
+	if err != nil || runtime.GOOS != "linux" {
+		return path, err
+	}
+	own := fmt.Sprintf("/proc/%d/exe", os.Getpid())
+	running, err := os.Stat(own)
+	if err != nil {
+		return path, nil
+	}
+	if there, err := os.Stat(path); err == nil && os.SameFile(there, running) {
+		return path, nil
+	}
+	return own, nil
+}
+
 // startPrivileged runs that command of this very program. start is hostnet.Start
 // or StartResolver.
 func startPrivileged(ctx context.Context, start func(context.Context, hostnet.StartOptions) (*hostnet.Host, error)) (*hostnet.Host, error) {
-	self, err := os.Executable()
+	program, err := self()
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, hostnet.StartOptions{Self: self})
+	return start(ctx, hostnet.StartOptions{Self: program})
 }
 
 // startBridge has that command add addresses for a bridge.
 func startBridge(ctx context.Context, device string) (bridge.Host, netip.Prefix, error) {
-	self, err := os.Executable()
+	program, err := self()
 	if err != nil {
 		return nil, netip.Prefix{}, err
 	}
-	h, names, err := hostnet.StartBridge(ctx, hostnet.StartOptions{Self: self}, device)
+	h, names, err := hostnet.StartBridge(ctx, hostnet.StartOptions{Self: program}, device)
 	if err != nil {
 		return nil, names, err
 	}
@@ -51,11 +71,11 @@ func startBridge(ctx context.Context, device string) (bridge.Host, netip.Prefix,
 
 // startTun has that command make a TUN device.
 func startTun(ctx context.Context) (tun.Started, error) {
-	self, err := os.Executable()
+	program, err := self()
 	if err != nil {
 		return tun.Started{}, err
 	}
-	h, file, d, err := hostnet.StartTun(ctx, hostnet.StartOptions{Self: self})
+	h, file, d, err := hostnet.StartTun(ctx, hostnet.StartOptions{Self: program})
 	if err != nil {
 		return tun.Started{}, err
 	}

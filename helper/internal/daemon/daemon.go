@@ -252,12 +252,15 @@ func (s *server) watch(ctx context.Context) {
 
 func (s *server) serve(ctx context.Context, c *net.UnixConn) {
 	defer func() { _ = c.Close() }()
-	if err := checkPeer(c); err != nil {
+	refuse := func(err error) {
 		s.mu.Lock()
 		s.refused++
 		n := s.refused
 		s.mu.Unlock()
 		s.o.Log.Warn().Err(err).Int("refused", n).Msg("front refused")
+	}
+	if err := checkPeer(c); err != nil {
+		refuse(err)
 		return
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
@@ -265,7 +268,7 @@ func (s *server) serve(ctx context.Context, c *net.UnixConn) {
 	_ = c.SetDeadline(time.Now().Add(greetTime))
 	var g greeting
 	if err := readLine(c, &g, maxGreeting); err != nil {
-		s.o.Log.Warn().Err(err).Msg("front refused")
+		refuse(err)
 		return
 	}
 	if g.Mode == modeServe {

@@ -19,6 +19,7 @@ function rig(persistent = false) {
   const troubles: unknown[] = [];
   const ends: string[] = [];
   const remembered: (string | undefined)[] = [];
+  const logged: string[] = [];
   const controller = new Controller({
     open: (events, resume, signal) =>
       new Promise((resolve, reject) => {
@@ -44,7 +45,7 @@ function rig(persistent = false) {
     changed: () => {},
     resources: () => {},
     trouble: (error) => troubles.push(error),
-    log: () => {},
+    log: (message) => logged.push(message),
   });
   const connect = async () => {
     const attempt = controller.connect();
@@ -53,7 +54,7 @@ function rig(persistent = false) {
     runs.at(-1)?.done();
     await attempt;
   };
-  return { controller, runs, troubles, ends, remembered, connect };
+  return { controller, runs, troubles, ends, remembered, logged, connect };
 }
 
 beforeEach(() => {
@@ -129,10 +130,11 @@ describe('Controller', () => {
   });
 
   it('seeks a lost session until its time is over, and only that one', async () => {
-    const { controller, runs, troubles, remembered, connect } = rig();
+    const { controller, runs, troubles, remembered, logged, connect } = rig();
     await connect();
     expect(remembered).toEqual(['abc']);
     runs[0]?.events.lost('link gone');
+    expect(logged.at(-1)).toMatch(/reconnecting: link gone; .* 1 min/);
     expect(runs[0]?.leave).toHaveBeenCalled();
     expect(runs[0]?.close).not.toHaveBeenCalled();
     expect(controller.state).toMatchObject({ kind: 'reconnecting', reason: 'link gone', waits: {} });

@@ -78,6 +78,21 @@ describe('statusText', () => {
     expect(statusText(state, 'dialog').text).toBe(text);
   });
 
+  it('says why it is reconnecting, since when and until when', () => {
+    const at = (time: number) => new Date(time).toLocaleTimeString();
+    const waits = { since: 1_000_000, until: 1_600_000 };
+    const state: SessionState = {
+      kind: 'reconnecting',
+      reason: 'link gone',
+      attempt: 1,
+      delayMs: 0,
+      approvals: 0,
+      waits,
+    };
+    const { tooltip } = statusText(state, 'dialog');
+    for (const part of ['link gone', at(waits.since), at(waits.until)]) expect(tooltip).toContain(part);
+  });
+
   it('says where approvals are given in a browser', () => {
     const state: SessionState = { kind: 'connected', status: status([]), approvals: 1 };
     expect(statusText(state, 'terminal').text).toContain('in the terminal of the local helper');

@@ -96,9 +96,12 @@ func (c *changes) undo() error {
 		c.stub = netip.Addr{}
 		err = errors.Join(err, c.resolv.remove())
 	}
-	if c.hostsError != nil {
-		return err // nothing was ever put in
+	if c.hostsError == nil { // else nothing was ever put in
+		c.entries = nil
+		err = errors.Join(err, c.hosts.remove())
 	}
-	c.entries = nil
-	return errors.Join(err, c.hosts.remove())
+	if c.tun.device != nil {
+		err = errors.Join(err, c.tun.device.resetConnections())
+	}
+	return err
 }

@@ -15,3 +15,5 @@ func openDevice() (*os.File, *Device, error) { return nil, nil, errors.ErrUnsupp
 func survey(*Device) (surroundings, error) { return surroundings{}, errors.ErrUnsupported }
 
 func changeRoute(*Device, bool, netip.Prefix) error { return errors.ErrUnsupported }
+
+func (d *Device) resetConnections() error { return nil }

@@ -1,0 +1,64 @@
+package hostnet
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestResetConnections ends what comes from the addresses of a device that is
+// gone, of either family, and nothing else.
+func TestResetConnections(t *testing.T) {
+	own4, own6 := netip.MustParseAddr("127.81.7.3"), netip.MustParseAddr("::1")
+	dial := func(network, from, at string) (c net.Conn, far net.Conn) {
+		t.Helper()
+		ln, err := net.Listen(network, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		if c, err = d.Dial(network, ln.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+		if far, err = ln.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _, _ = c.Close(), far.Close() })
+		return c, far
+	}
+	ours, _ := dial("tcp4", own4.String(), "127.0.0.1:0")
+	other, far := dial("tcp4", "127.0.0.1", "127.0.0.1:0")
+
+	ids4, err4 := connectionsFrom(unix.AF_INET, []netip.Addr{own4})
+	ids6, err6 := connectionsFrom(unix.AF_INET6, []netip.Addr{own4})
+	if err := errors.Join(err4, err6); err != nil || len(ids4) != 1 || len(ids6) != 0 {
+		t.Fatalf("%d and %d connections, %v", len(ids4), len(ids6), err)
+	}
+	dial("tcp6", own6.String(), "[::1]:0")
+	if ids, err := connectionsFrom(unix.AF_INET6, []netip.Addr{own6}); err != nil || len(ids) < 1 {
+		t.Errorf("%d connections by IPv6, %v", len(ids), err)
+	}
+	if os.Getuid() != 0 {
+		return // only root may end them
+	}
+	d := Device{Name: "gone", Index: 1 << 30, Addresses: []netip.Addr{own4}}
+	if err := d.resetConnections(); err != nil {
+		t.Fatal(err)
+	}
+	_ = ours.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := ours.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNABORTED) {
+		t.Errorf("a connection of the device's: %v", err)
+	}
+	_, _ = io.WriteString(far, "x")
+	_ = other.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, err := other.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Errorf("another connection: %v", err)
+	}
+}
