@@ -184,13 +184,26 @@ func (w *wireGuard) Close() error {
 
 // Dial implements Exit.
 func (w *wireGuard) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
 	stack, release, err := w.use(ctx)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel, err := w.whilePeer(ctx, to.Addr())
+	if err != nil {
+		release()
+		return nil, err
+	}
+	defer cancel()
 	c, err := stack.DialContext(ctx, network, address)
 	if err != nil {
 		release()
+		if silent, ok := errors.AsType[*tunnel.Error](context.Cause(ctx)); ok {
+			return nil, silent
+		}
 		return nil, w.told(stackError(err))
 	}
 	switch c := c.(type) {
