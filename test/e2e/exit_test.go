@@ -373,9 +373,11 @@ func handOver(t *testing.T, dir string) (dev lab.User, home string) {
 func TestCaptureAlone(t *testing.T) {
 	private, member := keyPair(t)
 	public, _ := raiseOffice(t, world.Internet, member)
-	exits := exitsFile(t, private, public, fmt.Sprintf("198.51.100.10:%d", officePort))
+	// The peer's own name is one of the office's, which only the peer leads to.
+	exits := exitsFile(t, private, public, fmt.Sprintf("%s:%d", lab.PublicName, officePort))
 	dir := filepath.Dir(exits)
-	list := `[{"name": "inside", "host": "*.office.test", "ports": [80, 81]}, {"host": "echo.office.test", "ports": [7], "protocols": ["udp"]}]`
+	list := `[{"name": "inside", "host": "*.office.test", "ports": [80, 81]}, {"host": "echo.office.test", "ports": [7], "protocols": ["udp"]},
+		{"host": "*.example.test", "ports": [443]}, {"host": "` + lab.PublicName + `", "ports": [443]}]`
 	if err := os.WriteFile(filepath.Join(dir, "resources.json"), []byte(list), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -402,7 +404,7 @@ func TestCaptureAlone(t *testing.T) {
 	if out, err := cloud(t, 20*time.Second, "curl -sS -m 10 http://inside.office.test:81/ 2>&1"); err == nil {
 		t.Errorf("port 81: %q", out)
 	}
-	mustCloud(t, 10*time.Second, "curl -sSf -o /dev/null "+world.Info().Public.URL)
+	mustCloud(t, 10*time.Second, "curl -sSf -o /dev/null http://198.51.100.10/")
 	s.stop()
 	if now := hostsFile(t); now != hosts {
 		t.Errorf("hosts afterwards:\n%s", now)

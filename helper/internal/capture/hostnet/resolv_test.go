@@ -103,6 +103,16 @@ func FuzzEditResolv(f *testing.F) {
 	})
 }
 
+func TestIsGiven(t *testing.T) {
+	for a, want := range map[string]bool{
+		"127.0.0.1": false, "127.0.1.1": false, "127.3.4.5": true, "::ffff:127.3.4.5": true, "198.19.0.7": true, "10.0.0.1": false, "::1": false, "fdc5:7a0e:93d1::7": true,
+	} {
+		if IsGiven(netip.MustParseAddr(a)) != want {
+			t.Errorf("%s: not %v", a, want)
+		}
+	}
+}
+
 func TestCheckResolv(t *testing.T) {
 	dir := t.TempDir()
 	run, path := filepath.Join(dir, "run"), filepath.Join(dir, "resolv.conf")

@@ -279,36 +279,7 @@ func stackError(err error) error {
 
 // LookupNetIP implements Exit.
 func (w *wireGuard) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
-	var answers [2]*dns.Msg
-	var errs [2]error
-	var both sync.WaitGroup
-	for i, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
-		both.Go(func() { answers[i], errs[i] = w.Query(ctx, records.Question{Name: name, Type: kind}) })
-	}
-	both.Wait()
-	var out []netip.Addr
-	for _, m := range answers {
-		if m == nil {
-			continue
-		}
-		for _, rr := range m.Answer {
-			if a, ok := records.AddressOf(rr); ok {
-				out = append(out, a)
-			}
-		}
-	}
-	if len(out) > 0 {
-		return out, nil
-	}
-	for i, m := range answers {
-		if errs[i] != nil {
-			return nil, errs[i]
-		}
-		if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
-			return nil, &net.DNSError{Err: dns.RcodeToString[m.Rcode], Name: name}
-		}
-	}
-	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	return systemdns.Addresses(ctx, w, name)
 }
 
 // Query implements Exit. The profile's DNS servers are asked, through the tunnel.
