@@ -206,7 +206,7 @@ func TestDNSAsTheMachineAsks(t *testing.T) {
 func TestDNSWithoutLink(t *testing.T) {
 	d := driveWith(t, shim.Settings{Resources: strings.Replace(dnsResources, "},\n]", "}]", 1)})
 	names := 0
-	ask := func(kind, want string) {
+	ask := func(t *testing.T, kind, want string) {
 		t.Helper()
 		names++ // one that nobody has asked for yet
 		start := time.Now()
@@ -220,13 +220,13 @@ func TestDNSWithoutLink(t *testing.T) {
 		"lost":  func() error { return d.Lose(t.Context(), "the train is in a tunnel") },
 	} {
 		t.Run(what, func(t *testing.T) {
-			ask("A", "NOERROR")
+			ask(t, "A", "NOERROR")
 			if err := end(); err != nil {
 				t.Fatal(err)
 			}
 			mustCloud(t, 2*time.Second, "getent hosts public.example.test")
-			ask("A", "SERVFAIL")
-			ask("TXT", "SERVFAIL")
+			ask(t, "A", "SERVFAIL")
+			ask(t, "TXT", "SERVFAIL")
 			out, err := cloud(t, 20*time.Second, "getent hosts "+what+".apps.corp.test")
 			if err == nil {
 				t.Errorf("%q", out)
