@@ -34,7 +34,8 @@ const officeResources = `[
 	{"name": "inside", "host": "inside.office.test", "ports": [80, 81], "exit": "office"},
 	{"name": "echo", "host": "echo.office.test", "ports": [7], "protocols": ["udp"], "exit": "office"},
 	{"name": "nowhere", "host": "nowhere.office.test", "ports": [80], "exit": "office"},
-	{"name": "address", "host": "10.99.0.1", "ports": [80], "exit": "office"},
+	{"name": "address", "host": "10.99.0.1", "ports": [80], "protocols": ["tcp", "icmp"], "exit": "office"},
+	{"name": "nobody", "host": "10.99.0.9", "protocols": ["icmp"], "exit": "office"},
 	{"name": "lies", "host": "*.lies.office.test", "ports": [80], "exit": "office"},
 	{"name": "web", "host": "web.corp.test", "ports": [80]}
 ]`
@@ -201,6 +202,10 @@ func TestWireGuardExit(t *testing.T) {
 		for _, c := range []struct{ what, script, want string }{
 			{"TCP by name", "curl -sS -m 10 http://inside.office.test/", "inside"},
 			{"an address", "curl -sS -m 10 -x http://" + s.Proxy + " http://10.99.0.1/", "inside"},
+			{"ping", "ping -c 3 -i 0.2 -W 10 10.99.0.1 | grep -o '3 received'", "3 received"},
+			{"large pings", "for i in 1 2 3 4; do ping -c 1 -s 20000 -p a5 -W 10 10.99.0.1 | grep -o '20008 bytes from 10.99.0.1' & done; wait",
+				strings.TrimSpace(strings.Repeat("20008 bytes from 10.99.0.1\n", 4))},
+			{"ping of nobody", "ping -c 1 -W 3 10.99.0.9 | grep -oE '^.* from .*$|[0-9] received'", "0 received"},
 			{"another exit", "curl -sS -m 10 -o /dev/null -w '%{http_code}' http://web.corp.test/", "200"},
 			{"refused", "curl -sS -m 10 -o /dev/null -w '%{http_code}' -x http://" + s.Proxy + " http://inside.office.test:81/", "502"},
 			{"no such name", "curl -sS -m 10 -x http://" + s.Proxy + " http://nowhere.office.test/ | grep -c 'no address'", "1"},
@@ -301,6 +306,13 @@ PY`)
 				if got := dig(t, world.Cloud, "inside.office.test", kind); got != "SERVFAIL" {
 					t.Errorf("%s: %s", kind, got)
 				}
+			}
+			// Longer than the handshake is waited for.
+			if what == "a wrong key" {
+				return // silent too
+			}
+			if out, _ := cloud(t, 20*time.Second, "ping -c 1 -W 11 10.99.0.1 | grep -oiE '^.*from .*$|[0-9] received'"); out != "0 received" {
+				t.Errorf("a ping: %q", out)
 			}
 		})
 	}

@@ -59,6 +59,7 @@ func TestRunTerminal(t *testing.T) {
 	connect(t, runResources, "--tun=off")
 	for name, c := range map[string]struct{ script, keys, want string }{
 		"interrupt":   {"echo ready; exec sleep 60", `\x03`, "ends with 130"},
+		"unminded":    {`trap "" QUIT; echo ready; read x; echo got $x`, `\x1chi\n`, "got hi\r\n ends with 0"},
 		"is one":      {"tty > /dev/null && echo ready; read x; echo got $x", `hi\n`, "got hi"},
 		"job control": {"echo ready; exec bash --norc -i", `sleep 60\n\x1a\njobs; exit 7\nexit 7\n`, "Stopped"},
 	} {

@@ -112,9 +112,15 @@ func (e *engine) usable(p *path) bool {
 // until the writer has been woken, no more, since what waits here delays all
 // that is written after it.
 func (e *engine) room() int {
+	brief := 0
+	for _, p := range e.paths {
+		if e.usable(p) {
+			brief += p.brief()
+		}
+	}
 	most := firstFlight
-	if bw := e.bandwidth(); bw > 0 {
-		most = min(max(int(bw*0.001), 4*minFrame), 1<<20)
+	if brief > 0 {
+		most = min(max(brief, 4*minFrame), 1<<20)
 	}
 	return most - int(e.written-e.fresh)
 }
@@ -303,12 +309,12 @@ func (e *engine) nextData(p *path, b []byte, now instant) []byte {
 		s = e.again[0]
 	}
 	if s.start >= s.end {
-		p.rate.idle(p.inFlight())
+		p.rate.idle(now, p.inFlight())
 		return nil
 	}
 	flight := min(p.rate.flight(now), p.shape.Window)
 	room := flight - p.inFlight()
-	brief := int(p.rate.bandwidth() * 0.001) // what goes in a millisecond
+	brief := p.brief()
 	frame := min(max(min(flight/4, brief), minFrame), p.shape.MaxFrame-Overhead)
 	n := min(int(s.end-s.start), frame)
 	if room < n && p.inFlight() > 0 {

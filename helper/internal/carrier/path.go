@@ -38,6 +38,12 @@ func rank(kind string) int {
 
 func (p *path) inFlight() int { return int(p.sent - p.acked) }
 
+// brief is how many bytes keep p busy for a moment that nobody minds waiting:
+// longer where every frame is dear and late anyway.
+func (p *path) brief() int {
+	return int(p.rate.bandwidth() * max(time.Millisecond, p.shape.Slack/4).Seconds())
+}
+
 // patience is how long p may leave what is in flight without acknowledgement
 // before other links get it.
 func (p *path) patience() time.Duration {

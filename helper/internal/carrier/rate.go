@@ -18,14 +18,23 @@ const (
 	busy        = 1.25 // in flight, as a multiple of what the greatest rate needs, where a queue must be
 	cruise      = 1.15 // in flight, as a multiple of what the link needs to be busy
 	drain       = 0.75 // the same while the queue is let run empty, to see the true round trip
+	drainRounds = 40   // from one such moment to the next
 	rttBucket   = 5 * time.Second
+	startGain   = 2.5
 	startRounds = 3 // without growth, until the rate counts as found
+
+	// shortest is the least time that a rate is measured over. What comes in less
+	// tells which thread the machine let run.
+	shortest = 20 * time.Millisecond
+	calmest  = 4 * time.Millisecond // that a queue is given to run empty, at least
 )
 
 // rate measures what a link delivers, and bounds what is in flight to what keeps
 // the link busy: more would only wait in a queue, and delay everything that
 // comes after it. It is the model of BBR (Cardwell and others, 2016): greatest
-// delivery rate of late times least round trip of late.
+// delivery rate of late times the round trip without a queue. That is not the
+// least there was, which on a busy machine is luck, but what was seen while too
+// little was under way for a queue.
 type rate struct {
 	slack     time.Duration // by which acknowledgements may be late
 	delivered uint64        // bytes acknowledged
@@ -33,13 +42,23 @@ type rate struct {
 	firstSent instant       // when the oldest byte of the current sample was sent
 	limited   uint64        // samples up to this many delivered bytes tell nothing of the link's limit
 
+	since   instant // when a measurement over shortest began
+	counted uint64  // delivered, then
+	idled   bool    // there was nothing to send meanwhile
+
 	best, bestBefore float64 // bytes a second: greatest of this bucket and the one before
 	bestUntil        instant
 	least, leastPast time.Duration // round trip: least of this bucket and the one before
 	leastUntil       instant
-	drainUntil       instant
 
-	settled bool // the start is over
+	calm       time.Duration // round trip without a queue; 0 if unknown
+	calmSum    time.Duration // of calmCount round trips, while it is measured
+	calmCount  int
+	drainUntil instant
+	drainNext  instant
+
+	settled bool    // the start is over
+	busyAt  instant // when the link, not the writer, last was what bounds the rate
 	plateau float64
 	still   int
 	round   uint64 // delivered, at which the next round begins
@@ -51,6 +70,7 @@ type flown struct {
 	n         int
 	requeued  bool // goes over another link too
 	limited   bool
+	calm      bool // sent while the queue ran empty
 	sent      instant
 	delivered uint64 // rate.delivered when it was sent
 	at        instant
@@ -68,23 +88,23 @@ func (r *rate) roundTrip() time.Duration {
 	return r.least
 }
 
+// trip is the round trip that bytes in flight are for.
+func (r *rate) trip() time.Duration { return max(r.roundTrip(), r.calm) }
+
 // flight is how many bytes may be in flight now.
 func (r *rate) flight(now instant) int {
 	bw := r.bandwidth()
 	if bw == 0 {
 		return firstFlight
 	}
-	rtt := r.roundTrip()
-	gain := cruise
+	var n float64
 	switch {
 	case !r.settled:
-		gain = 2.5
+		n = max(startGain*bw*(r.trip()+r.slack).Seconds(), firstFlight)
 	case now < r.drainUntil:
-		gain = drain
-	}
-	n := gain*bw*rtt.Seconds() + bw*r.slack.Seconds()
-	if !r.settled {
-		n = max(n, firstFlight)
+		n = drain * bw * r.trip().Seconds()
+	default:
+		n = bw * (cruise*r.trip().Seconds() + r.slack.Seconds())
 	}
 	return max(int(min(n, 1<<30)), leastFlight)
 }
@@ -92,18 +112,29 @@ func (r *rate) flight(now instant) int {
 // sending notes a frame that goes out while inFlight bytes are under way.
 func (r *rate) sending(now instant, f *flown, inFlight int) {
 	if inFlight == 0 {
+		if now.sub(r.at) > shortest {
+			r.since, r.counted, r.idled = now, r.delivered, false
+		}
 		r.at, r.firstSent = now, now
 	}
 	f.sent, f.delivered, f.at, f.firstSent = now, r.delivered, r.at, r.firstSent
 	f.limited = r.limited > r.delivered
+	f.calm = r.settled && now < r.drainUntil
 }
 
 // idle notes that there is room on the link and nothing to send. If more is
 // under way than a rate that is all that was asked for would need, the link is
 // slow all the same, and whoever writes has only not been woken yet.
-func (r *rate) idle(inFlight int) {
-	if float64(inFlight) < busy*r.bandwidth()*r.roundTrip().Seconds() || r.bandwidth() == 0 {
-		r.limited = r.delivered + uint64(inFlight) + 1
+func (r *rate) idle(now instant, inFlight int) {
+	bw := r.bandwidth()
+	if bw > 0 && float64(inFlight) >= busy*bw*(r.trip()+r.slack).Seconds() {
+		return
+	}
+	r.limited = r.delivered + uint64(inFlight) + 1
+	r.idled = true
+	if r.settled && now.sub(r.busyAt) > max(time.Second, 8*r.trip()) {
+		// What the link can do may be far more by now than was asked of it.
+		r.settled, r.plateau, r.still = false, bw, startRounds-1
 	}
 }
 
@@ -115,16 +146,22 @@ func (r *rate) arrived(now instant, f flown, n int) {
 	rtt := max(now.sub(f.sent), time.Microsecond)
 	if now > r.leastUntil {
 		r.leastPast, r.least, r.leastUntil = r.least, rtt, now.add(rttBucket)
-		if r.settled {
-			r.drainUntil = now.add(r.roundTrip() * 3 / 2)
-		}
 	}
 	r.least = min(r.least, rtt)
-	took := max(f.sent.sub(f.firstSent), now.sub(f.at))
-	if took < r.roundTrip() || took <= 0 {
+	r.calmed(now, f.calm, rtt)
+	took, come := max(f.sent.sub(f.firstSent), now.sub(f.at)), r.delivered-f.delivered
+	if took < shortest {
+		took, come, f.limited = now.sub(r.since), r.delivered-r.counted, r.idled
+		if took < shortest {
+			return
+		}
+		f.delivered = r.counted
+	}
+	r.since, r.counted, r.idled = now, r.delivered, false
+	if took < r.roundTrip() {
 		return
 	}
-	bw := float64(r.delivered-f.delivered) / took.Seconds()
+	bw := float64(come) / took.Seconds()
 	if f.limited && bw < r.bandwidth() {
 		return
 	}
@@ -133,13 +170,33 @@ func (r *rate) arrived(now instant, f flown, n int) {
 		r.bestUntil = now.add(max(time.Second, 8*r.roundTrip()))
 	}
 	r.best = max(r.best, bw)
-	if r.settled || f.limited || f.delivered < r.round {
+	if f.limited {
+		return
+	}
+	r.busyAt = now
+	if r.settled || f.delivered < r.round {
 		return
 	}
 	r.round = r.delivered
 	if r.bandwidth() > r.plateau*1.25 {
 		r.plateau, r.still = r.bandwidth(), 0
 	} else if r.still++; r.still >= startRounds {
-		r.settled = true
+		r.settled, r.drainNext = true, now
+	}
+}
+
+// calmed takes in a round trip, and sees to it that some are without a queue.
+func (r *rate) calmed(now instant, calm bool, rtt time.Duration) {
+	switch {
+	case calm:
+		r.calmSum += rtt
+		r.calmCount++
+	case r.calmCount > 0:
+		r.calm = r.calmSum / time.Duration(r.calmCount)
+		r.calmSum, r.calmCount = 0, 0
+	}
+	if r.settled && now >= r.drainNext {
+		r.drainUntil = now.add(max(2*r.trip(), calmest))
+		r.drainNext = now.add(max(drainRounds*r.trip(), time.Second))
 	}
 }

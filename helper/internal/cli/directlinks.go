@@ -165,7 +165,7 @@ func (d *directLinks) keep() {
 		if state.Kind == carrier.KindDirect {
 			links = state.Links
 		}
-		want := g.want(now, links, sent+received)
+		want := g.want(now, links, sent+received, d.c.RoundTrip())
 		if want < links {
 			d.c.Trim(want)
 			d.log.Info().Int("links", want).Msg("more direct links were of no use")
@@ -190,6 +190,7 @@ const (
 	growEvery = 2 * time.Second  // time that a rate is measured over
 	growRest  = 30 * time.Second // until it is tried again when they were of no use; doubles each time
 	growFrom  = 1 << 20          // bytes a second, below which one link is enough for anybody
+	channel   = 512 << 10        // bytes under way, below which no channel of an editor's holds anything up
 	growBy    = 1.15             // by which more links have to be faster
 )
 
@@ -208,8 +209,8 @@ type growth struct {
 }
 
 // want returns how many links there should be, given how many are in use and
-// how many bytes the session has carried.
-func (g *growth) want(now time.Time, links int, bytes uint64) int {
+// how many bytes the session has carried. Trip is the round trip.
+func (g *growth) want(now time.Time, links int, bytes uint64, trip time.Duration) int {
 	if links == 0 {
 		*g = growth{}
 		return 1
@@ -237,7 +238,7 @@ func (g *growth) want(now time.Time, links int, bytes uint64) int {
 		return tried
 	case tried == 0 && (before < growFrom || faster):
 		return links // a flow that still speeds up by itself would be taken for a gain
-	case rate < growFrom || links >= carrier.MaxDirect || now.Before(g.rest):
+	case rate < growFrom || rate*trip.Seconds() < float64(links)*channel || links >= carrier.MaxDirect || now.Before(g.rest):
 		return links
 	}
 	g.tried = links

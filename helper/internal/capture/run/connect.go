@@ -5,7 +5,10 @@ package run
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"net/netip"
 	"time"
+	"unsafe"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -44,7 +47,8 @@ func (s *supervisor) connect(c *call) {
 		s.unreadable(c, err)
 		return
 	}
-	if !ok || d.isLocal() && !s.has(c.t.inode(c.fd())) {
+	here := !ok || d.isLocal() && !s.has(c.t.inode(c.fd()))
+	if here && !s.only {
 		s.forget(c)
 		s.letGoStream(c)
 		c.pass()
@@ -52,23 +56,49 @@ func (s *supervisor) connect(c *call) {
 	}
 	app, err := s.descriptor(c)
 	if err != nil {
-		s.unreadable(c, err)
+		s.unheld(c, err, ok && !d.isLocal())
 		return
 	}
 	defer func() { _ = unix.Close(app) }()
-	switch kindOf(app) {
-	case tunnel.TCP:
+	switch kind := kindOf(app); {
+	case kind != 0 && here:
+		s.forget(c)
+		s.answer(c, func() (int, error) { return 0, s.connectHere(app, kind, raw) })
+	case kind == tunnel.TCP:
 		if errno, answered := s.stream(c, app, d, raw); !answered {
 			c.fail(errno)
 		}
-	case tunnel.UDP:
+	case kind == tunnel.UDP:
 		s.connectDatagrams(c, app, d, raw)
 	default:
-		if s.only {
-			c.fail(unix.EACCES)
-			return
+		s.another(c, app)
+	}
+}
+
+// connectHere makes a connect that leads nowhere else, and lets go of a stream
+// that is not new any more.
+func (s *supervisor) connectHere(app int, kind tunnel.Network, raw []byte) error {
+	err := connectAs(app, raw)
+	if kind == tunnel.TCP && (err == nil || errors.Is(err, unix.EINPROGRESS)) {
+		s.letGo(inodeOf(app))
+	}
+	return err
+}
+
+// connectAs makes a connect of a program on its socket, by our copy of the
+// address. It waits if the socket is in blocking mode.
+func connectAs(app int, raw []byte) error {
+	if len(raw) == 0 {
+		return unix.EINVAL
+	}
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(app), uintptr(unsafe.Pointer(&raw[0])), uintptr(len(raw)))
+		if errno == 0 {
+			return nil
 		}
-		c.pass()
+		if errno != unix.EINTR {
+			return errno
+		}
 	}
 }
 
@@ -116,13 +146,14 @@ func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno 
 		return errno, answered
 	}
 	if state := streamState(app); state != tcpClose {
-		c.pass() // connected or listening: the kernel knows what to say
+		// Connected or listening: the kernel knows what to say, to whatever address.
+		s.otherwise(c, goOn, func() (int, error) { return 0, connectNowhere(app) })
 		return 0, true
 	}
 	v, offer := s.decide(c.t, tunnel.TCP, d)
 	if v != carried {
 		s.letGo(ino)
-		s.otherwise(c, v)
+		s.otherwise(c, v, func() (int, error) { return 0, connectAs(app, raw) })
 		return 0, true
 	}
 	r, err := s.rendezvous(app, d.mapped, !blocking)
@@ -151,6 +182,20 @@ func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno 
 		return unix.EINPROGRESS, false
 	}
 	return s.await(c, ino, app, a)
+}
+
+// connectNowhere connects a socket that cannot be connected. Should it have
+// become one that can, it is refused.
+func connectNowhere(app int) error {
+	family, err := unix.GetsockoptInt(app, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return err
+	}
+	at := netip.AddrPortFrom(loopback4, 0)
+	if family == unix.AF_INET6 {
+		at = netip.AddrPortFrom(loopback6, 0)
+	}
+	return connectTo(app, family, at)
 }
 
 // rendezvous makes a place for app to connect to, or for one that has to wait

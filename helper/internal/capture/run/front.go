@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
@@ -19,8 +20,12 @@ const self = "/proc/self/exe"
 // that started it.
 const inherited = 3
 
-// forwarded are the signals that the front passes on to the command. Those of
-// the terminal's keys reach the command by themselves.
+// keys are the signals of a terminal's keys. They reach the command by themselves,
+// and the front lives on, as the command may.
+var keys = []os.Signal{syscall.SIGINT, syscall.SIGQUIT}
+
+// forwarded are the signals that the front passes on to the command, those of
+// keys too where no terminal sends them.
 var forwarded = []os.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2,
 	syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGALRM}
 
@@ -37,21 +42,24 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer func() { _ = ours.Close() }()
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, caught()...)
-	defer signal.Stop(signals)
+	signal.Notify(signals, heeded(slices.Concat(keys, forwarded))...)
+	defer func() { signal.Stop(signals); close(signals) }()
 	err = start(o.arguments(SuperviseCommand), os.Environ(), theirs)
 	_ = theirs.Close()
 	if err != nil {
 		return fmt.Errorf("start the supervisor: %w", err)
 	}
+	byKeys := hasTerminal()
 	go func() {
 		for s := range signals {
+			if byKeys && slices.Contains(keys, s) {
+				continue
+			}
 			if n, ok := s.(syscall.Signal); ok {
 				_, _ = ours.Write([]byte{byte(n)})
 			}
 		}
 	}()
-	defer close(signals)
 	buf := make([]byte, 4<<10)
 	n, err := ours.Read(buf)
 	if err != nil || n == 0 {
@@ -63,21 +71,18 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// caught are the signals to pass on: those that are not ignored, and those of
-// the keys only without a terminal, which sends them to the command itself.
-func caught() (list []os.Signal) {
-	all := forwarded
-	if tty, err := os.Open("/dev/tty"); err == nil {
+// heeded are the signals that are not ignored, which a command would inherit.
+func heeded(all []os.Signal) []os.Signal {
+	return slices.DeleteFunc(all, signal.Ignored)
+}
+
+// hasTerminal tells whether keys can send signals to this process.
+func hasTerminal() bool {
+	tty, err := os.Open("/dev/tty")
+	if err == nil {
 		_ = tty.Close()
-	} else {
-		all = append([]os.Signal{syscall.SIGINT, syscall.SIGQUIT}, all...)
 	}
-	for _, s := range all {
-		if !signal.Ignored(s) {
-			list = append(list, s)
-		}
-	}
-	return list
+	return err == nil
 }
 
 // pair returns two ends of a connection that keeps messages apart. Neither end

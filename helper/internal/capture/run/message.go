@@ -97,9 +97,36 @@ func (t thread) scatter(m message, b []byte) error {
 	return err
 }
 
-// segments is the control message of m that splits a payload into datagrams,
-// the only one that means the same on loopback; nil without.
-func (t thread) segments(m message) ([]byte, error) {
+// controls tells whether a control message goes along with a message that is
+// sent from here. It may change its data.
+type controls func(h unix.Cmsghdr, data []byte) bool
+
+func everything(unix.Cmsghdr, []byte) bool { return true }
+
+// onlySegments takes what splits a payload into datagrams, the only one that
+// means the same on loopback.
+func onlySegments(h unix.Cmsghdr, _ []byte) bool {
+	return h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_SEGMENT
+}
+
+// harmless takes what leads a datagram nowhere else. The device of one over IPv4
+// would overrule that which its socket is tied to.
+func harmless(h unix.Cmsghdr, data []byte) bool {
+	switch [2]int32{h.Level, h.Type} {
+	case [2]int32{unix.IPPROTO_IP, unix.IP_PKTINFO}:
+		clear(data[:min(len(data), 4)])
+	case [2]int32{unix.IPPROTO_IPV6, unix.IPV6_PKTINFO}:
+		clear(data[min(len(data), 16):])
+	case [2]int32{unix.IPPROTO_UDP, unix.UDP_SEGMENT}, [2]int32{unix.IPPROTO_IP, unix.IP_TOS}, [2]int32{unix.IPPROTO_IP, unix.IP_TTL},
+		[2]int32{unix.IPPROTO_IPV6, unix.IPV6_TCLASS}, [2]int32{unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT}:
+	default:
+		return false
+	}
+	return true
+}
+
+// control reads the control messages of m that keep takes.
+func (t thread) control(m message, keep controls) (out []byte, err error) {
 	if m.control == 0 || m.controlSize == 0 {
 		return nil, nil
 	}
@@ -112,15 +139,15 @@ func (t thread) segments(m message) ([]byte, error) {
 		return nil, err
 	}
 	for _, p := range parts {
-		if p.Header.Level != unix.IPPROTO_UDP || p.Header.Type != unix.UDP_SEGMENT || len(p.Data) < 2 {
+		if !keep(p.Header, p.Data) {
 			continue
 		}
-		b := make([]byte, unix.CmsgSpace(2))
-		h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+		one := make([]byte, unix.CmsgSpace(len(p.Data)))
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&one[0]))
 		h.Level, h.Type = p.Header.Level, p.Header.Type
-		h.SetLen(unix.CmsgLen(2))
-		copy(b[unix.CmsgLen(0):], p.Data[:2])
-		return b, nil
+		h.SetLen(unix.CmsgLen(len(p.Data)))
+		copy(one[unix.CmsgLen(0):], p.Data)
+		out = append(out, one...)
 	}
-	return nil, nil
+	return out, nil
 }

@@ -60,12 +60,19 @@ type call struct {
 	// then is done with the program's socket once it is connected, and gives the
 	// result of the call; nil for nothing and 0.
 	then func(app int) (int, error)
+	// one is where the length of the message goes if the call is a sendmmsg that
+	// is answered by one message; 0 otherwise.
+	one uint64
 }
 
 func (c *call) fd() int { return int(int32(c.n.args[0])) }
 
 func (c *call) send(r response) bool {
 	r.id = c.n.id
+	if c.one != 0 && r.errno == 0 && r.flags == 0 {
+		c.writeLength(c.one, int(r.val))
+		r.val = 1
+	}
 	_, errno := ioctl(c.listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r))
 	return errno == 0
 }

@@ -43,6 +43,7 @@ var probes = []probe{
 	{"closes", (*probeEnv).closes},
 	{"listens", (*probeEnv).listens},
 	{"fast open", func(e *probeEnv) string { return e.fastOpen(0) }},
+	{"fast open by sendmmsg", (*probeEnv).fastOpenMany},
 	{"udp", func(e *probeEnv) string { return e.udpUnconnected(unix.AF_INET) }},
 	{"udp6", func(e *probeEnv) string { return e.udpUnconnected(unix.AF_INET6) }},
 	{"udp mapped", func(e *probeEnv) string { return e.udpUnconnected(mappedFamily) }},
@@ -182,15 +183,29 @@ var further = []probe{
 	}},
 }
 
+// fastOpenMany connects and sends by sendmmsg.
+func (e *probeEnv) fastOpenMany() string {
+	fd := e.socket(unix.AF_INET, unix.SOCK_STREAM)
+	defer unix.Close(fd)
+	name := sockaddr(unix.AF_INET, netip.AddrPortFrom(e.host, e.tcp))
+	payload := []byte("fast")
+	iov := unix.Iovec{Base: &payload[0]}
+	iov.SetLen(len(payload))
+	m := mmsghdr{h: unix.Msghdr{Name: &name[0], Namelen: uint32(len(name)), Iov: &iov, Iovlen: 1}}
+	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m)), 1, msgFastOpen, 0, 0)
+	return fmt.Sprint(n, errno, m.n, " ", readSome(fd))
+}
+
+type mmsghdr struct {
+	h unix.Msghdr
+	n uint32
+	_ [4]byte
+}
+
 // sendMany sends three datagrams by sendmmsg and receives them by recvmmsg.
 func (e *probeEnv) sendMany() string {
 	fd := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
 	defer unix.Close(fd)
-	type mmsghdr struct {
-		h unix.Msghdr
-		n uint32
-		_ [4]byte
-	}
 	name := sockaddr(unix.AF_INET, netip.AddrPortFrom(e.host, e.udp))
 	payload := []byte("abc")
 	out, in := make([]mmsghdr, 3), make([]mmsghdr, 3)

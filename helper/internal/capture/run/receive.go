@@ -74,15 +74,6 @@ func (s *supervisor) sends(ino uint64) bool {
 	return s.senders[ino] != nil
 }
 
-func (s *supervisor) answer(c *call, f func() (int, error)) {
-	n, err := f()
-	if err != nil {
-		c.fail(errnoOf(err))
-		return
-	}
-	c.give(n)
-}
-
 // received is one datagram, its payload in the program's memory already.
 type received struct {
 	n       int // as the call returns it

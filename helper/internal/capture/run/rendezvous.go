@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -184,8 +183,7 @@ func (r *rendezvous) meet(app int) (int, error) {
 // abandon ends the connecting state of app: a program that waits is woken, as
 // by a refusal. What the kernel has as the reason is ECONNRESET.
 func abandon(app int) {
-	unspecified := make([]byte, size4)
-	_, _, _ = unix.Syscall(unix.SYS_CONNECT, uintptr(app), uintptr(unsafe.Pointer(&unspecified[0])), size4)
+	_ = connectAs(app, make([]byte, size4)) // AF_UNSPEC
 }
 
 func reusePort(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }

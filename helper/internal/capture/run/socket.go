@@ -9,8 +9,8 @@ import (
 
 // socket makes an internet socket in place of the program. Where only resources
 // may be reached, it is tied to the loopback device, which a program without
-// privileges cannot undo: so a call that goes on, and whose arguments are
-// changed after they were judged, still leads nowhere else.
+// privileges cannot undo: so that also a call of a socket that was put in the
+// place of another, while the call goes on, leads to this machine alone.
 func (s *supervisor) socket(c *call) {
 	family, kind, protocol := int(int32(c.n.args[0])), int(int32(c.n.args[1])), int(int32(c.n.args[2]))
 	if !isCarried(kind&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK), protocol) {
@@ -65,6 +65,12 @@ func (s *supervisor) bind(c *call) {
 		s.kept.drop(c.t.inode(c.fd()))
 	}
 	c.pass()
+}
+
+// isInternet tells whether fd is a socket for IPv4 or IPv6.
+func isInternet(fd int) bool {
+	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	return err == nil && (family == unix.AF_INET || family == unix.AF_INET6)
 }
 
 // kindOf is the network of a socket, 0 for one that is never carried.

@@ -188,12 +188,13 @@ type family struct {
 	reaped bool
 }
 
-// forward passes the front's signals on to the command while it lives.
+// forward passes the front's signals on to the command while it lives. A front
+// that is gone was killed, which it cannot tell: the command gets that too.
 func (f *family) forward(front *os.File) {
-	var b [1]byte
-	for {
-		if n, err := front.Read(b[:]); err != nil || n == 0 {
-			return
+	b := []byte{0}
+	for b[0] != byte(unix.SIGKILL) {
+		if n, err := front.Read(b); err != nil || n == 0 {
+			b[0] = byte(unix.SIGKILL)
 		}
 		f.mu.Lock()
 		if !f.reaped {

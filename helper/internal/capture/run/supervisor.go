@@ -172,9 +172,35 @@ func (s *supervisor) decide(t thread, network tunnel.Network, d destination) (ve
 	return carried, offer
 }
 
-// otherwise answers a call with a verdict other than carried.
-func (s *supervisor) otherwise(c *call, v verdict) {
-	if v == denied {
+// otherwise answers a call with a verdict other than carried. The call goes on
+// as it is, but where only resources may be reached it is made from here: the
+// kernel would look again at arguments that the program may have changed since
+// they were judged.
+func (s *supervisor) otherwise(c *call, v verdict, itself func() (int, error)) {
+	switch {
+	case v == denied:
+		c.fail(unix.EACCES)
+	case s.only:
+		s.answer(c, itself)
+	default:
+		c.pass()
+	}
+}
+
+// answer answers a call with what f returns.
+func (s *supervisor) answer(c *call, f func() (int, error)) {
+	n, err := f()
+	if err != nil {
+		c.fail(errnoOf(err))
+		return
+	}
+	c.give(n)
+}
+
+// another answers a call for a socket that is never carried. Those of the
+// internet may come from another process.
+func (s *supervisor) another(c *call, app int) {
+	if s.only && isInternet(app) {
 		c.fail(unix.EACCES)
 		return
 	}
@@ -184,11 +210,36 @@ func (s *supervisor) otherwise(c *call, v verdict) {
 // unreadable answers a call of which something could not be looked at. What is
 // simply wrong with it is the kernel's to say.
 func (s *supervisor) unreadable(c *call, err error) {
-	if s.only && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)) {
+	switch {
+	case !s.only:
+		c.pass()
+	case errors.Is(err, unix.EPERM):
 		c.fail(unix.EACCES)
+	default:
+		c.fail(errnoOf(err))
+	}
+}
+
+// unheld answers a call for whose socket there is no descriptor of ours, and
+// that may name a destination away from this machine's loopback. Where none can
+// be taken, such sockets are connected already, or servers'.
+func (s *supervisor) unheld(c *call, err error, away bool) {
+	if !s.only || s.kept == nil {
+		s.unreadable(c, err)
 		return
 	}
-	c.pass()
+	ino := c.t.inode(c.fd())
+	s.mu.Lock()
+	_, connected := s.carried[ino]
+	s.mu.Unlock()
+	switch {
+	case ino == 0:
+		c.fail(unix.EBADF)
+	case away && !connected:
+		c.fail(unix.EACCES)
+	default:
+		c.pass()
+	}
 }
 
 // destination reads the address at ptr.

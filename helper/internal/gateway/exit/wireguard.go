@@ -18,7 +18,6 @@ import (
 	"github.com/rs/zerolog"
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
-	"golang.zx2c4.com/wireguard/tun/netstack"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 )
@@ -49,7 +48,7 @@ type wireGuard struct {
 
 	mu        sync.Mutex
 	dev       *device.Device // nil while it is down
-	net       *netstack.Net
+	net       *userStack
 	profile   *profile
 	endpoints map[string]netip.Addr // of the peers whose endpoint is a name, by public key
 	unwatch   context.CancelFunc
@@ -68,7 +67,7 @@ func newWireGuard(file string, system System, log zerolog.Logger) *wireGuard {
 
 // use brings the exit up and keeps it so until release is called, which may be
 // called twice.
-func (w *wireGuard) use(ctx context.Context) (stack *netstack.Net, release func(), err error) {
+func (w *wireGuard) use(ctx context.Context) (stack *userStack, release func(), err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if stack, err = w.up(ctx); err != nil {
@@ -85,7 +84,7 @@ func (w *wireGuard) use(ctx context.Context) (stack *netstack.Net, release func(
 
 // up brings the exit up and waits until a peer has answered. The caller holds
 // w.mu.
-func (w *wireGuard) up(ctx context.Context) (*netstack.Net, error) {
+func (w *wireGuard) up(ctx context.Context) (*userStack, error) {
 	if w.closed {
 		return nil, net.ErrClosed
 	}
@@ -120,14 +119,14 @@ func (w *wireGuard) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t, stack, err := netstack.CreateNetTUN(p.addresses, p.dns, p.mtu)
+	stack, err := newStack(p.addresses, p.mtu)
 	if err != nil {
 		return err
 	}
 	if len(p.ignored) > 0 {
 		w.log.Warn().Strs("keys", p.ignored).Str("file", w.file).Msg("WireGuard profile: keys without meaning here")
 	}
-	dev := device.NewDevice(t, conn.NewDefaultBind(), &device.Logger{
+	dev := device.NewDevice(stack, conn.NewDefaultBind(), &device.Logger{
 		Verbosef: func(string, ...any) {},
 		Errorf: func(format string, args ...any) {
 			w.log.Debug().Str("file", w.file).Msgf("wireguard: "+format, args...)

@@ -155,6 +155,37 @@ func TestWireGuard(t *testing.T) {
 	}
 }
 
+// TestWireGuardPing pings the peer, many times at once, and what is not there.
+func TestWireGuardPing(t *testing.T) {
+	t.Parallel()
+	near, far := newKey(t), newKey(t)
+	port := office(t, far, near)
+	w := newWireGuard(profileFile(t, near, far.public, port), nil, zerolog.Nop())
+	defer w.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var all sync.WaitGroup
+	for i := range 60 {
+		all.Go(func() {
+			data := bytes.Repeat([]byte{byte(i)}, []int{0, 56, 8000}[i%3])
+			got, err := w.Ping(ctx, netip.MustParseAddr("10.9.0.1"), data)
+			if err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%d bytes of %d: %v", len(got), len(data), err)
+			}
+		})
+	}
+	all.Wait()
+	short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if got, err := w.Ping(short, netip.MustParseAddr("10.9.0.99"), []byte("data")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("nobody answers %q, %v", got, err)
+	}
+	_, err := w.Ping(ctx, netip.MustParseAddr("fd09::1"), nil)
+	if e, ok := errors.AsType[*tunnel.Error](err); !ok || e.Code != tunnel.NetUnreachable {
+		t.Errorf("IPv6: %v", err)
+	}
+}
+
 func TestWireGuardWrongKey(t *testing.T) {
 	t.Parallel()
 	near, far := newKey(t), newKey(t)

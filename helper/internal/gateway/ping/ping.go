@@ -6,8 +6,8 @@ package ping
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
 	"sync/atomic"
@@ -44,7 +44,7 @@ func (p *Pinger) Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, 
 		c, err := open(to)
 		if err == nil {
 			defer c.Close()
-			return exchange(ctx, c, to, data)
+			return Exchange(ctx, c, to, data, ownsID)
 		}
 		if !errors.Is(err, os.ErrPermission) && !errors.Is(err, errNoSocket) {
 			return nil, err // such as no route
@@ -54,9 +54,16 @@ func (p *Pinger) Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, 
 	return p.program.ping(ctx, to, data)
 }
 
-// exchange sends a request over c, which is connected to to, and returns the data
-// of the reply.
-func exchange(ctx context.Context, c net.Conn, to netip.Addr, data []byte) ([]byte, error) {
+// Conn is a socket for pings of one address, each read and write a message.
+type Conn interface {
+	io.ReadWriter
+	SetDeadline(t time.Time) error
+}
+
+// Exchange sends a request over c, which is connected to to, and returns the data
+// of the reply. Where ownsID is false what c is of puts an identifier of its own in
+// place of ours, and only what carries it comes from c.
+func Exchange(ctx context.Context, c Conn, to netip.Addr, data []byte, ownsID bool) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	request := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: rand.IntN(1 << 16), Seq: rand.IntN(1 << 16), Data: data}}
@@ -85,9 +92,7 @@ func exchange(ctx context.Context, c net.Conn, to netip.Addr, data []byte) ([]by
 	}
 }
 
-// replyTo reads b, and returns it if it is the reply to request. Where ownsID is
-// false the system has put an identifier of its own in place of ours, and only
-// what carries it comes here.
+// replyTo reads b, and returns it if it is the reply to request.
 func replyTo(request icmp.Message, b []byte, ownsID bool) *icmp.Echo {
 	protocol, want := protocolICMP, icmp.Type(ipv4.ICMPTypeEchoReply)
 	if request.Type == ipv6.ICMPTypeEchoRequest {

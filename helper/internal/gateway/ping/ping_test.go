@@ -80,7 +80,7 @@ func TestSocket(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", to, err)
 		}
-		got, err := exchange(t.Context(), c, netip.MustParseAddr(to), []byte("data"))
+		got, err := Exchange(t.Context(), c, netip.MustParseAddr(to), []byte("data"), ownsID)
 		if err != nil || string(got) != "data" {
 			t.Errorf("%s: %q, %v", to, got, err)
 		}

@@ -1,0 +1,28 @@
+package exit
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/causeway-dev/causeway/helper/internal/gateway/ping"
+)
+
+// Ping sends an echo request to an address and returns the data of its reply. A
+// peer, or a host behind it, that says nothing is a time-out.
+func (w *wireGuard) Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, error) {
+	s, release, err := w.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	c, err := s.pinger(ctx, to)
+	if err != nil {
+		return nil, stackError(err)
+	}
+	defer c.Close()
+	reply, err := ping.Exchange(ctx, c, to, data, false)
+	if err != nil {
+		return nil, w.told(stackError(err))
+	}
+	return reply, nil
+}
