@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/test/lab"
+	"github.com/causeway-dev/causeway/test/shim"
 	"github.com/miekg/dns"
 )
 
@@ -168,6 +169,103 @@ func TestDNSRecords(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestDNSAsTheMachineAsks has a name in laptop's hosts file, which is asked first,
+// and for addresses alone.
+func TestDNSAsTheMachineAsks(t *testing.T) {
+	file := world.Laptop.HostsFile()
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(slices.Clone(before), "10.77.0.12 listed.corp.test\n10.77.0.10 www.corp.test\n127.0.0.1 lies.corp.test\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.WriteFile(file, before, 0o644) }()
+	connect(t, dnsResources, "--tun=off")
+	if out := mustCloud(t, 20*time.Second, "curl -sS -m 10 -o /dev/null -w '%{http_code}' http://listed.corp.test/"); out != "200" {
+		t.Errorf("%q", out)
+	}
+	if out := mustCloud(t, 20*time.Second, "dig +noall +answer listed.corp.test"); !regexp.MustCompile(`^listed\.corp\.test\.\s+([12]?[0-9]|30)\s+IN\s+A\s+127\.\S+$`).MatchString(out) {
+		t.Errorf("%q", out)
+	}
+	for q, want := range map[string]string{
+		"listed.corp.test AAAA": "NOERROR", "listed.corp.test TXT": "NOERROR", "listed.corp.test ANY": "NOERROR\nlisted.corp.test. IN HINFO \"RFC8482\" \"\"",
+		"www.corp.test CNAME": dig(t, world.Laptop, "www.corp.test", "CNAME"), "web.corp.test MX": dig(t, world.Laptop, "web.corp.test", "MX"),
+		"lies.corp.test A": "REFUSED", "12.0.77.10.in-addr.arpa PTR": "NOERROR\n12.0.77.10.in-addr.arpa. IN PTR listed.corp.test.",
+	} {
+		if got := dig(t, world.Cloud, strings.Fields(q)...); got != want {
+			t.Errorf("%s: %s, want %s", q, got, want)
+		}
+	}
+}
+
+// TestDNSWithoutLink has the tunnel stand still, and then be lost: a clear failure
+// of private names within the time that programs wait, and of nothing else.
+func TestDNSWithoutLink(t *testing.T) {
+	d := driveWith(t, shim.Settings{Resources: strings.Replace(dnsResources, "},\n]", "}]", 1)})
+	names := 0
+	ask := func(t *testing.T, kind, want string) {
+		t.Helper()
+		names++ // one that nobody has asked for yet
+		start := time.Now()
+		got := dig(t, world.Cloud, fmt.Sprintf("n%d.apps.corp.test", names), kind)
+		if took := time.Since(start); strings.SplitN(got, "\n", 2)[0] != want || took > 5*time.Second {
+			t.Errorf("%s: %s after %s, want %s", kind, got, took, want)
+		}
+	}
+	for what, end := range map[string]func() error{
+		"still": func() error { d.Cut(); return nil },
+		"lost":  func() error { return d.Lose(t.Context(), "the train is in a tunnel") },
+	} {
+		t.Run(what, func(t *testing.T) {
+			ask(t, "A", "NOERROR")
+			if err := end(); err != nil {
+				t.Fatal(err)
+			}
+			mustCloud(t, 2*time.Second, "getent hosts public.example.test")
+			ask(t, "A", "SERVFAIL")
+			ask(t, "TXT", "SERVFAIL")
+			out, err := cloud(t, 20*time.Second, "getent hosts "+what+".apps.corp.test")
+			if err == nil {
+				t.Errorf("%q", out)
+			}
+			mustCloud(t, 2*time.Second, "getent hosts public.example.test")
+			d.link()
+			eventually(t, 20*time.Second, "names are found again", func() bool {
+				names++
+				return strings.HasPrefix(dig(t, world.Cloud, fmt.Sprintf("n%d.apps.corp.test", names)), "NOERROR")
+			})
+		})
+	}
+}
+
+// TestDNSForIPv6Alone has clients of IPv6 and no device that would lead them: names
+// have no such address, which is no failure, and mapped ones serve.
+func TestDNSForIPv6Alone(t *testing.T) {
+	connect(t, dnsResources, "--tun=off")
+	for name, want := range map[string]string{
+		"web.corp.test": "EAI_NODATA", "six.corp.test": "EAI_NODATA", "x.apps.corp.test": "EAI_NODATA", "gone.corp.test": "EAI_NONAME", "servfail.corp.test": "EAI_AGAIN",
+	} {
+		got := mustCloud(t, 20*time.Second, `python3 -c '
+import socket, sys
+try: print(socket.getaddrinfo(sys.argv[1], 80, socket.AF_INET6))
+except socket.gaierror as e: print(*[k for k in ("EAI_NODATA", "EAI_NONAME", "EAI_AGAIN") if getattr(socket, k) == e.errno])' `+name)
+		if got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	for kind, want := range map[string]string{"SOCK_STREAM": "echoed", "SOCK_DGRAM": "echoed"} {
+		got := mustCloud(t, 20*time.Second, `python3 -c '
+import socket, sys
+kind = getattr(socket, sys.argv[1])
+a = socket.getaddrinfo("echo.corp.test", 7, socket.AF_INET6, kind, 0, socket.AI_V4MAPPED)[0][4]
+s = socket.socket(socket.AF_INET6, kind); s.settimeout(8); s.connect(a); s.send(b"echoed"); print(s.recv(100).decode())' `+kind)
+		if got != want {
+			t.Errorf("%s: %s", kind, got)
+		}
+	}
 }
 
 func TestDNSClients(t *testing.T) {

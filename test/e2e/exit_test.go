@@ -4,8 +4,10 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -55,14 +57,13 @@ func keyPair(t *testing.T) (private, public string) {
 }
 
 // raiseOffice starts the office on host with Debian's WireGuard, and what it
-// serves. It returns its public key. member is that of its only other peer.
-func raiseOffice(t *testing.T, host *lab.Host, member string) string {
+// serves. It returns its public key and its process. member is the key of its
+// only other peer.
+func raiseOffice(t *testing.T, host *lab.Host, member string) (key string, peer *os.Process) {
 	t.Helper()
 	private, public := keyPair(t)
-	key := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(key, []byte(private+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := filepath.Join(t.TempDir(), "key")
+	mustWrite(t, file, private+"\n")
 	// The socket by which wg(8) configures it is in a folder of all namespaces.
 	device := fmt.Sprintf("cw%d", os.Getpid())
 	run := func(argv ...string) error {
@@ -72,16 +73,16 @@ func raiseOffice(t *testing.T, host *lab.Host, member string) string {
 		}
 		return nil
 	}
-	peer := exec.Command("ip", "netns", "exec", host.NS, "wireguard-go", "--foreground", device)
-	peer.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := peer.Start(); err != nil {
+	cmd := exec.Command("ip", "netns", "exec", host.NS, "wireguard-go", "--foreground", device)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = peer.Process.Signal(syscall.SIGTERM)
-		_ = peer.Wait()
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
 	})
-	set := []string{"wg", "set", device, "listen-port", fmt.Sprint(officePort), "private-key", key, "peer", member, "allowed-ips", memberAddr + "/32"}
+	set := []string{"wg", "set", device, "listen-port", fmt.Sprint(officePort), "private-key", file, "peer", member, "allowed-ips", memberAddr + "/32"}
 	err := run(set...)
 	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); err = run(set...) {
 		time.Sleep(50 * time.Millisecond)
@@ -124,7 +125,7 @@ func raiseOffice(t *testing.T, host *lab.Host, member string) string {
 		}
 	}()
 	serveOfficeNames(t, host)
-	return public
+	return public, cmd.Process
 }
 
 // officeZone is what the office's name server knows, and what it lies about.
@@ -190,7 +191,7 @@ func exitsFile(t *testing.T, private, public, endpoint string) string {
 
 func TestWireGuardExit(t *testing.T) {
 	private, member := keyPair(t)
-	public := raiseOffice(t, world.Corp, member)
+	public, office := raiseOffice(t, world.Corp, member)
 	peer := fmt.Sprintf("10.77.0.1:%d", officePort)
 	if c, err := world.Laptop.Dial(t.Context(), "tcp", officeAddr+":80"); err == nil {
 		_ = c.Close()
@@ -301,6 +302,11 @@ PY`)
 			if took := time.Since(start); took > 10*time.Second || !strings.Contains(out, "no WireGuard peer answers") || !strings.HasSuffix(out, " 504") {
 				t.Errorf("after %s: %q", took, out)
 			}
+			for _, kind := range []string{"A", "TXT"} {
+				if got := dig(t, world.Cloud, "inside.office.test", kind); got != "SERVFAIL" {
+					t.Errorf("%s: %s", kind, got)
+				}
+			}
 			// Longer than the handshake is waited for.
 			if what == "a wrong key" {
 				return // silent too
@@ -310,41 +316,107 @@ PY`)
 			}
 		})
 	}
+	t.Run("a peer that falls silent", func(t *testing.T) {
+		s := connect(t, officeResources, "--exits", exitsFile(t, private, public, peer))
+		if out := mustCloud(t, 20*time.Second, "curl -sS -m 10 http://inside.office.test/"); out != "inside" {
+			t.Fatalf("%q", out)
+		}
+		// By another way, as the proxy keeps a connection for who asks again.
+		curl := "curl -sS -m 15 -w ' %{http_code}' -x http://" + s.Proxy + " http://10.99.0.1/"
+		_ = office.Signal(syscall.SIGSTOP)
+		defer func() { _ = office.Signal(syscall.SIGCONT) }()
+		start := time.Now()
+		out, _ := cloud(t, 20*time.Second, curl)
+		if took := time.Since(start); took > 10*time.Second || !strings.Contains(out, "the WireGuard peer does not answer any more") || !strings.HasSuffix(out, " 504") {
+			t.Errorf("after %s: %q", took, out)
+		}
+		_ = office.Signal(syscall.SIGCONT)
+		eventually(t, 20*time.Second, "it goes on", func() bool {
+			out, _ := cloud(t, 20*time.Second, curl)
+			return out == "inside 200"
+		})
+	})
+}
+
+// TestWireGuardWithoutPrivilege has a user without rights for its gateway, which
+// makes no interface.
+func TestWireGuardWithoutPrivilege(t *testing.T) {
+	private, member := keyPair(t)
+	public, _ := raiseOffice(t, world.Corp, member)
+	dir := filepath.Dir(exitsFile(t, private, public, fmt.Sprintf("10.77.0.1:%d", officePort)))
+	mustWrite(t, filepath.Join(dir, "resources.json"), officeResources)
+	dev, home := handOver(t, dir)
+	interfaces := func() string {
+		t.Helper()
+		out, err := world.Laptop.Command(t.Context(), "ip", "-o", "addr").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+		return string(out)
+	}
+	before := interfaces()
+	begin(t, world.Laptop.CommandAs(context.Background(), dev, helper, append([]string{"connect", "--events=json",
+		"--resources", filepath.Join(home, "resources.json"), "--exits", filepath.Join(home, "exits.json"), "--"}, sshLink()...)...))
+	if out := mustCloud(t, 20*time.Second, "curl -sS -m 10 http://inside.office.test/"); out != "inside" {
+		t.Errorf("%q", out)
+	}
+	if now := interfaces(); now != before {
+		t.Errorf("laptop has\n%s\nwhere it had\n%s", now, before)
+	}
+}
+
+// handOver gives the developer's user a copy of dir.
+func handOver(t *testing.T, dir string) (dev lab.User, home string) {
+	t.Helper()
+	dev = world.Info().Users[lab.Dev]
+	home = filepath.Join(dev.Home, "given")
+	err := os.CopyFS(home, os.DirFS(dir))
+	t.Cleanup(func() { _ = os.RemoveAll(home) })
+	err = errors.Join(err, filepath.WalkDir(home, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Chown(path, dev.UID, dev.GID))
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dev, home
 }
 
 // TestCaptureAlone has no developer's machine: the profile is used on cloud.
 func TestCaptureAlone(t *testing.T) {
 	private, member := keyPair(t)
-	public := raiseOffice(t, world.Internet, member)
-	exits := exitsFile(t, private, public, fmt.Sprintf("198.51.100.10:%d", officePort))
+	public, _ := raiseOffice(t, world.Internet, member)
+	// The peer's own name is one of the office's, which only the peer leads to.
+	exits := exitsFile(t, private, public, fmt.Sprintf("%s:%d", lab.PublicName, officePort))
 	dir := filepath.Dir(exits)
-	list := `[{"name": "inside", "host": "*.office.test", "ports": [80, 81]}, {"host": "echo.office.test", "ports": [7], "protocols": ["udp"]}]`
+	list := `[{"name": "inside", "host": "*.office.test", "ports": [80, 81]}, {"host": "echo.office.test", "ports": [7], "protocols": ["udp"]},
+		{"host": "*.example.test", "ports": [443]}, {"host": "` + lab.PublicName + `", "ports": [443]}]`
 	if err := os.WriteFile(filepath.Join(dir, "resources.json"), []byte(list), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dev := world.Info().Users[lab.Dev]
-	home := filepath.Join(dev.Home, "alone")
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(os.CopyFS(home, os.DirFS(dir)))
-	defer func() { must(os.RemoveAll(home)) }()
-	for _, name := range []string{"", "office.conf", "resources.json", "exits.json"} {
-		must(os.Chown(filepath.Join(home, name), dev.UID, dev.GID))
-	}
+	dev, home := handOver(t, dir)
 	hosts := hostsFile(t)
 	s := begin(t, world.Cloud.CommandAs(context.Background(), dev, helper, "capture", "--events=json",
 		"--exit", filepath.Join(home, "office.conf"), "--resources", filepath.Join(home, "resources.json")))
 	if out := mustCloud(t, 20*time.Second, "curl -sS -m 10 http://inside.office.test/"); out != "inside" {
 		t.Errorf("%q", out)
 	}
+	if out := mustCloud(t, 20*time.Second, "python3 -c '"+udpEcho+"' echo.office.test"); out != "echoed" {
+		t.Errorf("%q", out)
+	}
+	for q, want := range map[string]string{
+		"inside.office.test TXT":      `NOERROR|inside.office.test. IN TXT "the office"`,
+		"gone.office.test A":          "NXDOMAIN",
+		"here.lies.office.test A":     "REFUSED",
+		"metadata.lies.office.test A": "REFUSED",
+	} {
+		if got := strings.ReplaceAll(dig(t, world.Cloud, strings.Fields(q)...), "\n", "|"); got != want {
+			t.Errorf("%s: %s, want %s", q, got, want)
+		}
+	}
 	if out, err := cloud(t, 20*time.Second, "curl -sS -m 10 http://inside.office.test:81/ 2>&1"); err == nil {
 		t.Errorf("port 81: %q", out)
 	}
-	mustCloud(t, 10*time.Second, "curl -sSf -o /dev/null "+world.Info().Public.URL)
+	mustCloud(t, 10*time.Second, "curl -sSf -o /dev/null http://198.51.100.10/")
 	s.stop()
 	if now := hostsFile(t); now != hosts {
 		t.Errorf("hosts afterwards:\n%s", now)

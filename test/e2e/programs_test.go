@@ -42,6 +42,30 @@ func (d *driven) clients(name string) []client {
 	return nil
 }
 
+// Programs that speak to an echo by a proxy, and stay until stdin ends.
+const (
+	holdBegin = `
+import socket, struct, sys
+host, port = sys.argv[2].rsplit(":", 1)
+s = socket.create_connection((host, int(port)), 10)
+def socks(command):
+	s.sendall(b"\x05\x01\x00"); assert s.recv(2) == b"\x05\x00"
+	s.sendall(b"\x05" + command + b"\x00\x01" + socket.inet_aton(sys.argv[1]) + struct.pack(">H", 7))
+	r = s.recv(10); assert r[1] == 0, r
+	return socket.inet_ntoa(r[4:8]), struct.unpack(">H", r[8:10])[0]
+`
+	holdEnd     = "\ns.send(b'x'); print(s.recv(1), flush=True); sys.stdin.read()"
+	holdBySOCKS = holdBegin + `socks(b"\x01")` + holdEnd
+	holdByHTTP  = holdBegin + `s.sendall(b"CONNECT %s:7 HTTP/1.1\r\nHost: x\r\n\r\n" % sys.argv[1].encode())
+r = b""
+while not r.endswith(b"\r\n\r\n"): r += s.recv(1)
+assert b" 200 " in r, r` + holdEnd
+	holdByUDP = holdBegin + `relay = socks(b"\x03")
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(10)
+u.sendto(b"\0\0\0\x01" + socket.inet_aton(sys.argv[1]) + struct.pack(">H", 7) + b"x", relay)
+print(u.recv(100)[10:], flush=True); sys.stdin.read()`
+)
+
 // TestWhoDidIt has a resource for one program alone, and asks of each source who
 // its flows are from, and for their arguments, which are in no log.
 func TestWhoDidIt(t *testing.T) {
@@ -52,14 +76,22 @@ func TestWhoDidIt(t *testing.T) {
 		{"name": "webnet", "host": "10.77.0.12", "ports": [80], "programs": ["curl"]}
 	]`})
 	eventually(t, 10*time.Second, "the TUN device", func() bool { return strings.Contains(tunRoutes(t), "10.77.0.14") })
+	st, err := d.Status(t.Context())
+	if err != nil || st.Proxy == "" {
+		t.Fatalf("%+v %v", st, err)
+	}
 	curl := "curl -sS -m 10 -o /dev/null -w '%{http_code}' "
 	for script, want := range map[string]string{
-		curl + "http://web.corp.test/":                    "200",
-		curl + "http://10.77.0.12/":                       "200",
-		helper + " run -- " + curl + "http://10.77.0.12/": "200",
-		"exec 3<>/dev/tcp/web.corp.test/80; read -u3 x":   "no",
-		"exec 3<>/dev/tcp/10.77.0.12/80; read -u3 x":      "no",
-		helper + " run -- nc -zw2 10.77.0.12 80":          "no",
+		curl + "http://web.corp.test/":                                      "200",
+		curl + "http://10.77.0.12/":                                         "200",
+		helper + " run -- " + curl + "http://10.77.0.12/":                   "200",
+		"exec 3<>/dev/tcp/web.corp.test/80; read -u3 x":                     "no",
+		"exec 3<>/dev/tcp/10.77.0.12/80; read -u3 x":                        "no",
+		helper + " run -- nc -zw2 10.77.0.12 80":                            "no",
+		curl + "-x http://" + st.Proxy + " http://10.77.0.12/":              "200",
+		curl + "-x socks5h://" + st.Proxy + " http://web.corp.test/":        "200",
+		"nc -X connect -x " + st.Proxy + " -w2 web.corp.test 80 </dev/null": "no",
+		"nc -X 5 -x " + st.Proxy + " -w2 10.77.0.12 80 </dev/null":          "no",
 	} {
 		got, err := cloud(t, 15*time.Second, script)
 		if want == "no" && err == nil || want != "no" && got != want {
@@ -76,6 +108,9 @@ func TestWhoDidIt(t *testing.T) {
 		{"names, UDP", "echo", []string{"/usr/bin/python3", "-c", hold, "echo.corp.test", "SOCK_DGRAM", secret}},
 		{"tun", "net", []string{"/usr/bin/python3", "-c", hold, "10.77.0.14", "SOCK_STREAM", secret}},
 		{"tun, UDP", "net", []string{"/usr/bin/python3", "-c", hold, "10.77.0.14", "SOCK_DGRAM", secret}},
+		{"proxy, SOCKS5", "net", []string{"/usr/bin/python3", "-c", holdBySOCKS, "10.77.0.14", st.Proxy, secret}},
+		{"proxy, HTTP", "net", []string{"/usr/bin/python3", "-c", holdByHTTP, "10.77.0.14", st.Proxy, secret}},
+		{"proxy, UDP", "net", []string{"/usr/bin/python3", "-c", holdByUDP, "10.77.0.14", st.Proxy, secret}},
 		{"run", "net", []string{helper, "run", "--", "/usr/bin/python3", "-c", hold, "10.77.0.14", "SOCK_STREAM", secret}},
 		{"run, UDP", "net", []string{helper, "run", "--", "/usr/bin/python3", "-c", hold, "10.77.0.14", "SOCK_DGRAM", secret}},
 	} {

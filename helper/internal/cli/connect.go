@@ -129,6 +129,7 @@ type connection struct {
 	resume      time.Duration                   // how long to try to get a lost link back
 	command     []string                        // the link's
 	exits       map[string]resource.Exit        // by what the resources name
+	peers       gateway.Resolver                // finds those of exits; nil: this machine's
 	credentials map[string]resource.Credentials // of proxies, by their URLs
 	sources     rpc.Sources
 	bridges     []string // of the remote
@@ -166,7 +167,7 @@ func (c *connection) run(ctx context.Context, approved []gateway.Approved) error
 		return err
 	}
 	gw := gateway.New(gatewayOptions(c.log, gateway.Options{StrictProxy: c.strict, OnChange: touch}))
-	exits := exitSet{log: c.e.logs.logger("exit")}
+	exits := exitSet{log: c.e.logs.logger("exit"), names: c.peers}
 	defer exits.keep(nil)
 	exits.credentials.Store(&c.credentials)
 	gw.SetExits(exits.use(c.exits))

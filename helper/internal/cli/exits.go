@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/exit"
@@ -21,15 +24,21 @@ import (
 // exitSet keeps the exits of a session open while its resources name them.
 type exitSet struct {
 	log         zerolog.Logger
+	names       gateway.Resolver     // of peers and proxies; nil: the machine's own
 	open        map[string]exit.Exit // by what resources name
 	credentials atomic.Pointer[map[string]resource.Credentials]
 }
 
 // machine is what exits have of this machine.
 type machine struct {
-	gateway.SystemResolver
+	names gateway.Resolver
 	*systemdns.Resolver
 	credentials *atomic.Pointer[map[string]resource.Credentials]
+}
+
+// LookupNetIP implements exit.System.
+func (m machine) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
+	return m.names.LookupNetIP(ctx, name)
 }
 
 // Credentials implements exit.System.
@@ -45,7 +54,10 @@ func (x *exitSet) use(wanted map[string]resource.Exit) map[string]gateway.Exit {
 	if x.open == nil {
 		x.open = map[string]exit.Exit{}
 	}
-	system := machine{Resolver: new(systemdns.Resolver), credentials: &x.credentials}
+	system := machine{names: x.names, Resolver: new(systemdns.Resolver), credentials: &x.credentials}
+	if system.names == nil {
+		system.names = gateway.SystemResolver{}
+	}
 	for via, settings := range wanted {
 		if x.open[via] == nil {
 			x.open[via] = exit.New(settings, system, x.log)
@@ -166,8 +178,31 @@ func captureByExit(ctx context.Context, e *env, profile, list string, c connecti
 		return err
 	}
 	c.e, c.log, c.resume, c.exits = e, e.logs.logger("gateway"), carrier.DefaultResumeLimit, map[string]resource.Exit{via: only}
+	c.peers = besideCapture{}
 	c.command = []string{self, "capture", "--stdio", "--log-level", e.logs.level}
 	return c.run(ctx, approved)
+}
+
+// besideCapture finds names as this machine does while no capture is on it: the
+// way to a peer must not lead through the peer, whose domain may have its name.
+type besideCapture struct{}
+
+// LookupNetIP implements gateway.Resolver.
+func (besideCapture) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
+	listed, _ := systemdns.Listed(ctx, name)
+	if listed = slices.DeleteFunc(listed, hostnet.IsGiven); len(listed) > 0 {
+		return listed, nil
+	}
+	content, err := os.ReadFile(hostnet.DefaultResolvPath)
+	if err != nil {
+		return nil, err
+	}
+	var servers systemdns.Servers
+	_, before := hostnet.Nameservers(content, netip.Addr{})
+	for _, a := range before {
+		servers.At = append(servers.At, netip.AddrPortFrom(a, 53).String())
+	}
+	return systemdns.Addresses(ctx, servers, name)
 }
 
 // reportProblems prints every mistake in a file, and is an error if there is one.

@@ -489,29 +489,43 @@ func TestWithoutTunnel(t *testing.T) {
 	}
 }
 
-// Nameservers that are silent keep the names of resources from nobody.
+// Nameservers that are silent keep the names of resources from nobody, whatever
+// strangers ask them for.
 func TestSilentNameserversHoldUpNothing(t *testing.T) {
-	f := start(t, nil)
-	f.upstream(upstreamA, func(dns.ResponseWriter, *dns.Msg) {})
-	f.upstream(upstreamB, func(dns.ResponseWriter, *dns.Msg) {})
-	c, err := net.Dial("udp", f.s.at.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	b, err := new(dns.Msg).SetQuestion("example.test.", dns.TypeA).Pack()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(5 * time.Second); len(f.s.others) < maxQuestions; {
-		if _, _ = c.Write(b); time.Now().After(end) {
-			t.Fatalf("only %d questions are waiting", len(f.s.others))
-		}
-		time.Sleep(100 * time.Microsecond) // no more than the socket holds
-	}
-	begin := time.Now()
-	if got := f.ask("udp", "web.corp.test", dns.TypeTXT); !strings.HasPrefix(got, "NOERROR") || time.Since(begin) > 2*time.Second {
-		t.Errorf("%s after %s", got, time.Since(begin))
+	for _, name := range []string{"example.test.", "web.corp.test."} {
+		t.Run(name, func(t *testing.T) {
+			var stranger atomic.Uint32 // its port
+			f := start(t, func(o *Options) {
+				o.CheckUDP = func(_, from netip.AddrPort) (owner.Owner, error) {
+					if uint32(from.Port()) == stranger.Load() {
+						return owner.Owner{}, owner.ErrStranger
+					}
+					return owner.Owner{User: "dev", Inode: 7}, nil
+				}
+			})
+			f.upstream(upstreamA, func(dns.ResponseWriter, *dns.Msg) {})
+			f.upstream(upstreamB, func(dns.ResponseWriter, *dns.Msg) {})
+			c, err := net.Dial("udp", f.s.at.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			stranger.Store(uint32(c.LocalAddr().(*net.UDPAddr).Port))
+			b, err := new(dns.Msg).SetQuestion(name, dns.TypeA).Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for end := time.Now().Add(5 * time.Second); len(f.s.others) < maxQuestions && len(f.s.own) < maxQuestions; {
+				if _, _ = c.Write(b); time.Now().After(end) {
+					t.Fatalf("only %d questions are waiting", len(f.s.others))
+				}
+				time.Sleep(100 * time.Microsecond) // no more than the socket holds
+			}
+			begin := time.Now()
+			if got := f.ask("udp", "web.corp.test", dns.TypeTXT); !strings.HasPrefix(got, "NOERROR") || time.Since(begin) > 2*time.Second {
+				t.Errorf("%s after %s", got, time.Since(begin))
+			}
+		})
 	}
 }
 

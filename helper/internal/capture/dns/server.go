@@ -57,6 +57,15 @@ func (s *Source) serveUDP(c *net.UDPConn, at netip.AddrPort) {
 			case ours && check():
 				b = s.answerUDP(query, q, who)
 			default:
+				if ours { // a stranger's: it waits for the nameservers, among those that do
+					select {
+					case s.others <- struct{}{}:
+					default:
+						return
+					}
+					<-slots
+					slots = s.others
+				}
 				b = s.forwardUDP(buf[:n], check)
 			}
 			if b != nil {

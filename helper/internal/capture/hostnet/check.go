@@ -48,6 +48,13 @@ func isLoopback(a netip.Addr) bool { return a.Is4() && loopback.Contains(a) }
 // isNames tells whether names may have a in the hosts file.
 func isNames(a netip.Addr) bool { return isLoopback(a) || a.Zone() == "" && onDevice(a) }
 
+// IsGiven tells whether a in the hosts file is one that names get from a capture,
+// rather than one that the system or its user has there.
+func IsGiven(a netip.Addr) bool {
+	a = a.Unmap()
+	return isNames(a) && (!a.Is4() || a.As4()[1] != 0) // of 127.0/16 names get none
+}
+
 // checkListen admits the low ports of loopback addresses that no system uses.
 func checkListen(at netip.AddrPort) error {
 	switch b := at.Addr(); {

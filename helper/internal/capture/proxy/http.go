@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
@@ -24,23 +25,6 @@ type connKey struct{}
 func connOf(ctx context.Context) *peeked { c, _ := ctx.Value(connKey{}).(*peeked); return c }
 
 func (p *Proxy) httpServer() *http.Server {
-	// Connections to the gateway are pooled per target, which it has judged; it
-	// resets them when the approval ends.
-	viaGateway := &http.Transport{
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			host, port, err := splitTarget(addr, "80")
-			if err != nil {
-				return nil, err
-			}
-			// The transport goes on dialling for later requests when this one is
-			// given up; not after Close.
-			ctx, cancel := context.WithCancel(ctx)
-			defer cancel()
-			defer context.AfterFunc(p.ctx, cancel)()
-			return p.out.open(ctx, tunnel.TCP, "http", host, port, connOf(ctx).who)
-		},
-		MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
-	}
 	quiet := log.New(io.Discard, "", 0)
 	forward := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -53,7 +37,7 @@ func (p *Proxy) httpServer() *http.Server {
 			case err != nil:
 				return nil, err
 			case p.o.Match("tcp", host, port):
-				return viaGateway.RoundTrip(r)
+				return connOf(r.Context()).resources.RoundTrip(r)
 			case p.out.strict():
 				return nil, errStrict
 			}
@@ -67,7 +51,7 @@ func (p *Proxy) httpServer() *http.Server {
 		ErrorLog:      quiet,
 		ErrorHandler:  func(w http.ResponseWriter, r *http.Request, err error) { refuse(w, r.URL.Host, err) },
 	}
-	s := &http.Server{
+	return &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case r.Method == http.MethodConnect:
@@ -79,7 +63,9 @@ func (p *Proxy) httpServer() *http.Server {
 			}
 		}),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, c)
+			client := c.(*peeked)
+			client.resources = p.viaGateway(client.who)
+			return context.WithValue(ctx, connKey{}, client)
 		},
 		ConnState: func(c net.Conn, state http.ConnState) {
 			if state == http.StateClosed {
@@ -92,8 +78,27 @@ func (p *Proxy) httpServer() *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          quiet,
 	}
-	context.AfterFunc(p.ctx, viaGateway.CloseIdleConnections)
-	return s
+}
+
+// viaGateway is the way to resources for one client. Connections are pooled per
+// target, which the gateway has judged, for this client alone: it has judged who
+// asks, too. It resets them when the approval ends.
+func (p *Proxy) viaGateway(who owner.Owner) *http.Transport {
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			host, port, err := splitTarget(addr, "80")
+			if err != nil {
+				return nil, err
+			}
+			// The transport goes on dialling for later requests when this one is
+			// given up; not after Close.
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			defer context.AfterFunc(p.ctx, cancel)()
+			return p.out.open(ctx, tunnel.TCP, "http", host, port, who)
+		},
+		MaxIdleConnsPerHost: 1, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
+	}
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

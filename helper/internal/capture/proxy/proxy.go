@@ -193,6 +193,8 @@ type peeked struct {
 	who   owner.Owner
 	once  sync.Once
 	done  chan struct{}
+
+	resources *http.Transport // for the requests of HTTP on it; nil before
 }
 
 func (c *peeked) Read(p []byte) (int, error) {
@@ -205,7 +207,14 @@ func (c *peeked) Read(p []byte) (int, error) {
 }
 
 // finish says that nothing is done for the connection any more.
-func (c *peeked) finish() { c.once.Do(func() { close(c.done) }) }
+func (c *peeked) finish() {
+	c.once.Do(func() {
+		if c.resources != nil {
+			c.resources.CloseIdleConnections()
+		}
+		close(c.done)
+	})
+}
 
 // handoff is the listener of the HTTP server, which gets its connections from serve.
 type handoff struct {

@@ -310,6 +310,52 @@ func TestEachRequestIsJudged(t *testing.T) {
 }
 
 // Set-ups that had a proxy before go on through that.
+// A connection to a resource serves whoever it was opened for, and no other
+// client: the gateway has judged it by that program.
+func TestClientsShareNoConnection(t *testing.T) {
+	var inode atomic.Uint32
+	f := start(t, Options{
+		Check: func(net.Conn) (owner.Owner, error) { return owner.Owner{User: "dev", Inode: inode.Add(1)}, nil },
+		Origin: func(source string, _ tunnel.Target, who owner.Owner) tunnel.Origin {
+			return tunnel.Origin{Source: source, User: who.User, PID: who.Inode}
+		},
+	})
+	const request, response = "GET http://web.corp.test/ HTTP/1.1\r\nHost: web.corp.test\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"
+	var c *net.TCPConn
+	var st *tunnel.Stream
+	for i, pid := range []uint32{1, 1, 2} { // the first asks twice, by the same connection
+		if i != 1 {
+			c = f.dial()
+		}
+		f.say(c, request)
+		if i != 1 {
+			st = f.accept()
+			_ = st.Reply(tunnel.Connected, "")
+		}
+		if got := st.Request().Origin.PID; got != pid {
+			t.Errorf("a flow of %d, want %d", got, pid)
+		}
+		if _, err := http.ReadRequest(bufio.NewReader(oneByte{st})); err != nil {
+			t.Fatal(err)
+		}
+		f.say(st, response)
+		resp, err := http.ReadResponse(bufio.NewReader(oneByte{c}), nil)
+		if err != nil || resp.StatusCode != http.StatusNoContent {
+			t.Fatalf("%v %v", resp, err)
+		}
+		_ = resp.Body.Close()
+	}
+	_ = c.Close()
+	if _, err := st.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection outlives its client")
+	}
+}
+
+// oneByte reads no further than it is asked to.
+type oneByte struct{ r io.Reader }
+
+func (o oneByte) Read(b []byte) (int, error) { return o.r.Read(b[:min(1, len(b))]) }
+
 func TestUpstream(t *testing.T) {
 	passed := make(chan string, 16)
 	saw := func(want string) {

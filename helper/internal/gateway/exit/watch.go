@@ -83,6 +83,7 @@ func (w *wireGuard) follow(ctx context.Context, p *profile, dev *device.Device, 
 type peerState struct {
 	public    string // hex
 	handshake time.Time
+	received  uint64 // bytes
 }
 
 func peerStates(dev *device.Device) ([]peerState, error) {
@@ -100,6 +101,8 @@ func peerStates(dev *device.Device) ([]peerState, error) {
 			if sec, err := strconv.ParseInt(value, 10, 64); err == nil {
 				out[len(out)-1].handshake = time.Unix(sec, 0)
 			}
+		case key == "rx_bytes" && len(out) > 0:
+			out[len(out)-1].received, _ = strconv.ParseUint(value, 10, 64)
 		}
 	}
 	return out, nil

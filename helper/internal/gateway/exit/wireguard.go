@@ -183,13 +183,26 @@ func (w *wireGuard) Close() error {
 
 // Dial implements Exit.
 func (w *wireGuard) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
 	stack, release, err := w.use(ctx)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel, err := w.whilePeer(ctx, to.Addr())
+	if err != nil {
+		release()
+		return nil, err
+	}
+	defer cancel()
 	c, err := stack.DialContext(ctx, network, address)
 	if err != nil {
 		release()
+		if silent, ok := errors.AsType[*tunnel.Error](context.Cause(ctx)); ok {
+			return nil, silent
+		}
 		return nil, w.told(stackError(err))
 	}
 	switch c := c.(type) {
@@ -265,36 +278,7 @@ func stackError(err error) error {
 
 // LookupNetIP implements Exit.
 func (w *wireGuard) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
-	var answers [2]*dns.Msg
-	var errs [2]error
-	var both sync.WaitGroup
-	for i, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
-		both.Go(func() { answers[i], errs[i] = w.Query(ctx, records.Question{Name: name, Type: kind}) })
-	}
-	both.Wait()
-	var out []netip.Addr
-	for _, m := range answers {
-		if m == nil {
-			continue
-		}
-		for _, rr := range m.Answer {
-			if a, ok := records.AddressOf(rr); ok {
-				out = append(out, a)
-			}
-		}
-	}
-	if len(out) > 0 {
-		return out, nil
-	}
-	for i, m := range answers {
-		if errs[i] != nil {
-			return nil, errs[i]
-		}
-		if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
-			return nil, &net.DNSError{Err: dns.RcodeToString[m.Rcode], Name: name}
-		}
-	}
-	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	return systemdns.Addresses(ctx, w, name)
 }
 
 // Query implements Exit. The profile's DNS servers are asked, through the tunnel.

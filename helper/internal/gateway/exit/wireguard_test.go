@@ -148,6 +148,7 @@ func TestWireGuard(t *testing.T) {
 		_ = c.Close()
 	}
 	wantCode(t, e, "10.9.0.1:8", tunnel.Refused)
+	wantCode(t, e, "10.8.0.1:7", tunnel.HostUnreachable) // no peer has it
 	_ = e.Close()
 	if _, err := e.Dial(ctx, "tcp", "10.9.0.1:7"); !errors.Is(err, net.ErrClosed) {
 		t.Error("after Close:", err)
@@ -395,6 +396,53 @@ func TestWireGuardSilentPeer(t *testing.T) {
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// A peer that is silent by now ends a dial, with that for a reason, before a
+// target would; one that answers does not.
+func TestWireGuardFallsSilent(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		t.Run(fmt.Sprint(silent), func(t *testing.T) {
+			t.Parallel()
+			near, far := newKey(t), newKey(t)
+			way := relay(t, "127.0.0.1:0", office(t, far, near))
+			w := newWireGuard(profileFile(t, near, far.public, way.LocalAddr().(*net.UDPAddr).AddrPort().Port()), nil, zerolog.Nop())
+			defer w.Close()
+			if _, release, err := w.use(t.Context()); err != nil {
+				t.Fatal(err)
+			} else {
+				defer release()
+			}
+			want, limit := "deadline exceeded", proofLimit+2*time.Second
+			if silent {
+				want, limit = "the WireGuard peer does not answer any more", time.Minute
+				_ = way.Close()
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			if _, err := w.Dial(ctx, "tcp", "10.9.0.77:7"); err == nil || !strings.Contains(err.Error(), want) { // which nobody has
+				t.Errorf("%v, want %q", err, want)
+			}
+		})
+	}
+}
+
+func TestPeerOf(t *testing.T) {
+	t.Parallel()
+	prefixes := func(list ...string) (out []netip.Prefix) {
+		for _, s := range list {
+			out = append(out, netip.MustParsePrefix(s))
+		}
+		return out
+	}
+	p := profile{peers: []wgPeer{
+		{public: "all", allowed: prefixes("0.0.0.0/0", "10.1.0.0/16")}, {public: "ten", allowed: prefixes("10.0.0.0/8", "fd00::/8")}, {public: "last", allowed: prefixes("10.1.0.0/16")},
+	}}
+	for a, want := range map[string]string{"192.0.2.1": "all", "10.2.0.1": "ten", "10.1.0.1": "last", "fd09::1": "ten", "2001:db8::1": ""} {
+		if got, ok := p.peerOf(netip.MustParseAddr(a)); got.public != want || ok != (want != "") {
+			t.Errorf("%s: %q, want %q", a, got.public, want)
 		}
 	}
 }

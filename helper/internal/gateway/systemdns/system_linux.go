@@ -82,11 +82,6 @@ func readConfig(path string) (c *dns.ClientConfig, useTCP, rotate bool, err erro
 	return c, useTCP, rotate, nil
 }
 
-// hostsFile is a resolver that reads only the hosts file.
-var hostsFile = net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { //nolint:forbidigo // it dials nothing
-	return nil, errors.New("hosts file only")
-}}
-
 // hostsAnswer is nil if the file does not have the name.
 func hostsAnswer(ctx context.Context, q records.Question) *dns.Msg {
 	if a, ok := records.Reverse(q.Name); ok {
@@ -103,7 +98,7 @@ func hostsAnswer(ctx context.Context, q records.Question) *dns.Msg {
 		}
 		return m
 	}
-	addrs, err := hostsFile.LookupNetIP(ctx, "ip", q.Name)
+	addrs, err := Listed(ctx, q.Name)
 	if err != nil {
 		return nil
 	}
