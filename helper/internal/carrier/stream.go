@@ -75,5 +75,5 @@ func (s *stream) Close() error { return s.c.Close() }
 func (s *stream) Kind() string { return KindDirect }
 
 func (s *stream) Shape() Shape {
-	return Shape{MaxFrame: streamFrame, Window: DefaultWindow, Slack: time.Millisecond}
+	return Shape{MaxFrame: streamFrame, Window: DefaultWindow, Slack: time.Millisecond / 2}
 }
