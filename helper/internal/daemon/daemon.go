@@ -277,6 +277,11 @@ func (s *server) serve(ctx context.Context, c *net.UnixConn) {
 		}
 		defer s.leave()
 	}
+	var lines chan []byte
+	if g.Mode == modeLog {
+		lines = s.hub.listen() // before the answer: what is said after it is heard
+		defer s.hub.leave(lines)
+	}
 	a := s.answer(c, g)
 	if a.Error == "" && g.Mode == modeRetire && !s.retire() {
 		a.Error = "it is needed"
@@ -290,7 +295,7 @@ func (s *server) serve(ctx context.Context, c *net.UnixConn) {
 	case modeServe:
 		s.h.Serve(ctx, c)
 	case modeLog:
-		s.hub.serve(ctx, c)
+		s.hub.serve(ctx, c, lines)
 	}
 }
 

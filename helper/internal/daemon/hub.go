@@ -36,12 +36,24 @@ func (h *Hub) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// serve passes lines on to c until it ends.
-func (h *Hub) serve(ctx context.Context, c net.Conn) {
+// listen has lines kept from now on, for serve.
+func (h *Hub) listen() chan []byte {
 	out := make(chan []byte, hubQueue)
 	h.mu.Lock()
 	h.outs[out] = struct{}{}
 	h.mu.Unlock()
+	return out
+}
+
+// leave ends what listen began.
+func (h *Hub) leave(out chan []byte) {
+	h.mu.Lock()
+	delete(h.outs, out)
+	h.mu.Unlock()
+}
+
+// serve passes lines on to c until it ends.
+func (h *Hub) serve(ctx context.Context, c net.Conn, out <-chan []byte) {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -50,9 +62,6 @@ func (h *Hub) serve(ctx context.Context, c net.Conn) {
 	defer func() {
 		_ = c.Close()
 		<-gone
-		h.mu.Lock()
-		delete(h.outs, out)
-		h.mu.Unlock()
 	}()
 	for {
 		select {

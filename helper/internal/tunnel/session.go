@@ -125,30 +125,6 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 	return s, nil
 }
 
-// guard ends the session before the multiplexer learns that its connection has
-// failed: yamux lets the readers of all streams spin from then on until it has
-// closed each, which with many streams takes for ever. Without readers none spin.
-type guard struct {
-	net.Conn
-	s *Session
-}
-
-func (g *guard) Read(p []byte) (int, error) {
-	n, err := g.Conn.Read(p)
-	if err != nil {
-		g.s.end(err)
-	}
-	return n, err
-}
-
-func (g *guard) Write(p []byte) (int, error) {
-	n, err := g.Conn.Write(p)
-	if err != nil {
-		g.s.end(err)
-	}
-	return n, err
-}
-
 // Open sends a request with early data, which is copied and at most EarlyMax
 // bytes long, and returns without waiting for the answer. It fails only if the
 // session or ctx has ended.
@@ -284,41 +260,6 @@ func (s *Session) spawn(f func()) {
 	s.wg.Go(f)
 }
 
-// tidyLater has tidy run after a while, unless it will anyway.
-func (s *Session) tidyLater() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.tidying || s.err != nil {
-		return
-	}
-	s.tidying = true
-	time.AfterFunc(idleAfter, func() { s.spawn(s.tidy) })
-}
-
-// tidy takes from flows that receive nothing the multiplexer's buffer, which
-// stays as large as their greatest backlog was. One that is in use is left
-// alone: a new one for every message would cost more than all the rest.
-func (s *Session) tidy() {
-	var idle []*Stream
-	again := false
-	s.mu.Lock()
-	s.tidying = false
-	for st := range s.streams {
-		if st.moved.Swap(false) {
-			again = true
-		} else {
-			idle = append(idle, st)
-		}
-	}
-	s.mu.Unlock()
-	for _, st := range idle {
-		st.raw.Shrink() // waits while a frame has come in part
-	}
-	if again {
-		s.tidyLater()
-	}
-}
-
 func (s *Session) closedError(err error) error {
 	if cause := s.Err(); cause != nil {
 		err = cause
@@ -410,11 +351,3 @@ func (s *Session) admit(st *Stream, over bool) {
 	}
 	st.receive()
 }
-
-// muxLogger turns yamux's lines into log events; what a closing session says
-// is of interest only when debugging.
-type muxLogger struct{ log zerolog.Logger }
-
-func (l muxLogger) Print(v ...any)            { l.log.Debug().Msg(fmt.Sprint(v...)) }
-func (l muxLogger) Printf(f string, v ...any) { l.log.Debug().Msgf(f, v...) }
-func (l muxLogger) Println(v ...any)          { l.log.Debug().Msg(fmt.Sprint(v...)) }
