@@ -90,8 +90,10 @@ func (c *Conn) Wait() { c.wg.Wait() }
 
 func (c *Conn) end(err error) {
 	c.once.Do(func() {
+		c.mu.Lock()
 		c.err = err
 		close(c.done)
+		c.mu.Unlock()
 		_ = c.pipe.Close()
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -242,9 +244,18 @@ func (c *Conn) Handle(ctx context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Reque
 	ctx, cancel := context.WithCancel(ctx)
 	key := req.ID.String()
 	c.mu.Lock()
+	select {
+	case <-c.done: // Wait may be waiting already: nothing is begun any more
+		c.mu.Unlock()
+		cancel()
+		return
+	default:
+	}
 	c.pending[key] = cancel
+	c.wg.Add(1)
 	c.mu.Unlock()
-	c.wg.Go(func() {
+	go func() {
+		defer c.wg.Done()
 		defer func() {
 			cancel()
 			c.mu.Lock()
@@ -264,7 +275,7 @@ func (c *Conn) Handle(ctx context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Reque
 		if after != nil {
 			after()
 		}
-	})
+	}()
 }
 
 // deferred is a result with something to do once it has been sent.
