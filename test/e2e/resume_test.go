@@ -29,7 +29,7 @@ func TestTransfersSurviveCuts(t *testing.T) {
 			cut, mend := d.Cut, d.link
 			if how == "four links" {
 				d.direct()
-				d.relay.Slow(32<<20, 0) // each, so that several carry more
+				d.relay.Slow(32<<20, 5*time.Millisecond) // each, so that several carry more
 				d.Cut()
 				cut, mend = d.relay.Cut, d.relay.Resume
 			}
@@ -39,7 +39,7 @@ func TestTransfersSurviveCuts(t *testing.T) {
 			for ; cuts < 10 && running(); cuts++ {
 				// Not before links have had the time to become several.
 				time.Sleep(time.Duration(rand.IntN(2000)) * time.Millisecond)
-				for end := time.Now().Add(9 * time.Second); how == "four links" && links < 4 && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+				for end := time.Now().Add(15 * time.Second); how == "four links" && links < 4 && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 					st, _ := d.Status(t.Context())
 					links = max(links, st.Link.Links)
 				}

@@ -190,7 +190,7 @@ const (
 	growEvery = 2 * time.Second  // time that a rate is measured over
 	growRest  = 30 * time.Second // until it is tried again when they were of no use; doubles each time
 	growFrom  = 1 << 20          // bytes a second, below which one link is enough for anybody
-	channel   = 512 << 10        // bytes under way, below which no channel of an editor's holds anything up
+	channel   = 32 << 10         // bytes under way, below which no window of a channel's holds anything up
 	growBy    = 1.15             // by which more links have to be faster
 )
 

@@ -30,13 +30,17 @@ func TestGrowth(t *testing.T) {
 		{"channels bound it", 10e6, 1e9, 1e9, carrier.MaxDirect},
 		{"the network bounds it", 10e6, 32e6, 1e9, 4},
 		{"nobody asks for more", 10e6, 1e9, 100e3, 1},
-		{"too little is under way", 3e6, 1e9, 1e9, 1},
+		{"next door", 100e6, 1e9, 1e9, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var g growth
+			trip := 100 * time.Millisecond
+			if tc.name == "next door" {
+				trip = 100 * time.Microsecond
+			}
 			links, bytes, now := 0, 0.0, time.Unix(0, 0)
 			for i := range 200 { // 20 s, before growth is tried again
-				links = g.want(now, links, uint64(bytes), 100*time.Millisecond)
+				links = g.want(now, links, uint64(bytes), trip)
 				now = now.Add(100 * time.Millisecond)
 				started := min(float64(i)/20, 1) // a flow takes 2 s to be as fast as it can
 				bytes += 0.1 * started * min(tc.demand, tc.total, float64(links)*tc.channel)
