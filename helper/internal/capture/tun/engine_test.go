@@ -72,6 +72,8 @@ func TestRefusals(t *testing.T) {
 		{server, tunnel.Denied, [2]byte{3, 13}},
 		{server, tunnel.HostUnreachable, [2]byte{3, 1}},
 		{server, tunnel.NetUnreachable, [2]byte{3, 0}},
+		{server, tunnel.NoSuchName, [2]byte{3, 1}},
+		{server, tunnel.ResolveFailed, [2]byte{3, 1}},
 		{server6, tunnel.Denied, [2]byte{1, 1}},
 		{server6, tunnel.HostUnreachable, [2]byte{1, 3}},
 		{server6, tunnel.NetUnreachable, [2]byte{1, 0}},

@@ -142,7 +142,7 @@ func reasonOf(err error) (reason, bool) {
 	switch failed.Code {
 	case tunnel.Denied:
 		return prohibited, true
-	case tunnel.HostUnreachable, tunnel.Failed:
+	case tunnel.HostUnreachable, tunnel.NoSuchName, tunnel.ResolveFailed, tunnel.Failed:
 		return noHost, true
 	case tunnel.NetUnreachable:
 		return noNetwork, true
