@@ -112,25 +112,19 @@ func (e *engine) usable(p *path) bool {
 // until the writer has been woken, no more, since what waits here delays all
 // that is written after it.
 func (e *engine) room() int {
-	brief := 0
-	for _, p := range e.paths {
-		if e.usable(p) {
-			brief += p.brief()
-		}
-	}
 	most := firstFlight
-	if brief > 0 {
+	if brief := e.brief(); brief > 0 {
 		most = min(max(brief, 4*minFrame), 12*minFrame)
 	}
 	return most - int(e.written-e.fresh)
 }
 
-// bandwidth is the measured rate of all links that carry data, in bytes a
-// second, 0 if it is not known.
-func (e *engine) bandwidth() (sum float64) {
+// brief is what goes in a moment over all links that carry data, in bytes, 0 if
+// that is not known.
+func (e *engine) brief() (sum int) {
 	for _, p := range e.paths {
 		if e.usable(p) {
-			sum += p.rate.bandwidth()
+			sum += p.brief()
 		}
 	}
 	return sum

@@ -288,12 +288,12 @@ func (c *Conn) RoundTrip() time.Duration {
 	return least
 }
 
-// Bandwidth is the rate of late, over the links that carry data, in bytes a
-// second; 0 if that is not known.
-func (c *Conn) Bandwidth() float64 {
+// Brief is how many bytes go in a moment that nobody minds waiting; 0 if that is
+// not known.
+func (c *Conn) Brief() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.e.bandwidth()
+	return c.e.brief()
 }
 
 // Link tells of the links in use.

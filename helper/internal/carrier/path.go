@@ -38,11 +38,17 @@ func rank(kind string) int {
 
 func (p *path) inFlight() int { return int(p.sent - p.acked) }
 
-// brief is how many bytes keep p busy for a moment that nobody minds waiting:
-// longer where every frame is dear and late anyway.
+// brief is how many bytes keep p busy for a moment that nobody minds waiting, 0
+// if that is not known. Where frames are late anyway each of them is dear too, and
+// the largest is brief enough.
 func (p *path) brief() int {
-	return int(p.rate.bandwidth() * max(time.Millisecond, p.shape.Slack/4).Seconds())
+	if p.shape.Slack >= lateSlack {
+		return p.shape.MaxFrame
+	}
+	return int(p.rate.bandwidth() * time.Millisecond.Seconds())
 }
+
+const lateSlack = 10 * time.Millisecond
 
 // patience is how long p may leave what is in flight without acknowledgement
 // before other links get it.

@@ -101,7 +101,7 @@ func (r *rate) flight(now instant) int {
 	var n float64
 	switch {
 	case !r.settled:
-		n = max(startGain*bw*(r.trip()+r.slack).Seconds(), firstFlight)
+		n = max(bw*(startGain*(r.trip()+min(r.slack, time.Millisecond)).Seconds()+r.slack.Seconds()), firstFlight)
 	case now < r.drainUntil:
 		n = drain * bw * r.trip().Seconds()
 	default:

@@ -11,7 +11,6 @@ const (
 	initialWindow = 16 << 10
 	maxWindow     = 16 << 20
 
-	briefly  = time.Millisecond     // that a message may keep others waiting
 	wakeTime = time.Millisecond / 2 // that a busy machine may take to let a reader run
 
 	datagramWindow = 256 << 10 // of a UDP flow; fixed

@@ -45,16 +45,16 @@ type Carrier interface {
 	// RoundTrip is how long an answer of the peer takes without a queue, 0 if
 	// that is not known: windows grow only where that is what a flow waits for.
 	RoundTrip() time.Duration
-	// Bandwidth is how much goes in a second, in bytes, 0 if that is not known:
-	// one flow's data is cut so that others need not wait for it.
-	Bandwidth() float64
+	// Brief is how many bytes go in a moment that nobody minds waiting, 0 if that is
+	// not known: one flow's data is cut so that others need not wait for it.
+	Brief() int
 }
 
 // unknown is a Carrier that nothing is known of.
 type unknown struct{}
 
 func (unknown) RoundTrip() time.Duration { return 0 }
-func (unknown) Bandwidth() float64       { return 0 }
+func (unknown) Brief() int               { return 0 }
 
 // Session is one end of a tunnel.
 type Session struct {

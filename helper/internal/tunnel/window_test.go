@@ -24,7 +24,7 @@ func newReader(trip time.Duration) *reader {
 type far time.Duration
 
 func (f far) RoundTrip() time.Duration { return time.Duration(f) }
-func (far) Bandwidth() float64         { return 0 }
+func (far) Brief() int                 { return 0 }
 
 // round takes what the peer may send, in the time that take needs for each chunk.
 func (r *reader) round(take time.Duration) {

@@ -8,8 +8,8 @@ import (
 // should be written now.
 func (st *Stream) WaitWritable() (int, error) {
 	most := maxData
-	if bw := st.s.carrier.Bandwidth(); bw > 0 {
-		most = min(max(int(bw*briefly.Seconds()), initialWindow), maxData)
+	if brief := st.s.carrier.Brief(); brief > 0 {
+		most = min(max(brief, initialWindow), maxData)
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
