@@ -100,6 +100,9 @@ func (r *rate) flight(now instant) int {
 	}
 	var n float64
 	switch {
+	case r.slack >= lateSlack:
+		// Nothing that is measured between extension hosts is steady enough for less.
+		n = max(bw*(startGain*r.roundTrip().Seconds()+r.slack.Seconds()), firstFlight)
 	case !r.settled:
 		n = max(bw*(startGain*(r.trip()+min(r.slack, time.Millisecond)).Seconds()+r.slack.Seconds()), firstFlight)
 	case now < r.drainUntil:
@@ -128,7 +131,7 @@ func (r *rate) sending(now instant, f *flown, inFlight int) {
 // slow all the same, and whoever writes has only not been woken yet.
 func (r *rate) idle(now instant, inFlight int) {
 	bw := r.bandwidth()
-	if bw > 0 && float64(inFlight) >= busy*bw*(r.trip()+r.slack).Seconds() {
+	if bw > 0 && r.slack < lateSlack && float64(inFlight) >= busy*bw*(r.trip()+r.slack).Seconds() {
 		return
 	}
 	r.limited = r.delivered + uint64(inFlight) + 1
