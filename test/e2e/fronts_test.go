@@ -30,15 +30,7 @@ func TestFrontsComeAndGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	echo := func(what string) {
-		t.Helper()
-		_, _ = io.WriteString(c, what)
-		got := make([]byte, len(what))
-		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
-		if _, err := io.ReadFull(c, got); err != nil || string(got) != what {
-			t.Fatalf("%q, %v", got, err)
-		}
-	}
+	echo := echoes(t, c)
 	echo("at first")
 	d.Capture.Kill()
 	if err := d.Join(t.Context(), startHelper(t, "capture"), true); err != nil {

@@ -9,6 +9,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -296,4 +298,17 @@ func runningOf(program string, args ...string) (pids []int) {
 		}
 	}
 	return pids
+}
+
+// echoes returns what sends a text over c, whose other end sends it back.
+func echoes(t *testing.T, c net.Conn) func(what string) {
+	return func(what string) {
+		t.Helper()
+		_, _ = io.WriteString(c, what)
+		got := make([]byte, len(what))
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != what {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
 }

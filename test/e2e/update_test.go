@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,15 +57,7 @@ func TestUpdateTakesOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	echo := func(what string) {
-		t.Helper()
-		_, _ = io.WriteString(c, what)
-		got := make([]byte, len(what))
-		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
-		if _, err := io.ReadFull(c, got); err != nil || string(got) != what {
-			t.Fatalf("%q, %v", got, err)
-		}
-	}
+	echo := echoes(t, c)
 	echo("before")
 
 	clean := func() {
