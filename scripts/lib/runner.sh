@@ -26,6 +26,16 @@ run_stage() {
   return "$status"
 }
 
+# digest NAME: what failed in a stage, in a few lines.
+digest() {
+  local log=$logs/$1.log
+  if grep -q 'failing tests:$' "$log"; then
+    sed '1,/failing tests:$/d' "$log" | grep -v '^ *at ' | head -n 30
+  else
+    grep -A 8 -E '^ *--- FAIL|^panic:|DATA RACE|Error:' "$log" | head -n 30
+  fi | cut -c 1-600 | sed 's/^/    /'
+}
+
 # run_stages NAME...: runs all of them, exits with 1 if one failed.
 run_stages() {
   mkdir -p "$logs"
@@ -46,6 +56,7 @@ run_stages() {
   done
   printf '\n%s\n' "$summary"
   if [ "${#failed[@]}" -gt 0 ]; then
+    for name in "${failed[@]}"; do echo "$name:"; digest "$name"; done
     echo "FAILED after $SECONDS s: ${failed[*]}"
     exit 1
   fi

@@ -121,7 +121,7 @@ test('256 MiB each way over the command link are exact', { timeout: 240_000 }, a
 
 test('disconnect leaves nothing, and Connect works again at once', { timeout: 60_000 }, async () => {
   await editor.run('Causeway: Disconnect');
-  await clean(world, untouched);
+  await clean(world, untouched, 15_000);
   await editor.statusIs(/disconnected/);
   await connect();
 });

@@ -7,6 +7,8 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { busy, clean, forwarding, forwards, moved, openEditor, packages, planter, processes, raise, soak, until } from './world.mjs';
 
+/** For a command from the page to what it does: the one host of both extensions may be busy. */
+const commandTime = 15_000;
 const connected = /connected \(2 resources/;
 
 let world;
@@ -65,6 +67,12 @@ const log = () =>
     .map((file) => readFileSync(path.join(world.info.editor.userDataDir, file), 'utf8'))
     .join('');
 
+/** With both extensions in one host each frame is news to the page, which may be far behind. */
+async function caughtUp() {
+  await until('no flow is left', 10_000, () => world.status('laptop')[0].sessions[0].status.flows === 0);
+  await editor.statusIs(/2 resources, 0 flows/, 90_000);
+}
+
 const download = (size) => `curl -sS 'http://web.corp.test/bytes?n=${size}&seed=5' | sha256sum | cut -c1-64`;
 const upload = `f=$(mktemp); head -c ${128 << 20} /dev/urandom >$f; sha256sum <$f; curl -sS -T $f http://web.corp.test/upload; rm $f`;
 const sum = (size) => world.must(`curl -sS 'http://web.corp.test/sha256?n=${size}&seed=5'`);
@@ -98,9 +106,7 @@ test('unchanged clients reach what was approved by name', { timeout: 180_000 }, 
   const sums = world.must(`curl -sS 'http://web.corp.test/bytes?n=${size}&seed=5' | sha256sum; curl -sS 'http://web.corp.test/sha256?n=${size}&seed=5'`, { timeout: 60_000 });
   const [down, , want] = sums.split(/\s+/);
   assert.equal(down, want);
-  await until('no flow is left', 10_000, () => world.status('laptop')[0].sessions[0].status.flows === 0);
-  // With both extensions in one host each frame is news to the page, which may be far behind.
-  await editor.statusIs(/2 resources, 0 flows/, 90_000);
+  await caughtUp();
 });
 
 test('without a port that is forwarded the command link carries, and the log says why', { timeout: 120_000 }, async () => {
@@ -181,6 +187,7 @@ test('from direct to command and back, over and over, while bytes flow', { timeo
     over = true;
   }
   await load;
+  await caughtUp();
   console.log(`${moves} transfers of ${size >> 20} MiB in ${(Date.now() - began) / 1000} s`);
   assert.ok(moves >= 4);
   await editor.statusIs(connected);
@@ -189,8 +196,8 @@ test('from direct to command and back, over and over, while bytes flow', { timeo
 test('disconnect leaves nothing, and Connect asks nothing again', { timeout: 60_000 }, async () => {
   const { asked } = forwards(world);
   await editor.run('Causeway: Disconnect');
-  await clean(world, untouched);
-  await until('the gateway has ended', 5_000, () => processes('gateway').length === 0);
+  await clean(world, untouched, commandTime);
+  await until('the gateway has ended', 10_000, () => processes('gateway').length === 0);
   await connect();
   await until('it goes direct', 20_000, () => link() === 'direct');
   assert.equal(forwards(world).asked, asked, 'the port that is forwarded serves the next session too');
@@ -200,7 +207,7 @@ for (const role of ['capture', 'gateway']) {
   test(`kill -9 of the ${role}`, { timeout: 90_000 }, async () => {
     for (const pid of processes(role)) process.kill(pid, 'SIGKILL');
     await clean(world, untouched);
-    await until('the gateway has ended', 5_000, () => processes('gateway').length === 0);
+    await until('the gateway has ended', 10_000, () => processes('gateway').length === 0);
     await editor.statusIs(/disconnected|error|failed|ended/i);
     await connect();
   });
@@ -229,8 +236,8 @@ test('closing it all leaves nothing behind', { timeout: 60_000 }, async () => {
   await until('it goes direct', 20_000, () => link() === 'direct');
   assert.equal(Object.keys(forwards(world).forwards).length, 1, 'all sessions and hosts had one port forwarded');
   await editor.run('Causeway: Disconnect');
-  await clean(world, untouched);
-  await until('the gateway has ended', 5_000, () => processes('gateway').length === 0);
+  await clean(world, untouched, commandTime);
+  await until('the gateway has ended', 10_000, () => processes('gateway').length === 0);
 });
 
 // The last: what it planted stays in the settings, and is asked for with every Connect.

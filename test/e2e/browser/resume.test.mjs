@@ -129,5 +129,5 @@ test('the browser is closed and another one opened', { timeout: 180_000 }, async
 test('it ends when the user says so, and not before', { timeout: 60_000 }, async () => {
   assert.notEqual(world.hosts(), untouched);
   await editor.run('Causeway: Disconnect');
-  await clean(world, untouched);
+  await clean(world, untouched, 15_000);
 });

@@ -298,9 +298,9 @@ function control(socket, action) {
   execFileSync('curl', ['-sS', '-f', '-o', '/dev/null', '-X', 'POST', '--unix-socket', socket, `http://lab/${action}`]);
 }
 
-/** Nothing of ours is left on cloud. */
-export async function clean(world, before) {
-  await until('our hosts block is gone', 2_000, () => world.hosts() === before);
+/** Nothing of ours is left on cloud, ms after the last process was killed or the user has said so. */
+export async function clean(world, before, ms = 2_000) {
+  await until('our hosts block is gone', ms, () => world.hosts() === before);
   await until('no process is left on cloud', 5_000, () => processes('capture').length + processes('privileged').length === 0);
 }
 
