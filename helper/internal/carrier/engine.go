@@ -75,6 +75,9 @@ func (e *engine) detach(p *path, now instant) {
 			e.paths = append(e.paths[:i], e.paths[i+1:]...)
 			e.requeue(p)
 			e.tellAll(now)
+			for _, q := range e.paths {
+				q.rate.drainNext = now // its queue was part of what they knew of the round trip
+			}
 			return
 		}
 	}

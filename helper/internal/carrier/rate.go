@@ -15,13 +15,18 @@ const (
 	firstFlight = 128 << 10
 	leastFlight = 32 << 10
 
-	busy        = 1.25 // in flight, as a multiple of what the greatest rate needs, where a queue must be
-	cruise      = 1.15 // in flight, as a multiple of what the link needs to be busy
-	drain       = 0.75 // the same while the queue is let run empty, to see the true round trip
-	drainRounds = 100  // from one such moment to the next
-	rttBucket   = 5 * time.Second
+	busy        = 1.05                 // in flight, as a multiple of what the greatest rate needs, where a queue must be
+	cruise      = 1.15                 // in flight, as a multiple of what the link needs to be busy
+	drain       = 0.75                 // the same while the queue is let run empty, to see the true round trip
+	drainRounds = 100                  // from one such moment to the next, but not longer than rttBucket
+	startRest   = 25                   // from the first frame to the first such moment, unless the start is over before
+	rttBucket   = 10 * time.Second
 	startGain   = 2.5
 	startRounds = 3 // without growth, until the rate counts as found
+	queueLeast  = 4 * time.Millisecond
+	queueMost   = 16 * time.Millisecond
+
+	detourRounds = 10
 
 	// shortest is the least time that a rate is measured over. What comes in less
 	// tells which thread the machine let run.
@@ -58,8 +63,11 @@ type rate struct {
 	drainUntil instant
 	drainNext  instant
 
-	settled bool    // the start is over
-	busyAt  instant // when the link, not the writer, last was what bounds the rate
+	settled bool          // the start is over
+	lowest  time.Duration // round trip of this round; 0 before its first
+	waits   int           // rounds in a row in which every frame waited in a queue
+	waited  uint64        // delivered, at which the next of these rounds begins
+	busyAt  instant       // when the link, not the writer, last was what bounds the rate
 	plateau float64
 	still   int
 	round   uint64 // delivered, at which the next round begins
@@ -72,6 +80,7 @@ type flown struct {
 	requeued  bool // goes over another link too
 	limited   bool
 	calm      bool // sent while the queue ran empty
+	full      bool // sent while much was under way, so that only the link holds it up
 	sent      instant
 	delivered uint64 // rate.delivered when it was sent
 	at        instant
@@ -90,7 +99,12 @@ func (r *rate) roundTrip() time.Duration {
 }
 
 // trip is the round trip that bytes in flight are for.
-func (r *rate) trip() time.Duration { return max(r.roundTrip(), r.calm) }
+func (r *rate) trip() time.Duration {
+	if r.calm > 0 {
+		return r.calm
+	}
+	return r.roundTrip()
+}
 
 // flight is how many bytes may be in flight now.
 func (r *rate) flight(now instant) int {
@@ -103,10 +117,10 @@ func (r *rate) flight(now instant) int {
 	case r.slack >= lateSlack:
 		// Nothing that is measured between extension hosts is steady enough for less.
 		n = max(bw*(startGain*r.roundTrip().Seconds()+r.slack.Seconds()), firstFlight)
-	case !r.settled:
-		n = max(bw*(startGain*(r.trip()+min(r.slack, time.Millisecond)).Seconds()+r.slack.Seconds()), firstFlight)
 	case now < r.drainUntil:
 		n = drain * bw * r.trip().Seconds()
+	case !r.settled:
+		n = max(bw*(startGain*(r.trip()+min(r.slack, time.Millisecond)).Seconds()+r.slack.Seconds()), firstFlight)
 	default:
 		n = bw * (cruise*r.trip().Seconds() + r.slack.Seconds())
 	}
@@ -123,7 +137,8 @@ func (r *rate) sending(now instant, f *flown, inFlight int) {
 	}
 	f.sent, f.delivered, f.at, f.firstSent = now, r.delivered, r.at, r.firstSent
 	f.limited = r.limited > r.delivered
-	f.calm = r.settled && now < r.drainUntil
+	f.calm = now < r.drainUntil
+	f.full = 2*float64(inFlight) >= r.bandwidth()*r.trip().Seconds()
 }
 
 // idle notes that there is room on the link and nothing to send. If more is
@@ -152,7 +167,8 @@ func (r *rate) arrived(now instant, f flown, n int) {
 		r.leastPast, r.least, r.leastUntil = r.least, rtt, now.add(rttBucket)
 	}
 	r.least = min(r.least, rtt)
-	r.calmed(now, f.calm, rtt)
+	r.calmed(now, f.calm && f.full, rtt)
+	r.queued(now, &f, rtt)
 	took, come := max(f.sent.sub(f.firstSent), now.sub(f.at)), r.delivered-f.delivered
 	if took < shortest {
 		took, come, f.limited = now.sub(r.since), r.delivered-r.counted, r.idled
@@ -189,6 +205,37 @@ func (r *rate) arrived(now instant, f flown, n int) {
 	}
 }
 
+// queued looks for rounds in which every frame waited in a queue. In the start that is
+// its end (the sign that HyStart++ goes by, RFC 9406): the link is full, if only by
+// as much as the writer's own window lets it have, which alone would tell nothing.
+// After it, what is in flight is too little for a long queue: the way has changed.
+func (r *rate) queued(now instant, f *flown, rtt time.Duration) {
+	if !f.full {
+		r.waits, r.lowest = 0, 0
+		return
+	}
+	if r.lowest == 0 || rtt < r.lowest {
+		r.lowest = rtt
+	}
+	if f.delivered < r.waited {
+		return
+	}
+	trip, long := r.trip(), r.lowest
+	r.waited, r.lowest = r.delivered, 0
+	switch {
+	case !r.settled && long > trip+min(max(trip/8, queueLeast), queueMost):
+		if r.waits++; r.waits >= startRounds {
+			r.settled, r.drainNext, r.waits = true, now, 0
+		}
+	case r.settled && long > trip+trip/2+queueLeast:
+		if r.waits++; r.waits >= detourRounds {
+			r.least, r.leastPast, r.calm, r.waits = long, 0, 0, 0
+		}
+	default:
+		r.waits = 0
+	}
+}
+
 // calmed takes in a round trip, and sees to it that some are without a queue.
 func (r *rate) calmed(now instant, calm bool, rtt time.Duration) {
 	switch {
@@ -198,11 +245,14 @@ func (r *rate) calmed(now instant, calm bool, rtt time.Duration) {
 		r.calmCount++
 	case r.calmCount > 0:
 		// Frames come in order, so a late one makes all behind it late.
-		r.calm = (r.calmSum/time.Duration(r.calmCount) + r.calmMost) / 2
+		r.calm = r.calmSum/time.Duration(r.calmCount)
 		r.calmSum, r.calmMost, r.calmCount = 0, 0, 0
 	}
-	if r.settled && now >= r.drainNext {
+	if r.drainNext == 0 {
+		r.drainNext = now.add(max(startRest*r.trip(), time.Second))
+	}
+	if now >= r.drainNext {
 		r.drainUntil = now.add(max(2*r.trip(), calmest))
-		r.drainNext = now.add(max(drainRounds*r.trip(), time.Second))
+		r.drainNext = now.add(min(max(drainRounds*r.trip(), time.Second), rttBucket))
 	}
 }

@@ -11,6 +11,7 @@ import (
 type network struct {
 	rate float64
 	trip func() time.Duration
+	most int // bytes that whoever writes has under way at once; 0 if there is always more
 }
 
 // result is what came of a time on a network, of its second half.
@@ -32,6 +33,10 @@ func (w network) fill(r *rate, now instant, d time.Duration) (instant, result) {
 	sent, arrived := 0, 0
 	for now < end {
 		for len(out) == 0 || (len(out)+1)*n <= r.flight(now) {
+			if w.most > 0 && (len(out)+1)*n > w.most {
+				r.idle(now, len(out)*n)
+				break
+			}
 			f := frame{flown: flown{n: n}}
 			r.sending(now, &f.flown, len(out)*n)
 			free = max(free, now).add(time.Duration(n / w.rate * float64(time.Second)))
@@ -84,16 +89,17 @@ func TestRateFindsTheLink(t *testing.T) {
 		least float64       // of the rate
 		queue time.Duration // at most
 	}{
-		{"100 Mbit/s over an ocean", network{12.5e6, between(100*ms, 101*ms)}, ms, 0.98, 25 * ms},
-		{"a gigabit over an ocean", network{125e6, between(100*ms, 101*ms)}, ms, 0.98, 25 * ms},
-		{"a round trip that varies", network{12.5e6, between(90*ms, 150*ms)}, ms, 0.8, 60 * ms},
-		{"next door", network{300e6, between(100*time.Microsecond, 300*time.Microsecond)}, ms, 0.95, 3 * ms},
-		{"next door, on a busy machine", network{300e6, between(100*time.Microsecond, 6*ms)}, ms, 0.8, 10 * ms},
-		{"a slow line", network{125e3, between(30*ms, 31*ms)}, ms, 0.95, 300 * ms},
+		{"100 Mbit/s over an ocean", network{12.5e6, between(100*ms, 101*ms), 0}, ms, 0.98, 25 * ms},
+		{"a gigabit over an ocean", network{125e6, between(100*ms, 101*ms), 0}, ms, 0.98, 25 * ms},
+		{"a round trip that varies", network{12.5e6, between(90*ms, 150*ms), 0}, ms, 0.8, 60 * ms},
+		{"next door", network{300e6, between(100*time.Microsecond, 300*time.Microsecond), 0}, ms, 0.95, 3 * ms},
+		{"next door, on a busy machine", network{300e6, between(100*time.Microsecond, 6*ms), 0}, ms, 0.8, 10 * ms},
+		{"a slow line", network{125e3, between(30*ms, 31*ms), 0}, ms, 0.95, 300 * ms},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := rate{slack: tc.slack}
 			_, got := tc.w.fill(&r, 1, 10*time.Second)
+			t.Logf("%.0f %% of the rate, a queue of %v", 100*got.rate, got.queue)
 			if got.rate < tc.least || got.queue > tc.queue {
 				t.Errorf("%.0f %% of the rate and a queue of %v, want %.0f %% and %v", 100*got.rate, got.queue, 100*tc.least, tc.queue)
 			}
@@ -103,7 +109,7 @@ func TestRateFindsTheLink(t *testing.T) {
 
 // What was asked of a link before says nothing of what it can do.
 func TestRateAfterTrickle(t *testing.T) {
-	w := network{12.5e6, between(100*time.Millisecond, 150*time.Millisecond)}
+	w := network{12.5e6, between(100*time.Millisecond, 150*time.Millisecond), 0}
 	r := rate{slack: time.Millisecond}
 	now, _ := w.fill(&r, 1, 5*time.Second)
 	now = w.trickle(&r, now, 20*time.Second)
@@ -114,5 +120,41 @@ func TestRateAfterTrickle(t *testing.T) {
 	now = w.trickle(&r, 1, 20*time.Second)
 	if _, got := w.fill(&r, now, 4*time.Second); got.rate < 0.8 {
 		t.Errorf("%.0f %% of the rate from 2 s on, of a link that had little to do", 100*got.rate)
+	}
+}
+
+// A writer whose window is more than the link needs, and less than what the start
+// allows, makes a queue that stands unless it is seen that the link is full.
+func TestRateOfAWindow(t *testing.T) {
+	for most := 1_300_000; most <= 2_500_000; most += 200_000 {
+		w := network{12.5e6, between(100*time.Millisecond, 101*time.Millisecond), most}
+		r := rate{slack: time.Millisecond}
+		now := w.trickle(&r, 1, 5*time.Second)
+		if _, got := w.fill(&r, now, 30*time.Second); got.rate < 0.97 || got.queue > 20*time.Millisecond {
+			t.Errorf("with %d bytes %.0f %% of the rate and a queue of %v", most, 100*got.rate, got.queue)
+		}
+	}
+}
+
+// A way that gets longer is as fast as before soon after.
+func TestRateOnAnotherWay(t *testing.T) {
+	w := network{12.5e6, between(20*time.Millisecond, 21*time.Millisecond), 0}
+	r := rate{slack: time.Millisecond}
+	now, _ := w.fill(&r, 1, 5*time.Second)
+	w.trip = between(100*time.Millisecond, 101*time.Millisecond)
+	if _, got := w.fill(&r, now, 10*time.Second); got.rate < 0.9 || got.queue > 30*time.Millisecond {
+		t.Errorf("%.0f %% of the rate and a queue of %v, from 5 s on", 100*got.rate, got.queue)
+	}
+}
+
+// What the other direction's queue adds to round trips while little is sent makes no
+// queue here.
+func TestRateBesideTheOtherDirection(t *testing.T) {
+	w := network{12.5e6, between(100*time.Millisecond, 101*time.Millisecond), 0}
+	r := rate{slack: time.Millisecond}
+	now := w.trickle(&r, 1, 2*time.Second)
+	now = network{12.5e6, between(140*time.Millisecond, 145*time.Millisecond), 0}.trickle(&r, now, 8*time.Second)
+	if _, got := w.fill(&r, now, 4*time.Second); got.rate < 0.98 || got.queue > 25*time.Millisecond {
+		t.Errorf("%.0f %% of the rate and a queue of %v", 100*got.rate, got.queue)
 	}
 }
