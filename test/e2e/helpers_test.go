@@ -125,6 +125,53 @@ func TestNewestTakesOver(t *testing.T) {
 	answers(t, c, "after the older one left")
 }
 
+// TestFrozenWindowYields stops the front that drives the session at the laptop, as
+// a browser does with a page that nobody looks at: a new window on the workspace
+// gets the session, and the frozen one has no say any more when it goes on.
+func TestFrozenWindowYields(t *testing.T) {
+	d := drive(t)
+	c := held(t)
+	frozen := d.Gateway
+	if err := frozen.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = frozen.Cmd.Process.Signal(syscall.SIGCONT) }()
+	d.Cut() // another window has a channel of its own
+	home, _ := strings.CutPrefix(frozen.Cmd.Env[len(frozen.Cmd.Env)-1], "HOME=")
+	another := startProgram(t, helper, "gateway", home)
+	if err := d.Return(t.Context(), another); err == nil {
+		t.Fatal("the session was taken from a window that is silent for a moment only")
+	}
+	if err := another.Call(t.Context(), "session/close", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 45*time.Second, "the session changes hands", func() bool {
+		if d.Return(t.Context(), another) == nil {
+			return true
+		}
+		_ = another.Call(t.Context(), "session/close", nil, nil)
+		time.Sleep(time.Second)
+		return false
+	})
+	d.link()
+	answers(t, c, "by the newer one")
+	if err := frozen.Cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "the frozen one is told", func() bool {
+		st := frozen.Told()
+		return st.State == "closed" && strings.Contains(st.Reason, "took the session over")
+	})
+	if err := frozen.Call(t.Context(), "session/close", nil, nil); err != nil {
+		t.Error(err)
+	}
+	answers(t, c, "after the frozen one closed")
+	if err := frozen.Close(); err != nil {
+		t.Error(err)
+	}
+	answers(t, c, "after the frozen one left")
+}
+
 // TestOtherGatewayIsRefused has the gateway of another session, which has another
 // secret, dial the port for direct links of this one.
 func TestOtherGatewayIsRefused(t *testing.T) {

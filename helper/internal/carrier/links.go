@@ -269,6 +269,7 @@ type LinkState struct {
 	RTT     time.Duration // 0 until measured
 	Rate    float64       // measured, of all that carry data, in bytes a second
 	Stalled bool          // the peer has said nothing for StallAfter
+	Silent  time.Duration // since the peer has said something, over any link
 
 	Lost   time.Time // when the last link went, or the session began; zero with a link
 	Reason error     // why it went
@@ -305,6 +306,12 @@ func (c *Conn) Link() LinkState {
 	}
 	s := LinkState{Lost: c.lostAt, Reason: c.lostWhy, Stalled: true}
 	now := c.now()
+	if s.Silent = time.Since(c.lostAt); c.lostAt.IsZero() {
+		s.Silent = now.sub(0)
+	}
+	for _, l := range c.links {
+		s.Silent = min(s.Silent, now.sub(l.heard))
+	}
 	for _, l := range c.links {
 		if !c.e.usable(&l.path) {
 			continue

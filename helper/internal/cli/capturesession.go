@@ -248,9 +248,8 @@ func (s *captureSession) drivenBy(h *captureHelper) {
 		before.session = nil
 	}
 	before.mu.Unlock()
-	const reason = "another window took the session over"
-	before.notify(rpc.NotifyStatus, rpc.CaptureStatus{State: rpc.StateClosed, Reason: reason})
-	before.notify(rpc.NotifyLinkClosed, rpc.LinkClosed{Reason: reason})
+	before.notify(rpc.NotifyStatus, rpc.CaptureStatus{State: rpc.StateClosed, Reason: reasonTakenOver})
+	before.notify(rpc.NotifyLinkClosed, rpc.LinkClosed{Reason: reasonTakenOver})
 }
 
 // leftBy notes that the shim h is gone.

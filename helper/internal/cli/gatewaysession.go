@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/daemon"
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -81,17 +82,27 @@ func (all *gatewaySessions) open(h *gatewayHelper, p rpc.GatewayOpenParams) (s *
 	return s, false, err
 }
 
-// waiting is the session of key that was left last. One that has its shim stays
-// with it: another window on the same workspace gets a session of its own.
+// silentAfter is how long a session's remote has said nothing when its window counts
+// as abandoned: it sleeps, or has lost its remote.
+const silentAfter = 2 * carrier.StallAfter
+
+// waiting is the session of key that was left last, or else one whose window is
+// abandoned. One that has its shim otherwise stays with it: another window on the
+// same workspace gets a session of its own.
 func (all *gatewaySessions) waiting(key string) (found *gatewaySession) {
+	if key == "" {
+		return nil
+	}
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for _, s := range all.list {
-		s.mu.Lock()
-		if key != "" && s.key == key && s.shim == nil {
+		switch {
+		case s.key != key:
+		case !s.driven():
+			found = s
+		case found == nil && s.carrier.Link().Silent > silentAfter:
 			found = s
 		}
-		s.mu.Unlock()
 	}
 	return found
 }
@@ -130,10 +141,13 @@ func (all *gatewaySessions) start(h *gatewayHelper, p rpc.GatewayOpenParams, key
 	return s, nil
 }
 
-// drivenBy makes h the shim of s, and reports whether s waited for one.
+// drivenBy makes h the shim of s, in place of one whose window is abandoned, and
+// reports whether it could.
 func (s *gatewaySession) drivenBy(h *gatewayHelper) bool {
+	silent := s.carrier.Link().Silent > silentAfter
 	s.mu.Lock()
-	if s.shim != nil || s.state == rpc.StateClosed {
+	before := s.shim
+	if before != nil && !silent || s.state == rpc.StateClosed {
 		s.mu.Unlock()
 		return false
 	}
@@ -143,6 +157,12 @@ func (s *gatewaySession) drivenBy(h *gatewayHelper) bool {
 	h.mu.Lock()
 	h.session = s
 	h.mu.Unlock()
+	if before != nil {
+		before.mu.Lock()
+		before.session = nil
+		before.mu.Unlock()
+		go before.dismiss()
+	}
 	s.touch()
 	return true
 }

@@ -88,6 +88,9 @@ func (l pipeLink) Shape() carrier.Shape {
 	return carrier.Shape{MaxFrame: 256 << 10, Window: 2 << 20, Slack: 50 * time.Millisecond}
 }
 
+// reasonTakenOver is told to a shim whose session has another one now.
+const reasonTakenOver = "another window took the session over"
+
 // errUserDisconnected ends a session that its user has ended.
 var errUserDisconnected = errors.New("the user disconnected")
 
