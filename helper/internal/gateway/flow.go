@@ -72,9 +72,11 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 		netx.ResetConn(conn, "the remote has gone")
 		return
 	}
-	g.log.Debug().Str("resource", f.match.Resource.Name).Str("target", f.target()).Str("dialled", dialledText(f.dialled)).
-		Str("source", req.Origin.Source).
-		Str("program", req.Origin.Program).Uint32("pid", req.Origin.PID).Str("user", req.Origin.User).Msg("connected")
+	if e := g.log.Debug(); e.Enabled() {
+		e.Str("resource", f.match.Resource.Name).Str("target", f.target()).Str("dialled", dialledText(f.dialled)).
+			Str("source", req.Origin.Source).
+			Str("program", req.Origin.Program).Uint32("pid", req.Origin.PID).Str("user", req.Origin.User).Msg("connected")
+	}
 	if f.network == resource.UDP {
 		err = g.relayDatagrams(ctx, f, conn)
 	} else {
