@@ -191,15 +191,24 @@ func (g *Gateway) connect(ctx context.Context, f *flow) (net.Conn, error) {
 // turn bounds the dials and look-ups under way, and their rate. release must
 // be called if err is nil.
 func (g *Gateway) turn(ctx context.Context) (release func(), err error) {
+	release = func() { <-g.dials }
+	mayDial := g.rate.Allow()
+	if mayDial {
+		select {
+		case g.dials <- struct{}{}:
+			return release, nil
+		default:
+		}
+	}
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	overloaded := &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many connections are being opened at once"}
-	if err := g.rate.Wait(wait); err != nil {
+	if !mayDial && g.rate.Wait(wait) != nil {
 		return nil, overloaded
 	}
 	select {
 	case g.dials <- struct{}{}:
-		return func() { <-g.dials }, nil
+		return release, nil
 	case <-wait.Done():
 		return nil, overloaded
 	}
