@@ -1,7 +1,7 @@
 package owner
 
 import (
-	"os"
+	"math"
 	"slices"
 	"strconv"
 	"syscall"
@@ -78,12 +78,11 @@ func (f *finder) found(pid int) int {
 
 // pids lists the processes, the newest first where numbers have not wrapped.
 func pids() []int {
-	dir, err := os.Open("/proc")
-	if err != nil {
+	fd, names := list("/proc", math.MaxInt)
+	if fd < 0 {
 		return nil
 	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
+	_ = unix.Close(fd)
 	var all []int
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name); err == nil {
@@ -92,6 +91,28 @@ func pids() []int {
 	}
 	slices.SortFunc(all, func(a, b int) int { return b - a })
 	return all
+}
+
+// list opens a folder of /proc, for the caller to close, and returns the names in
+// it, not many more than most; the descriptor is negative if it cannot be opened.
+// An os.File would try each time whether it can be waited for.
+func list(folder string, most int) (fd int, names []string) {
+	fd, err := unix.Open(folder, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, nil
+	}
+	b := make([]byte, 4<<10)
+	for len(names) < most {
+		n, err := unix.ReadDirent(fd, b)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			break
+		}
+		_, _, names = unix.ParseDirent(b[:n], -1, names)
+	}
+	return fd, names
 }
 
 func belongs(pid, uid int) bool {
@@ -104,17 +125,15 @@ func holds(pid int, want string, left *int) bool {
 	if *left <= 0 {
 		return false
 	}
-	dir, err := os.Open("/proc/" + strconv.Itoa(pid) + "/fd")
-	if err != nil {
+	fd, names := list("/proc/"+strconv.Itoa(pid)+"/fd", *left)
+	if fd < 0 {
 		return false
 	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(*left)
+	defer unix.Close(fd)
 	*left -= len(names) + lookPerPID
-	at := int(dir.Fd())
 	link := make([]byte, len(want)+1) // what is longer is another
 	for _, name := range slices.Backward(names) {
-		if n, err := unix.Readlinkat(at, name, link); err == nil && string(link[:n]) == want {
+		if n, err := unix.Readlinkat(fd, name, link); err == nil && string(link[:n]) == want {
 			return true
 		}
 	}
