@@ -133,12 +133,14 @@ func measureBurst(ctx context.Context, m *measurement) error {
 	if m.quick {
 		j.Span /= 2
 	}
-	profiled := m.profiler.begin()
+	before, profiled := m.cpu(), m.profiler.begin()
 	r, err := m.cloud(ctx, j)
 	if err != nil {
 		return err
 	}
+	took := m.since(before)
 	profiled(m.name)
+	m.add("cpu ms", took.Seconds()*1000/float64(len(r.Took)))
 	m.add("a second", float64(len(r.Took))/j.Span.Seconds())
 	m.add("p50 ms", millis(r.Took, 0.5))
 	m.add("p99 ms", millis(r.Took, 0.99))

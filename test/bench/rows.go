@@ -57,7 +57,7 @@ func allRows() []row {
 		{"idle p50", 2}, {"down p50", 2}, {"down p99", 2}, {"down rate", 1}, {"up p50", 2}, {"up p99", 2}, {"up rate", 1},
 	}
 	setup := []column{{"plain p50", 2}, {"plain p99", 2}, {"SOCKS5 p50", 2}, {"HTTP p50", 2}}
-	burst := []column{{"a second", 0}, {"p50 ms", 1}, {"p99 ms", 1}, {"failed", 0}}
+	burst := []column{{"a second", 0}, {"p50 ms", 1}, {"p99 ms", 1}, {"failed", 0}, {"cpu ms", 2}}
 	memory := []column{{"cloud MiB", 1}, {"largest", 1}, {"laptop MiB", 1}, {"its largest", 1}, {"cloud KiB/flow", 1}, {"laptop KiB/flow", 1}}
 	const (
 		bulkTitle  = "Bulk, one flow: Mbit/s, CPU s/GiB of both ends"

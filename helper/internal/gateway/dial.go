@@ -161,14 +161,22 @@ func (d *dialer) race(ctx context.Context, network string, m resource.Match, add
 	if err != nil {
 		return dialled{}, err
 	}
+	if len(addrs) == 1 {
+		conn, err := attemptAt(ctx, way, network, addrs[0], m.Port)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return dialled{}, dialError(err)
+		}
+		return dialled{conn, addrs[0]}, nil
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan attempt)
 	start := func(a netip.Addr) {
 		d.attempts.Go(func() {
-			attemptCtx, cancel := context.WithTimeout(ctx, attemptTimeout)
-			defer cancel()
-			conn, err := way.Dial(attemptCtx, network, netip.AddrPortFrom(a, m.Port).String())
+			conn, err := attemptAt(ctx, way, network, a, m.Port)
 			select {
 			case results <- attempt{dialled{conn, a}, err}:
 			case <-ctx.Done():
@@ -203,6 +211,12 @@ func (d *dialer) race(ctx context.Context, network string, m resource.Match, add
 		}
 	}
 	return dialled{}, worst
+}
+
+func attemptAt(ctx context.Context, way Exit, network string, a netip.Addr, port uint16) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	return way.Dial(ctx, network, netip.AddrPortFrom(a, port).String())
 }
 
 // interleave alternates between the address families, beginning with that of

@@ -72,9 +72,11 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 		netx.ResetConn(conn, "the remote has gone")
 		return
 	}
-	g.log.Debug().Str("resource", f.match.Resource.Name).Str("target", f.target()).Str("dialled", dialledText(f.dialled)).
-		Str("source", req.Origin.Source).
-		Str("program", req.Origin.Program).Uint32("pid", req.Origin.PID).Str("user", req.Origin.User).Msg("connected")
+	if e := g.log.Debug(); e.Enabled() {
+		e.Str("resource", f.match.Resource.Name).Str("target", f.target()).Str("dialled", dialledText(f.dialled)).
+			Str("source", req.Origin.Source).
+			Str("program", req.Origin.Program).Uint32("pid", req.Origin.PID).Str("user", req.Origin.User).Msg("connected")
+	}
 	if f.network == resource.UDP {
 		err = g.relayDatagrams(ctx, f, conn)
 	} else {
@@ -189,15 +191,24 @@ func (g *Gateway) connect(ctx context.Context, f *flow) (net.Conn, error) {
 // turn bounds the dials and look-ups under way, and their rate. release must
 // be called if err is nil.
 func (g *Gateway) turn(ctx context.Context) (release func(), err error) {
+	release = func() { <-g.dials }
+	mayDial := g.rate.Allow()
+	if mayDial {
+		select {
+		case g.dials <- struct{}{}:
+			return release, nil
+		default:
+		}
+	}
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	overloaded := &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many connections are being opened at once"}
-	if err := g.rate.Wait(wait); err != nil {
+	if !mayDial && g.rate.Wait(wait) != nil {
 		return nil, overloaded
 	}
 	select {
 	case g.dials <- struct{}{}:
-		return func() { <-g.dials }, nil
+		return release, nil
 	case <-wait.Done():
 		return nil, overloaded
 	}

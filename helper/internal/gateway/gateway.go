@@ -30,7 +30,8 @@ type Options struct {
 	// Dial opens a connection to a literal address; nil means a plain connect.
 	Dial netx.DialFunc
 
-	// Resolver finds the addresses of names; nil means SystemResolver.
+	// Resolver finds the addresses of names; nil means SystemResolver, asked once
+	// for the connections of a moment.
 	Resolver Resolver
 
 	// Records answers for any type of record; nil means this machine's resolver.
@@ -85,7 +86,7 @@ func (o Options) withDefaults() Options {
 		o.Dial = new(net.Dialer).DialContext
 	}
 	if o.Resolver == nil {
-		o.Resolver = SystemResolver{}
+		o.Resolver = newRecentNames(SystemResolver{})
 	}
 	if o.Records == nil {
 		o.Records = new(systemdns.Resolver)
@@ -159,7 +160,7 @@ func New(o Options) *Gateway {
 	return &Gateway{
 		o: o, log: o.Log,
 		dialer: dialer{
-			system: ownWay{o.Dial, o.Resolver, o.Records, o.Ping}, interfaces: o.Interfaces, ownPorts: o.OwnPorts, timeout: o.DialTimeout,
+			system: ownWay{o.Dial, o.Resolver, o.Records, o.Ping}, interfaces: recentInterfaces(o.Interfaces), ownPorts: o.OwnPorts, timeout: o.DialTimeout,
 		},
 		dials:    make(chan struct{}, o.MaxDials),
 		dns:      newDNSAnswers(o.DialTimeout),

@@ -7,16 +7,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// watchAfter is how late a watch begins, which finds what has happened until then:
+// most have ended before, and cost next to nothing.
+const watchAfter = 100 * time.Millisecond
+
 // WatchPeer calls gone, from another goroutine, when the peer has reset the
 // connection, and with ended when it has merely ended its direction and nothing
-// is left to read, until gone returns true. It reads nothing. stop ends it and waits for it.
+// is left to read, until gone returns true, all of it at least watchAfter from now.
+// It reads nothing. stop ends it and waits for it.
 func WatchPeer(c *net.TCPConn, gone func(ended bool) bool) (stop func()) {
+	return watchPeer(c, watchAfter, gone)
+}
+
+func watchPeer(c *net.TCPConn, after time.Duration, gone func(ended bool) bool) (stop func()) {
 	rc, err := c.SyscallConn()
 	if err != nil {
 		return func() {}
 	}
 	done := make(chan struct{})
-	go func() {
+	begin := time.AfterFunc(after, func() {
 		defer close(done)
 		told := false
 		_ = rc.Read(func(fd uintptr) bool {
@@ -33,8 +42,11 @@ func WatchPeer(c *net.TCPConn, gone func(ended bool) bool) (stop func()) {
 			}
 			return false // wait for the next event
 		})
-	}()
+	})
 	return func() {
+		if begin.Stop() {
+			return
+		}
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 		<-done
 		_ = c.SetReadDeadline(time.Time{})

@@ -3,6 +3,7 @@ package netx_test
 import (
 	"net"
 	"testing"
+	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 )
@@ -27,18 +28,20 @@ func TestWatchPeer(t *testing.T) {
 		return a.(*net.TCPConn), b.(*net.TCPConn)
 	}
 	c, s := accept()
-	stop := netx.WatchPeer(s, func(bool) bool { t.Error("gone, while it is there"); return true })
-	if _, err := c.Write([]byte("x")); err != nil { // wakes the watcher, and is left alone
-		t.Fatal(err)
-	}
-	stop()
-	if n, err := s.Read(make([]byte, 2)); n != 1 || err != nil {
-		t.Errorf("read %d, %v after the watch", n, err)
+	for _, begins := range []time.Duration{0, time.Hour} {
+		stop := netx.WatchPeerAfter(s, begins, func(bool) bool { t.Error("gone, while it is there"); return true })
+		if _, err := c.Write([]byte("x")); err != nil { // wakes the watcher, and is left alone
+			t.Fatal(err)
+		}
+		stop()
+		if n, err := s.Read(make([]byte, 2)); n != 1 || err != nil {
+			t.Errorf("read %d, %v after the watch", n, err)
+		}
 	}
 
 	c, s = accept()
 	told := make(chan bool, 2)
-	stop = netx.WatchPeer(s, func(ended bool) bool { told <- ended; return !ended })
+	stop := netx.WatchPeer(s, func(ended bool) bool { told <- ended; return !ended })
 	_ = c.CloseWrite()
 	if !<-told {
 		t.Error("a half-close was taken for a reset")

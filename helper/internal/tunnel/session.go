@@ -341,13 +341,23 @@ func (s *Session) admit(st *Stream, over bool) {
 			_ = st.Close()
 		}
 	} else {
-		s.spawn(func() {
-			select {
-			case s.accepted <- st:
-			case <-s.done:
-				_ = st.Close()
-			}
-		})
+		s.hand(st)
 	}
 	st.receive()
+}
+
+// hand gives st to Accept, without waiting for that.
+func (s *Session) hand(st *Stream) {
+	select {
+	case s.accepted <- st:
+		return
+	default:
+	}
+	s.spawn(func() {
+		select {
+		case s.accepted <- st:
+		case <-s.done:
+			_ = st.Close()
+		}
+	})
 }

@@ -106,6 +106,8 @@ func (s *Source) listenUDP(at netip.AddrPort) (net.PacketConn, error) {
 func (s *Source) listenConfig() (c net.ListenConfig) {
 	if s.o.Place != nil {
 		c.Control = hostnet.BindTo(s.o.Place.Device)
+	} else {
+		c.KeepAlive = -1 // whose end is on this machine tells of its end
 	}
 	return c
 }

@@ -1,12 +1,13 @@
 package owner
 
 import (
-	"os"
-	"path/filepath"
+	"math"
 	"slices"
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Bounds of one search, and of all together: to know who asks must not cost what
@@ -14,9 +15,9 @@ import (
 const (
 	maxLooks   = 2000
 	mustLooks  = 200_000 // where it has to be found
-	looksASec  = 10_000  // about a hundredth of a processor
+	looksASec  = 5000    // about a hundredth of a processor
 	maxRecent  = 16
-	lookPerPID = 4
+	lookPerPID = 8
 )
 
 // finder tells which process has a socket. It knows by the descriptors of those
@@ -45,8 +46,13 @@ func (f *finder) find(inode uint32, uid int, must bool) (pid int) {
 			return f.found(pid)
 		}
 	}
+	if left <= 0 {
+		return 0 // the list alone costs as much as a process that has very many descriptors
+	}
+	all := pids()
+	left -= len(all) / lookPerPID
 	// The newest first: whoever connects has mostly just begun.
-	for _, pid := range pids() {
+	for _, pid := range all {
 		if left <= 0 {
 			return 0
 		}
@@ -72,12 +78,11 @@ func (f *finder) found(pid int) int {
 
 // pids lists the processes, the newest first where numbers have not wrapped.
 func pids() []int {
-	dir, err := os.Open("/proc")
-	if err != nil {
+	fd, names := list("/proc", math.MaxInt)
+	if fd < 0 {
 		return nil
 	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
+	_ = unix.Close(fd)
 	var all []int
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name); err == nil {
@@ -86,6 +91,28 @@ func pids() []int {
 	}
 	slices.SortFunc(all, func(a, b int) int { return b - a })
 	return all
+}
+
+// list opens a folder of /proc, for the caller to close, and returns the names in
+// it, not many more than most; the descriptor is negative if it cannot be opened.
+// An os.File would try each time whether it can be waited for.
+func list(folder string, most int) (fd int, names []string) {
+	fd, err := unix.Open(folder, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, nil
+	}
+	b := make([]byte, 4<<10)
+	for len(names) < most {
+		n, err := unix.ReadDirent(fd, b)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			break
+		}
+		_, _, names = unix.ParseDirent(b[:n], -1, names)
+	}
+	return fd, names
 }
 
 func belongs(pid, uid int) bool {
@@ -98,16 +125,15 @@ func holds(pid int, want string, left *int) bool {
 	if *left <= 0 {
 		return false
 	}
-	folder := "/proc/" + strconv.Itoa(pid) + "/fd"
-	dir, err := os.Open(folder)
-	if err != nil {
+	fd, names := list("/proc/"+strconv.Itoa(pid)+"/fd", *left)
+	if fd < 0 {
 		return false
 	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(*left)
+	defer unix.Close(fd)
 	*left -= len(names) + lookPerPID
+	link := make([]byte, len(want)+1) // what is longer is another
 	for _, name := range slices.Backward(names) {
-		if link, err := os.Readlink(filepath.Join(folder, name)); err == nil && link == want {
+		if n, err := unix.Readlinkat(fd, name, link); err == nil && string(link[:n]) == want {
 			return true
 		}
 	}

@@ -61,4 +61,8 @@ func TestFinderIsBounded(t *testing.T) {
 	if k.finder.looks < -maxLooks {
 		t.Errorf("%f looks left", k.finder.looks)
 	}
+	f := finder{at: time.Now()}
+	if f.find(1, os.Geteuid(), false); f.looks < 0 {
+		t.Errorf("with nothing to spare %f looks were taken: the processes were listed", -f.looks)
+	}
 }

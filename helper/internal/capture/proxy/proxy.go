@@ -100,8 +100,9 @@ func Listen(o Options) (*Proxy, error) {
 	}
 	var ln net.Listener
 	var err error
+	c := net.ListenConfig{KeepAlive: -1} // whose end is on this machine tells of its end
 	for _, port := range ports {
-		if ln, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+		if ln, err = c.Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
 			break
 		}
 	}

@@ -1,0 +1,4 @@
+package netx
+
+// WatchPeerAfter is WatchPeer with another time until the watch begins.
+var WatchPeerAfter = watchPeer
