@@ -15,11 +15,11 @@ const (
 	firstFlight = 128 << 10
 	leastFlight = 32 << 10
 
-	busy        = 1.05                 // in flight, as a multiple of what the greatest rate needs, where a queue must be
-	cruise      = 1.15                 // in flight, as a multiple of what the link needs to be busy
-	drain       = 0.75                 // the same while the queue is let run empty, to see the true round trip
-	drainRounds = 100                  // from one such moment to the next, but not longer than rttBucket
-	startRest   = 25                   // from the first frame to the first such moment, unless the start is over before
+	busy        = 1.05 // in flight, as a multiple of what the greatest rate needs, where a queue must be
+	cruise      = 1.15 // in flight, as a multiple of what the link needs to be busy
+	drain       = 0.75 // the same while the queue is let run empty, to see the true round trip
+	drainRounds = 100  // from one such moment to the next, but not longer than rttBucket
+	startRest   = 25   // from the first frame to the first such moment, unless the start is over before
 	rttBucket   = 10 * time.Second
 	startGain   = 2.5
 	startRounds = 3 // without growth, until the rate counts as found
@@ -245,7 +245,7 @@ func (r *rate) calmed(now instant, calm bool, rtt time.Duration) {
 		r.calmCount++
 	case r.calmCount > 0:
 		// Frames come in order, so a late one makes all behind it late.
-		r.calm = r.calmSum/time.Duration(r.calmCount)
+		r.calm = r.calmSum / time.Duration(r.calmCount)
 		r.calmSum, r.calmMost, r.calmCount = 0, 0, 0
 	}
 	if r.drainNext == 0 {
