@@ -370,6 +370,35 @@ func TestWireGuardDNSBeyond(t *testing.T) {
 	}
 }
 
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	k := newKey(t)
+	const outside = "DNS server 192.0.2.53 is outside every peer's AllowedIPs, so the tunnel does not lead to it: add 192.0.2.53/32 there"
+	for dnsLine, want := range map[string]string{
+		"DNS = 10.9.0.1":             "[] <nil>",
+		"DNS = 10.9.0.1, 192.0.2.53": "[" + outside + "] <nil>",
+		"DNS = 192.0.2.53":           "[] " + outside,
+		"":                           "[it has no DNS, so it reaches addresses but no names] <nil>",
+		"DNS":                        `[] line 4: not of the form "Key = value"`,
+	} {
+		file := profileFile(t, k, k.public, 1)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(strings.Replace(string(text), "DNS = 10.9.0.1", dnsLine, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		limits, err := Check(resource.Exit{Type: resource.WireGuard, File: file})
+		if got := fmt.Sprint(limits, " ", err); got != want {
+			t.Errorf("%q: %s, want %s", dnsLine, got, want)
+		}
+	}
+	if _, err := Check(resource.Exit{Type: resource.WireGuard, File: filepath.Join(t.TempDir(), "none")}); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
 func (w *wireGuard) isUp() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
