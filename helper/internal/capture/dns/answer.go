@@ -109,8 +109,7 @@ func (s *Source) address(ctx context.Context, q records.Question, who owner.Owne
 			return s.served(q, a, err, ttl)
 		}
 	}
-	m.Answer = nil // a CNAME that leads to nothing
-	return m
+	return withoutAlias(q, m)
 }
 
 // address6 answers with the IPv6 address here of a name that has one in the
@@ -123,6 +122,15 @@ func (s *Source) address6(ctx context.Context, q records.Question, who owner.Own
 			return s.served(q, a, err, ttl)
 		}
 		return noRecord(q, ttl)
+	}
+	return withoutAlias(q, m)
+}
+
+// withoutAlias leaves out a CNAME that leads to nothing: who keeps it would follow
+// it for the family that does have an address here. The SOA may be of where it led.
+func withoutAlias(q records.Question, m *dns.Msg) *dns.Msg {
+	if m.Rcode == dns.RcodeSuccess && len(m.Ns) > 0 && !dns.IsSubDomain(m.Ns[0].Header().Name, dns.Fqdn(q.Name)) {
+		return noRecord(q, min(addressTTL, records.Lifetime(m)))
 	}
 	m.Answer = nil
 	return m

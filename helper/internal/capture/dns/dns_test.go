@@ -214,7 +214,11 @@ func serveQuestion(st *tunnel.Stream) {
 		return
 	}
 	m := new(dns.Msg)
-	if text := answers[target.Host+" "+dns.Type(target.Port).String()]; text != "" {
+	if strings.HasPrefix(target.Host, "alias.") { // to what has no address, in another zone
+		alias, _ := dns.NewRR("alias.corp.test. 60 IN CNAME x.other.test.")
+		rr, _ := dns.NewRR("other.test. 60 IN SOA dns.other.test. hostmaster.other.test. 1 2 3 4 50")
+		m.Answer, m.Ns = append(m.Answer, alias), append(m.Ns, rr)
+	} else if text := answers[target.Host+" "+dns.Type(target.Port).String()]; text != "" {
 		rr, err := dns.NewRR(text)
 		if err != nil {
 			panic(err)
@@ -303,6 +307,8 @@ func TestAnswers(t *testing.T) {
 		{"six.corp.test", dns.TypeA, "NOERROR|six.corp.test. 30 IN A 127.9.9.2"},
 		{"six.corp.test", dns.TypeAAAA, "NOERROR|" + ownSOA("six.corp.test.")},
 		{"web.corp.test", dns.TypeTXT, `NOERROR|web.corp.test. 60 IN TXT "hello"`},
+		{"alias.corp.test", dns.TypeA, "NOERROR|" + ownSOA("alias.corp.test.")},
+		{"alias.corp.test", dns.TypeAAAA, "NOERROR|" + ownSOA("alias.corp.test.")},
 		{"gone.corp.test", dns.TypeA, "NXDOMAIN|" + soa},
 		{"gone.corp.test", dns.TypeAAAA, "NXDOMAIN|" + soa},
 		{"brief.corp.test", dns.TypeA, "NOERROR|" + soa},
