@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,6 +28,8 @@ import (
 const (
 	officeAddr = "10.99.0.1"
 	memberAddr = "10.99.0.2"
+	officeSix  = "fd99::1"
+	memberSix  = "fd99::2"
 	officePort = 51820
 )
 
@@ -35,6 +38,9 @@ const officeResources = `[
 	{"name": "echo", "host": "echo.office.test", "ports": [7], "protocols": ["udp"], "exit": "office"},
 	{"name": "nowhere", "host": "nowhere.office.test", "ports": [80], "exit": "office"},
 	{"name": "address", "host": "10.99.0.1", "ports": [80], "protocols": ["tcp", "icmp"], "exit": "office"},
+	{"name": "inside six", "host": "six.office.test", "ports": [80, 81], "exit": "office"},
+	{"name": "echo six", "host": "six.office.test", "ports": [7], "protocols": ["udp"], "exit": "office"},
+	{"name": "address six", "host": "fd99::1", "ports": [7, 80], "protocols": ["tcp", "udp", "icmp"], "exit": "office"},
 	{"name": "nobody", "host": "10.99.0.9", "protocols": ["icmp"], "exit": "office"},
 	{"name": "lies", "host": "*.lies.office.test", "ports": [80], "exit": "office"},
 	{"name": "web", "host": "web.corp.test", "ports": [80]}
@@ -82,7 +88,7 @@ func raiseOffice(t *testing.T, host *lab.Host, member string) (key string, peer 
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
-	set := []string{"wg", "set", device, "listen-port", fmt.Sprint(officePort), "private-key", file, "peer", member, "allowed-ips", memberAddr + "/32"}
+	set := []string{"wg", "set", device, "listen-port", fmt.Sprint(officePort), "private-key", file, "peer", member, "allowed-ips", memberAddr + "/32," + memberSix + "/128"}
 	err := run(set...)
 	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); err = run(set...) {
 		time.Sleep(50 * time.Millisecond)
@@ -90,12 +96,22 @@ func raiseOffice(t *testing.T, host *lab.Host, member string) (key string, peer 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"ip addr add " + officeAddr + "/24 dev " + device, "ip link set " + device + " up mtu 1420"} {
+	for _, line := range []string{"ip addr add " + officeAddr + "/24 dev " + device, "ip addr add " + officeSix + "/64 nodad dev " + device, "ip link set " + device + " up mtu 1420"} {
 		if err := run(strings.Fields(line)...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	web, err := host.Listen("tcp", officeAddr+":80")
+	for _, a := range []string{officeAddr, officeSix} {
+		serveOffice(t, host, a)
+	}
+	serveOfficeNames(t, host)
+	return public, cmd.Process
+}
+
+// serveOffice serves HTTP and an echo by UDP at an address of the office.
+func serveOffice(t *testing.T, host *lab.Host, address string) {
+	t.Helper()
+	web, err := host.Listen("tcp", net.JoinHostPort(address, "80"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +125,7 @@ func raiseOffice(t *testing.T, host *lab.Host, member string) (key string, peer 
 	go func() { _ = server.Serve(web) }()
 	t.Cleanup(func() { _ = server.Close() })
 
-	echo, err := host.ListenPacket("udp", officeAddr+":7")
+	echo, err := host.ListenPacket("udp", net.JoinHostPort(address, "7"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,18 +140,17 @@ func raiseOffice(t *testing.T, host *lab.Host, member string) (key string, peer 
 			_, _ = echo.WriteTo(b[:n], from)
 		}
 	}()
-	serveOfficeNames(t, host)
-	return public, cmd.Process
 }
 
 // officeZone is what the office's name server knows, and what it lies about.
-var officeZone = strings.NewReplacer("@", officeAddr).Replace(`
+var officeZone = strings.NewReplacer("@6", officeSix, "@", officeAddr).Replace(`
 inside.office.test.        5 IN A     @
 inside.office.test.        5 IN TXT   "the office"
 inside.office.test.        5 IN MX    10 inside.office.test.
 inside.office.test.        5 IN CAA   0 issue "ca.office.test"
 inside.office.test.        5 IN HTTPS 1 . alpn="h2"
 echo.office.test.          5 IN A     @
+six.office.test.           5 IN AAAA  @6
 1.0.99.10.in-addr.arpa.    5 IN PTR   inside.office.test.
 here.lies.office.test.     5 IN A     127.0.0.1
 metadata.lies.office.test. 5 IN A     169.254.169.254
@@ -177,8 +192,8 @@ func serveOfficeNames(t *testing.T, host *lab.Host) {
 func exitsFile(t *testing.T, private, public, endpoint string) string {
 	t.Helper()
 	dir := t.TempDir()
-	profile := fmt.Sprintf("[Interface]\nPrivateKey = %s\nAddress = %s/24\nDNS = %s\n\n[Peer]\nPublicKey = %s\nEndpoint = %s\nAllowedIPs = 10.99.0.0/24\nPersistentKeepalive = 5\n",
-		private, memberAddr, officeAddr, public, endpoint)
+	profile := fmt.Sprintf("[Interface]\nPrivateKey = %s\nAddress = %s/24, %s/64\nDNS = %s\n\n[Peer]\nPublicKey = %s\nEndpoint = %s\nAllowedIPs = 10.99.0.0/24, fd99::/64\nPersistentKeepalive = 5\n",
+		private, memberAddr, memberSix, officeAddr, public, endpoint)
 	if err := os.WriteFile(filepath.Join(dir, "office.conf"), []byte(profile), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -193,9 +208,11 @@ func TestWireGuardExit(t *testing.T) {
 	private, member := keyPair(t)
 	public, office := raiseOffice(t, world.Corp, member)
 	peer := fmt.Sprintf("10.77.0.1:%d", officePort)
-	if c, err := world.Laptop.Dial(t.Context(), "tcp", officeAddr+":80"); err == nil {
-		_ = c.Close()
-		t.Fatal("laptop reaches the office by itself")
+	for _, a := range []string{officeAddr, officeSix} {
+		if c, err := world.Laptop.Dial(t.Context(), "tcp", net.JoinHostPort(a, "80")); err == nil {
+			_ = c.Close()
+			t.Fatal("laptop reaches the office by itself")
+		}
 	}
 	t.Run("reaches what only the peer reaches", func(t *testing.T) {
 		s := connect(t, officeResources, "--exits", exitsFile(t, private, public, peer))
@@ -213,6 +230,13 @@ func TestWireGuardExit(t *testing.T) {
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10)
 s.sendto(b"hello", ("echo.office.test", 7)); print(s.recv(100).decode())'`, "hello"},
+			{"IPv6 by name", "curl -sS -m 10 http://six.office.test/", "inside"},
+			{"IPv6 by the proxy", "curl -sS -m 10 -x http://" + s.Proxy + " 'http://[fd99::1]/'", "inside"},
+			{"IPv6 refused", "curl -sS -m 10 -o /dev/null -w '%{http_code}' -x http://" + s.Proxy + " http://six.office.test:81/", "502"},
+			{"IPv6 from end to end", "curl -sS -m 10 'http://[fd99::1]/'", "inside"},
+			{"UDP to an IPv6 name", "python3 -c '" + udpEcho + "' six.office.test", "echoed"},
+			{"UDP over IPv6", "python3 -c '" + strings.Replace(udpEcho, "AF_INET,", "AF_INET6,", 1) + "' fd99::1", "echoed"},
+			{"ping over IPv6", "ping -c 3 -i 0.2 -W 10 fd99::1 | grep -o '3 received'", "3 received"},
 			{"16 MiB each way", `head -c 16777216 /dev/urandom > /tmp/sent.$$
 curl -sS -m 50 --data-binary @/tmp/sent.$$ http://inside.office.test/ | cmp - /tmp/sent.$$ && echo same; rm /tmp/sent.$$`, "same"},
 		} {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/causeway-dev/causeway/test/lab"
 	"github.com/causeway-dev/causeway/test/matrix"
+	"golang.org/x/sys/unix"
 )
 
 // matrixResources are everything that the clients ask for, by name and by address.
@@ -47,9 +48,14 @@ func TestMatrix(t *testing.T) {
 					for _, tier := range tiers {
 						s.checkServed(t, privilege, tier)
 					}
+					asked := func(c matrix.Cell) bool {
+						// Names lead to the device while there is one.
+						byDevice := slices.Contains(tiers, matrix.Tun) && matrix.Served(privilege, matrix.Tun)
+						return c.Privilege == privilege && (slices.Contains(tiers, c.Tier) || byDevice && c.Tier == matrix.Names && c.Client != matrix.Ping)
+					}
 					t.Run("by", func(t *testing.T) {
 						for _, c := range cells {
-							if c.Privilege == privilege && slices.Contains(tiers, c.Tier) {
+							if asked(c) {
 								t.Run(c.Tier+" "+c.Client, func(t *testing.T) {
 									t.Parallel()
 									r.check(t, c, kit.ask(c.Client, c.Tier, s.Proxy))
@@ -102,7 +108,7 @@ func arrange(t *testing.T, privilege string) rights {
 	r := rights{user: users[lab.Dev], enter: []string{"ip", "netns", "exec", world.Cloud.NS}}
 	var setpriv []string
 	switch privilege {
-	case matrix.Root, matrix.RootBare:
+	case matrix.Root, matrix.RootBare, matrix.RootNone:
 		r.user = lab.User{Name: "root", Home: filepath.Join(filepath.Dir(helper), "root")}
 		if err := os.MkdirAll(r.user.Home, 0o700); err != nil {
 			t.Fatal(err)
@@ -112,8 +118,11 @@ func arrange(t *testing.T, privilege string) rights {
 	case matrix.SealedHosts:
 		r.enter = append(r.enter, "sh", "-c", `mount -o remount,bind,ro /etc/hosts && exec "$@"`, "sh")
 	}
-	if privilege == matrix.RootBare || privilege == matrix.SudoBare {
-		setpriv = []string{"--bounding-set=-net_admin", "--inh-caps=-net_admin"}
+	switch privilege {
+	case matrix.RootBare, matrix.SudoBare:
+		setpriv = []string{"--inh-caps=-all", "--bounding-set=-all," + containerCaps}
+	case matrix.RootNone, matrix.Neither:
+		setpriv = []string{"--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"}
 	}
 	if r.user.UID != 0 {
 		setpriv = append(setpriv, "--reuid="+strconv.Itoa(r.user.UID), "--regid="+strconv.Itoa(r.user.GID), "--clear-groups")
@@ -122,6 +131,7 @@ func arrange(t *testing.T, privilege string) rights {
 		r.enter = append(append(append(r.enter, "setpriv"), setpriv...), "--")
 	}
 	r.enter = append(r.enter, "env", "HOME="+r.user.Home, "USER="+r.user.Name, "LOGNAME="+r.user.Name)
+	r.mustHave(t, privilege)
 	key, err := os.ReadFile(world.Info().Git.KeyFile)
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +142,46 @@ func arrange(t *testing.T, privilege string) rights {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// containerCaps are the capabilities that Docker leaves to a container.
+const containerCaps = "+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap"
+
+// mustHave asks the kernel what a program has that r starts.
+func (r rights) mustHave(t *testing.T, privilege string) {
+	t.Helper()
+	// The user's id, whether the user has capabilities, has any within reach, has
+	// NET_ADMIN or SYS_ADMIN within reach, and gains none by a setuid program.
+	want := map[string]string{
+		matrix.Root:        "0 true true true 0",
+		matrix.Sudo:        "5501 false true true 0",
+		matrix.SealedHosts: "5501 false true true 0",
+		matrix.RootBare:    "0 true true false 0",
+		matrix.SudoBare:    "5501 false true false 0",
+		matrix.RootNone:    "0 false false false 1",
+		matrix.Neither:     "5502 false false false 1",
+	}[privilege]
+	status, err := world.Cloud.Command(t.Context(), r.enter[0], append(slices.Clone(r.enter[1:]), "cat", "/proc/self/status")...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	field := func(key string) string {
+		_, rest, _ := strings.Cut(string(status), "\n"+key+":")
+		return strings.Fields(rest)[0]
+	}
+	caps := func(key string) uint64 {
+		n, err := strconv.ParseUint(field(key), 16, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	const admin = 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_SYS_ADMIN
+	held := caps("CapPrm") | caps("CapEff") | caps("CapInh") | caps("CapAmb")
+	got := fmt.Sprint(field("Uid"), " ", held != 0, caps("CapBnd") != 0, caps("CapBnd")&admin != 0, " ", field("NoNewPrivs"))
+	if got != want {
+		t.Fatalf("%s: %s, want %s\n%s", privilege, got, want, status)
+	}
 }
 
 func (r rights) connect(t *testing.T, tun bool) *session {

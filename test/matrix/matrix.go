@@ -9,13 +9,15 @@ import (
 	"strings"
 )
 
-// The rights that a remote may give.
+// The rights that a remote may give. Without NET_ADMIN means as containers are by
+// default: a good part of the other capabilities is missing as well.
 const (
 	Root        = "root"
 	Sudo        = "sudo"
 	RootBare    = "root without NET_ADMIN"
 	SudoBare    = "sudo without NET_ADMIN"
-	Neither     = "neither root nor sudo"
+	RootNone    = "root without any capability"
+	Neither     = "neither root nor sudo" // nor a capability, nor a way to one
 	SealedHosts = "sudo, and a hosts file that is read-only"
 )
 
@@ -46,7 +48,9 @@ const (
 )
 
 // Privileges lists the rights, the most of them first.
-func Privileges() []string { return []string{Root, Sudo, RootBare, SudoBare, SealedHosts, Neither} }
+func Privileges() []string {
+	return []string{Root, Sudo, RootBare, SudoBare, SealedHosts, RootNone, Neither}
+}
 
 // Tiers lists the tiers.
 func Tiers() []string { return []string{Names, Proxy, Tun, Run} }
@@ -70,6 +74,7 @@ var lacking = map[pair]string{
 	{Neither, Names}: noFiles,
 	{RootBare, Tun}:  noTun,
 	{SudoBare, Tun}:  noTun,
+	{RootNone, Tun}:  noTun,
 	{Neither, Tun}:   noTun,
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/exit"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/spf13/cobra"
 )
 
@@ -30,6 +33,7 @@ type check struct {
 
 func doctorCommand(e *env) *cobra.Command {
 	var asJSON bool
+	var exits string
 	cmd := &cobra.Command{
 		Use:   "doctor [gateway|capture]",
 		Short: "Check what this machine offers, and say what to do where it falls short",
@@ -41,6 +45,9 @@ exits with 3 if a check failed.`,
 			if len(args) > 1 || len(args) == 1 && args[0] != "gateway" && args[0] != "capture" {
 				return usageError(errors.New("doctor takes one role: gateway or capture"))
 			}
+			if exits != "" && len(args) == 1 && args[0] == "capture" {
+				return usageError(errors.New("--exits are the gateway's"))
+			}
 			return nil
 		},
 		ValidArgs: []string{"gateway", "capture"},
@@ -48,6 +55,13 @@ exits with 3 if a check failed.`,
 			var checks []check
 			if len(args) == 0 || args[0] == "gateway" {
 				checks = append(checks, gatewayChecks(cmd.Context())...)
+				named, err := parseExits(e, exits)
+				if err != nil {
+					return err
+				}
+				for _, name := range slices.Sorted(maps.Keys(named)) {
+					checks = append(checks, checkExit(name, named[name]))
+				}
 			}
 			if len(args) == 0 || args[0] == "capture" {
 				checks = append(checks, captureChecks(cmd.Context())...)
@@ -56,6 +70,8 @@ exits with 3 if a check failed.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().StringVar(&exits, "exits", "", "file with exits to check as well; see \"causeway connect --help\"")
+	_ = cmd.MarkFlagFilename("exits", "json", "jsonc")
 	return cmd
 }
 
@@ -108,6 +124,18 @@ func checkConfigDir() check {
 	default:
 		c.OK, c.Detail = true, dir
 	}
+	return c
+}
+
+// checkExit looks at what an exit is made of. It does not use it.
+func checkExit(name string, e resource.Exit) check {
+	c := check{Side: "gateway", Name: "exit " + name}
+	limits, err := exit.Check(e)
+	if err != nil {
+		c.Detail, c.Hint = fmt.Sprintf("%s: %v", e, err), "Until that is mended this exit reaches nothing, or nothing by name."
+		return c
+	}
+	c.OK, c.Detail, c.Hint = true, e.String(), strings.Join(limits, "; ")
 	return c
 }
 

@@ -99,25 +99,30 @@ func byWay(r *resource.Resource, named, wanted map[string]resource.Exit, place s
 	return ""
 }
 
+// parseExits reads the exits in file, "" for none.
+func parseExits(e *env, file string) (map[string]resource.Exit, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	named, problems := resource.ParseExits("", text)
+	base, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	problems = append(problems, resource.Absolute("", named, base)...)
+	return named, reportProblems(e, file, problems)
+}
+
 // readExits reads the exits in file, "" for none, and lets the approved resources
 // say where theirs lead.
 func readExits(e *env, file string, approved []gateway.Approved) (wanted map[string]resource.Exit, err error) {
-	named := map[string]resource.Exit{}
-	if file != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, usageError(err)
-		}
-		var problems []resource.Problem
-		named, problems = resource.ParseExits("", text)
-		base, err := filepath.Abs(filepath.Dir(file))
-		if err != nil {
-			return nil, err
-		}
-		problems = append(problems, resource.Absolute("", named, base)...)
-		if err := reportProblems(e, file, problems); err != nil {
-			return nil, err
-		}
+	named, err := parseExits(e, file)
+	if err != nil {
+		return nil, err
 	}
 	wanted = map[string]resource.Exit{}
 	for i := range approved {

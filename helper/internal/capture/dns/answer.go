@@ -73,11 +73,23 @@ func (s *Source) resolve(ctx context.Context, q records.Question, who owner.Owne
 
 // reverseAnswer answers for the address of a name.
 func reverseAnswer(q records.Question, name string) *dns.Msg {
-	m := failure(dns.RcodeSuccess)
-	if q.Type == dns.TypePTR || q.Type == dns.TypeANY {
-		h := dns.RR_Header{Name: dns.Fqdn(q.Name), Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: addressTTL}
-		m.Answer = []dns.RR{&dns.PTR{Hdr: h, Ptr: dns.Fqdn(name)}}
+	if q.Type != dns.TypePTR && q.Type != dns.TypeANY {
+		return noRecord(q, addressTTL)
 	}
+	m := failure(dns.RcodeSuccess)
+	h := dns.RR_Header{Name: dns.Fqdn(q.Name), Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: addressTTL}
+	m.Answer = []dns.RR{&dns.PTR{Hdr: h, Ptr: dns.Fqdn(name)}}
+	return m
+}
+
+// noRecord answers that q's name has no such record here, of which its zone knows
+// nothing: the SOA without which nobody would keep the answer (RFC 2308) is of the
+// name itself.
+func noRecord(q records.Question, ttl uint32) *dns.Msg {
+	m := failure(dns.RcodeSuccess)
+	name := dns.Fqdn(q.Name)
+	h := dns.RR_Header{Name: name, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: ttl}
+	m.Ns = []dns.RR{&dns.SOA{Hdr: h, Ns: name, Mbox: "nobody.invalid.", Serial: 1, Refresh: 3600, Retry: 1200, Expire: 604800, Minttl: ttl}}
 	return m
 }
 
@@ -97,8 +109,7 @@ func (s *Source) address(ctx context.Context, q records.Question, who owner.Owne
 			return s.served(q, a, err, ttl)
 		}
 	}
-	m.Answer = nil // a CNAME that leads to nothing
-	return m
+	return withoutAlias(q, m)
 }
 
 // address6 answers with the IPv6 address here of a name that has one in the
@@ -106,9 +117,20 @@ func (s *Source) address(ctx context.Context, q records.Question, who owner.Owne
 func (s *Source) address6(ctx context.Context, q records.Question, who owner.Owner) *dns.Msg {
 	m := s.ask(ctx, q, who)
 	if m.Rcode == dns.RcodeSuccess && found(m, dns.TypeAAAA) {
+		ttl := min(addressTTL, records.Lifetime(m))
 		if a, err := s.o.Names.Address6(q.Name); err != nil || a.IsValid() {
-			return s.served(q, a, err, min(addressTTL, records.Lifetime(m)))
+			return s.served(q, a, err, ttl)
 		}
+		return noRecord(q, ttl)
+	}
+	return withoutAlias(q, m)
+}
+
+// withoutAlias leaves out a CNAME that leads to nothing: who keeps it would follow
+// it for the family that does have an address here. The SOA may be of where it led.
+func withoutAlias(q records.Question, m *dns.Msg) *dns.Msg {
+	if m.Rcode == dns.RcodeSuccess && len(m.Ns) > 0 && !dns.IsSubDomain(m.Ns[0].Header().Name, dns.Fqdn(q.Name)) {
+		return noRecord(q, min(addressTTL, records.Lifetime(m)))
 	}
 	m.Answer = nil
 	return m

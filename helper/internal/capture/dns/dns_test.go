@@ -124,6 +124,11 @@ type fixture struct {
 
 const soa = "corp.test. 60 IN SOA dns.corp.test. hostmaster.corp.test. 1 2 3 4 5"
 
+// ownSOA is that of what is missing here alone.
+func ownSOA(name string) string {
+	return name + " 30 IN SOA " + name + " nobody.invalid. 1 3600 1200 604800 30"
+}
+
 // answers is what the gateway of the tests says, by name.
 var answers = map[string]string{
 	"web.corp.test A":     "web.corp.test. 60 IN A 10.0.0.1",
@@ -209,7 +214,11 @@ func serveQuestion(st *tunnel.Stream) {
 		return
 	}
 	m := new(dns.Msg)
-	if text := answers[target.Host+" "+dns.Type(target.Port).String()]; text != "" {
+	if strings.HasPrefix(target.Host, "alias.") { // to what has no address, in another zone
+		alias, _ := dns.NewRR("alias.corp.test. 60 IN CNAME x.other.test.")
+		rr, _ := dns.NewRR("other.test. 60 IN SOA dns.other.test. hostmaster.other.test. 1 2 3 4 50")
+		m.Answer, m.Ns = append(m.Answer, alias), append(m.Ns, rr)
+	} else if text := answers[target.Host+" "+dns.Type(target.Port).String()]; text != "" {
 		rr, err := dns.NewRR(text)
 		if err != nil {
 			panic(err)
@@ -296,8 +305,10 @@ func TestAnswers(t *testing.T) {
 		{"Web.CORP.test", dns.TypeA, "NOERROR|Web.CORP.test. 30 IN A 127.9.9.1"},
 		{"web.corp.test", dns.TypeAAAA, "NOERROR|" + soa},
 		{"six.corp.test", dns.TypeA, "NOERROR|six.corp.test. 30 IN A 127.9.9.2"},
-		{"six.corp.test", dns.TypeAAAA, "NOERROR"},
+		{"six.corp.test", dns.TypeAAAA, "NOERROR|" + ownSOA("six.corp.test.")},
 		{"web.corp.test", dns.TypeTXT, `NOERROR|web.corp.test. 60 IN TXT "hello"`},
+		{"alias.corp.test", dns.TypeA, "NOERROR|" + ownSOA("alias.corp.test.")},
+		{"alias.corp.test", dns.TypeAAAA, "NOERROR|" + ownSOA("alias.corp.test.")},
 		{"gone.corp.test", dns.TypeA, "NXDOMAIN|" + soa},
 		{"gone.corp.test", dns.TypeAAAA, "NXDOMAIN|" + soa},
 		{"brief.corp.test", dns.TypeA, "NOERROR|" + soa},
@@ -306,7 +317,7 @@ func TestAnswers(t *testing.T) {
 		{"garbage.corp.test", dns.TypeTXT, "SERVFAIL"},
 		{"full.corp.test", dns.TypeA, "SERVFAIL"},
 		{"1.9.9.127.in-addr.arpa", dns.TypePTR, "NOERROR|1.9.9.127.in-addr.arpa. 30 IN PTR web.corp.test."},
-		{"1.9.9.127.in-addr.arpa", dns.TypeMX, "NOERROR"},
+		{"1.9.9.127.in-addr.arpa", dns.TypeMX, "NOERROR|" + ownSOA("1.9.9.127.in-addr.arpa.")},
 		{"1.0.0.10.in-addr.arpa", dns.TypePTR, "NXDOMAIN|" + soa},
 	} {
 		for _, network := range []string{"udp", "tcp"} {

@@ -6,8 +6,10 @@ package exit
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -44,4 +46,24 @@ func New(e resource.Exit, system System, log zerolog.Logger) Exit {
 		return newWireGuard(e.File, system, log)
 	}
 	return &upstream{url: e.URL, System: system}
+}
+
+// Check reads what an exit's settings name, and uses nothing of it. An error says
+// why it will not do what it is for; limits say what it does without.
+func Check(e resource.Exit) (limits []string, err error) {
+	if e.Type != resource.WireGuard {
+		return nil, nil
+	}
+	p, err := readProfile(e.File)
+	if err != nil {
+		return nil, err
+	}
+	at, beyond := p.nameServers()
+	switch {
+	case len(p.dns) == 0:
+		return []string{"it has no DNS, so it reaches addresses but no names"}, nil
+	case len(at) == 0:
+		return nil, errors.New(strings.Join(beyond, "; "))
+	}
+	return beyond, nil
 }

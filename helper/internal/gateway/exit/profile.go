@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -96,6 +97,25 @@ func (p *profile) check() error {
 		}
 	}
 	return nil
+}
+
+// nameServers returns the profile's DNS servers that can be asked through the
+// tunnel, and of the others why not. wg-quick would ask those past it, which tells
+// the names that are looked up to whoever is there.
+func (p *profile) nameServers() (at []netip.Addr, beyond []string) {
+	for _, a := range p.dns {
+		_, allowed := p.peerOf(a)
+		sameFamily := func(own netip.Addr) bool { return own.Is4() == a.Is4() }
+		switch {
+		case !allowed:
+			beyond = append(beyond, fmt.Sprintf("DNS server %s is outside every peer's AllowedIPs, so the tunnel does not lead to it: add %[1]s/%d there", a, a.BitLen()))
+		case !slices.ContainsFunc(p.addresses, sameFamily):
+			beyond = append(beyond, fmt.Sprintf("DNS server %s cannot be asked without an Address of its family in [Interface]", a))
+		default:
+			at = append(at, a)
+		}
+	}
+	return at, beyond
 }
 
 type profileParser struct {

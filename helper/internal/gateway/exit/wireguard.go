@@ -126,6 +126,9 @@ func (w *wireGuard) start(ctx context.Context) error {
 	if len(p.ignored) > 0 {
 		w.log.Warn().Strs("keys", p.ignored).Str("file", w.file).Msg("WireGuard profile: keys without meaning here")
 	}
+	if _, beyond := p.nameServers(); len(beyond) > 0 {
+		w.log.Warn().Strs("servers", beyond).Str("file", w.file).Msg("WireGuard profile: DNS servers that are not asked")
+	}
 	dev := device.NewDevice(stack, conn.NewDefaultBind(), &device.Logger{
 		Verbosef: func(string, ...any) {},
 		Errorf: func(format string, args ...any) {
@@ -281,7 +284,8 @@ func (w *wireGuard) LookupNetIP(ctx context.Context, name string) ([]netip.Addr,
 	return systemdns.Addresses(ctx, w, name)
 }
 
-// Query implements Exit. The profile's DNS servers are asked, through the tunnel.
+// Query implements Exit. Those of the profile's DNS servers are asked that the
+// tunnel leads to.
 func (w *wireGuard) Query(ctx context.Context, q records.Question) (*dns.Msg, error) {
 	stack, release, err := w.use(ctx)
 	if err != nil {
@@ -289,10 +293,15 @@ func (w *wireGuard) Query(ctx context.Context, q records.Question) (*dns.Msg, er
 	}
 	defer release()
 	w.mu.Lock()
-	at := w.profile.dns
+	p := w.profile
 	w.mu.Unlock()
+	at, beyond := p.nameServers()
 	if len(at) == 0 {
-		return nil, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("WireGuard profile %s has no DNS", w.file)}
+		why := "it has no DNS"
+		if len(beyond) > 0 {
+			why = strings.Join(beyond, "; ")
+		}
+		return nil, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("WireGuard profile %s: %s", w.file, why)}
 	}
 	servers := systemdns.Servers{Dial: stack.DialContext}
 	for _, a := range at {

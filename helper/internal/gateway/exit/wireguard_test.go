@@ -326,6 +326,79 @@ func TestWireGuardRecords(t *testing.T) {
 	}
 }
 
+// TestWireGuardDNSBeyond has name servers that the tunnel does not lead to: they
+// are not asked, and if there are no others, that is the answer.
+func TestWireGuardDNSBeyond(t *testing.T) {
+	t.Parallel()
+	near, far := newKey(t), newKey(t)
+	port := office(t, far, near)
+	for list, want := range map[string]string{
+		"192.0.2.53, 10.9.0.1, fd09::53": "",
+		"192.0.2.53, fd09::53": "DNS server 192.0.2.53 is outside every peer's AllowedIPs, so the tunnel does not lead to it: add 192.0.2.53/32 there; " +
+			"DNS server fd09::53 cannot be asked without an Address of its family in [Interface]",
+		"office.test": "it has no DNS",
+	} {
+		t.Run(list, func(t *testing.T) {
+			t.Parallel()
+			file := profileFile(t, near, far.public, port)
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := strings.NewReplacer("DNS = 10.9.0.1", "DNS = "+list, "AllowedIPs = ", "AllowedIPs = fd09::/64, ").Replace(string(text))
+			if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			e := newWireGuard(file, nil, zerolog.New(&log))
+			defer e.Close()
+			got, err := e.LookupNetIP(t.Context(), "inside.office.test")
+			if want == "" {
+				if err != nil || fmt.Sprint(got) != "[10.9.0.1 fd09::1]" {
+					t.Errorf("%v, %v", got, err)
+				}
+				return
+			}
+			if answer, ok := errors.AsType[*tunnel.Error](err); !ok || answer.Code != tunnel.ResolveFailed || !strings.HasSuffix(answer.Reason, ": "+want) {
+				t.Errorf("%v, %v", got, err)
+			}
+			_ = e.Close()
+			if warned := strings.Contains(log.String(), "DNS servers that are not asked"); warned != strings.Contains(list, "192") {
+				t.Errorf("log: %s", log.String())
+			}
+		})
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	k := newKey(t)
+	const outside = "DNS server 192.0.2.53 is outside every peer's AllowedIPs, so the tunnel does not lead to it: add 192.0.2.53/32 there"
+	for dnsLine, want := range map[string]string{
+		"DNS = 10.9.0.1":             "[] <nil>",
+		"DNS = 10.9.0.1, 192.0.2.53": "[" + outside + "] <nil>",
+		"DNS = 192.0.2.53":           "[] " + outside,
+		"":                           "[it has no DNS, so it reaches addresses but no names] <nil>",
+		"DNS":                        `[] line 4: not of the form "Key = value"`,
+	} {
+		file := profileFile(t, k, k.public, 1)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(strings.Replace(string(text), "DNS = 10.9.0.1", dnsLine, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		limits, err := Check(resource.Exit{Type: resource.WireGuard, File: file})
+		if got := fmt.Sprint(limits, " ", err); got != want {
+			t.Errorf("%q: %s, want %s", dnsLine, got, want)
+		}
+	}
+	if _, err := Check(resource.Exit{Type: resource.WireGuard, File: filepath.Join(t.TempDir(), "none")}); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
 func (w *wireGuard) isUp() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
