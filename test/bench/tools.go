@@ -76,6 +76,7 @@ func (w *world) listens(ctx context.Context, addr string) error {
 // up starts a tool and waits until it takes cloud to the server.
 func (w *world) up(ctx context.Context, t tool, c condition) (*way, func(), error) {
 	ctx, cancel := context.WithCancel(ctx)
+	others := w.running()
 	v, err := t.start(ctx, w, c)
 	down := func() {
 		if v != nil && v.stop != nil {
@@ -86,6 +87,10 @@ func (w *world) up(ctx context.Context, t tool, c condition) (*way, func(), erro
 			for _, p := range v.processes {
 				<-p.done
 			}
+		}
+		// What stays behind for a moment would count as the next tool's.
+		for end := time.Now().Add(15 * time.Second); w.running() > others && time.Now().Before(end); {
+			time.Sleep(50 * time.Millisecond)
 		}
 	}
 	if err == nil {

@@ -36,6 +36,9 @@ func (w *world) programs(h *lab.Host) []string {
 	return found
 }
 
+// running is how many programs both ends have.
+func (w *world) running() int { return len(w.programs(w.lab.Cloud)) + len(w.programs(w.lab.Laptop)) }
+
 // cpu is the user and system time that each process of a tool has taken, by
 // its directory.
 func (w *world) cpu() map[string]time.Duration {
