@@ -173,9 +173,10 @@ func (l *Lab) serveHTTP(h *Host, addr string, port int, handler http.Handler, co
 		return err
 	}
 	s := &http.Server{
-		Handler: handler, TLSConfig: config.Clone(), ReadHeaderTimeout: 30 * time.Second,
-		ErrorLog:    log.New(io.Discard, "", 0), // tests break connections all the time
-		BaseContext: func(net.Listener) context.Context { return l.ctx },
+		Handler: handler, TLSConfig: config.Clone(),
+		ReadHeaderTimeout: 15 * time.Minute,           // more than sessions wait for links that were cut before a request
+		ErrorLog:          log.New(io.Discard, "", 0), // tests break connections all the time
+		BaseContext:       func(net.Listener) context.Context { return l.ctx },
 	}
 	done := make(chan error, 1)
 	go func() {

@@ -68,23 +68,42 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 		g.refuse(st, f, err)
 		return
 	}
-	if err := st.Reply(tunnel.Connected, ""); err != nil {
-		netx.ResetConn(conn, "the remote has gone")
-		return
-	}
 	if e := g.log.Debug(); e.Enabled() {
 		e.Str("resource", f.match.Resource.Name).Str("target", f.target()).Str("dialled", dialledText(f.dialled)).
 			Str("source", req.Origin.Source).
 			Str("program", req.Origin.Program).Uint32("pid", req.Origin.PID).Str("user", req.Origin.User).Msg("connected")
 	}
 	if f.network == resource.UDP {
+		if err := st.Reply(tunnel.Connected, ""); err != nil {
+			netx.ResetConn(conn, "the remote has gone")
+			return
+		}
 		err = g.relayDatagrams(ctx, f, conn)
 	} else {
-		err = netx.Relay(ctx, st, conn, netx.RelayOptions{AToB: f.countUp(g), BToA: f.countDown(g)})
+		err = netx.Relay(ctx, &connected{Stream: st}, conn, netx.RelayOptions{AToB: f.countUp(g), BToA: f.countDown(g)})
 	}
 	if err != nil {
 		g.log.Debug().Err(err).Str("resource", f.match.Resource.Name).Str("target", f.target()).Msg("flow aborted")
 	}
+}
+
+// connected is a stream whose answer goes ahead of what the target says. What the
+// remote has said does not wait for it: that may have come just before the links
+// were lost, and servers wait for a first word for seconds only.
+type connected struct {
+	*tunnel.Stream
+	replied bool
+}
+
+// WaitWritable comes before all else in a relay's direction to the stream.
+func (c *connected) WaitWritable() (int, error) {
+	if !c.replied {
+		if err := c.Reply(tunnel.Connected, ""); err != nil {
+			return 0, err
+		}
+		c.replied = true
+	}
+	return c.Stream.WaitWritable()
 }
 
 func dialledText(a netip.Addr) string {

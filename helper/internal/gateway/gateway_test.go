@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel/tunneltest"
 )
 
 func TestTCPFlow(t *testing.T) {
@@ -37,6 +38,56 @@ func TestTCPFlow(t *testing.T) {
 	if s.Up != 11 || s.Down != 15 || s.Resources[0].Up != 11 || s.Resources[0].Down != 15 || s.Resources[0].Flows != 0 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// The links may be lost between a request and its answer: the target must not
+// be kept waiting for what has come with the request.
+func TestEarlyDataNeedsNoWayBack(t *testing.T) {
+	heard := make(chan string, 1)
+	port := serve(t, func(c *net.TCPConn) {
+		got := make([]byte, 5)
+		_, _ = io.ReadFull(c, got)
+		heard <- string(got)
+		_, _ = io.WriteString(c, "late")
+	})
+	back := new(sync.Mutex)
+	capture, gateway := tunneltest.PairOver(t, func(c net.Conn) net.Conn { return gated{c, back} })
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			back.Lock()
+		}
+		return c, err
+	}
+	r := newRigOver(t, Options{Dial: dial}, `[`+loopbackAs("svc.test", port)+`]`, capture, gateway)
+	st := r.open(tunnel.TCP, "svc.test", port, "early")
+	select {
+	case got := <-heard:
+		if got != "early" {
+			t.Errorf("the target heard %q", got)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the target heard nothing")
+	}
+	back.Unlock()
+	if _, err := st.Answer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(st, make([]byte, 4)); err != nil {
+		t.Error(err)
+	}
+}
+
+// gated is a connection whose writes wait while gate is locked.
+type gated struct {
+	net.Conn
+	gate *sync.Mutex
+}
+
+func (g gated) Write(p []byte) (int, error) {
+	g.gate.Lock()
+	defer g.gate.Unlock()
+	return g.Conn.Write(p)
 }
 
 func TestServerReset(t *testing.T) {

@@ -51,6 +51,12 @@ func (l *logBuffer) String() string {
 
 func newRig(t *testing.T, o Options, resources string) *rig {
 	t.Helper()
+	capture, gateway := tunneltest.Pair(t)
+	return newRigOver(t, o, resources, capture, gateway)
+}
+
+func newRigOver(t *testing.T, o Options, resources string, capture, gateway *tunnel.Session) *rig {
+	t.Helper()
 	r := &rig{t: t, served: make(chan error, 1), changed: make(chan struct{}, 1), log: new(logBuffer)}
 	o.Log = zerolog.New(r.log)
 	o.OnChange = func() {
@@ -61,7 +67,6 @@ func newRig(t *testing.T, o Options, resources string) *rig {
 	}
 	r.g = New(o)
 	r.approve(resources)
-	capture, gateway := tunneltest.Pair(t)
 	r.capture = capture
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel

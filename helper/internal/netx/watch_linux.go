@@ -11,15 +11,14 @@ import (
 // most have ended before, and cost next to nothing.
 const watchAfter = 100 * time.Millisecond
 
-// WatchPeer calls gone, from another goroutine, when the peer has reset the
-// connection, and with ended when it has merely ended its direction and nothing
-// is left to read, until gone returns true, all of it at least watchAfter from now.
-// It reads nothing. stop ends it and waits for it.
-func WatchPeer(c *net.TCPConn, gone func(ended bool) bool) (stop func()) {
+// WatchPeer calls gone once, from another goroutine and at least watchAfter from
+// now, when the peer has reset the connection, or ended its direction and nothing
+// is left to read. It reads nothing. stop ends it and waits for it.
+func WatchPeer(c *net.TCPConn, gone func()) (stop func()) {
 	return watchPeer(c, watchAfter, gone)
 }
 
-func watchPeer(c *net.TCPConn, after time.Duration, gone func(ended bool) bool) (stop func()) {
+func watchPeer(c *net.TCPConn, after time.Duration, gone func()) (stop func()) {
 	rc, err := c.SyscallConn()
 	if err != nil {
 		return func() {}
@@ -27,20 +26,17 @@ func watchPeer(c *net.TCPConn, after time.Duration, gone func(ended bool) bool) 
 	done := make(chan struct{})
 	begin := time.AfterFunc(after, func() {
 		defer close(done)
-		told := false
 		_ = rc.Read(func(fd uintptr) bool {
 			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 			if _, err := unix.Poll(p, 0); err != nil {
 				return false
 			}
-			switch events := p[0].Revents; {
-			case events&(unix.POLLERR|unix.POLLHUP) != 0:
-				return gone(false)
-			case events&unix.POLLRDHUP != 0 && !told:
-				told = true
-				return !pending(int(fd)) && gone(true)
+			events := p[0].Revents
+			if events&(unix.POLLERR|unix.POLLHUP) == 0 && (events&unix.POLLRDHUP == 0 || pending(int(fd))) {
+				return false // wait for the next event
 			}
-			return false // wait for the next event
+			gone()
+			return true
 		})
 	})
 	return func() {

@@ -5,4 +5,4 @@ package netx
 import "net"
 
 // WatchPeer cannot tell without reading here.
-func WatchPeer(*net.TCPConn, func(ended bool) bool) (stop func()) { return func() {} }
+func WatchPeer(*net.TCPConn, func()) (stop func()) { return func() {} }

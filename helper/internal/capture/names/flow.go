@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
@@ -31,49 +32,79 @@ func (s *Source) serve(c *net.TCPConn, e endpoint) {
 	}
 }
 
+// carry asks the gateway, with what the client has said so far, and relays. A
+// client that goes away before the answer ends the attempt.
 func (s *Source) carry(c *net.TCPConn, e endpoint, who owner.Owner) error {
-	st, err := s.open(c, e, who)
+	st, said, err := s.open(c, e, who)
 	if err != nil {
 		netx.ResetConn(c, err.Error())
 		return err
 	}
-	return netx.Relay(s.ctx, c, st, netx.RelayOptions{})
+	f := &asked{Stream: st, ctx: s.ctx, gone: func() bool { return s.isGone(c) }}
+	f.said.Store(said)
+	err = netx.Relay(s.ctx, c, f, netx.RelayOptions{})
+	if f.refusal != nil {
+		return f.refusal // which may have failed the other direction first
+	}
+	return err
 }
 
-// open asks the gateway, with what the client has said so far, and returns once
-// the flow is connected. A client that goes away meanwhile ends the attempt.
-func (s *Source) open(c *net.TCPConn, e endpoint, who owner.Owner) (*tunnel.Stream, error) {
+// open opens the flow. said tells whether the client has spoken.
+func (s *Source) open(c *net.TCPConn, e endpoint, who owner.Owner) (st *tunnel.Stream, said bool, err error) {
 	target := tunnel.Target{Network: tunnel.TCP, Host: e.host, Port: e.port}
 	origin := make(chan tunnel.Origin, 1)
 	go func() { origin <- s.o.Origin("names", target, who) }()
 	early := netx.NewChunk(tunnel.EarlyMax)
 	defer early.Release()
 	if err := readEarly(c, early); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	ctx, cancel := context.WithCancelCause(s.ctx)
-	defer cancel(nil)
-	st, err := s.o.Tunnel.Open(ctx, tunnel.Request{
+	st, err = s.o.Tunnel.Open(s.ctx, tunnel.Request{
 		Target: target,
 		Origin: <-origin,
 	}, early.Bytes())
-	if err != nil {
-		return nil, err
-	}
-	stop := netx.WatchPeer(c, func(ended bool) bool {
-		if ended && (!s.isGone(c) || early.Len() > 0) {
-			return false // a half-close, or a last word that has to be delivered
+	return st, early.Len() > 0, err
+}
+
+// asked is a stream that may not be answered yet. What the client says goes
+// nevertheless, as far as the credit lasts: the answer takes as long as the links
+// are away, and what is there by then need not wait for another round trip.
+type asked struct {
+	*tunnel.Stream
+	ctx      context.Context
+	gone     func() bool // is the client?
+	said     atomic.Bool // the client has spoken
+	answered atomic.Bool
+	refusal  error // the answer, if it is one
+}
+
+// ReadChunk comes first in a relay's direction to the client.
+func (a *asked) ReadChunk() (*netx.Chunk, error) {
+	if !a.answered.Load() {
+		if _, err := a.Answer(a.ctx); err != nil {
+			if e, ok := errors.AsType[*tunnel.Error](err); ok && e.Code != tunnel.Reset {
+				a.refusal = err
+			}
+			_ = a.Close()
+			return nil, err
 		}
-		cancel(errGone)
-		return true
-	})
-	_, err = st.Answer(ctx)
-	stop()
-	if err != nil {
-		_ = st.Close()
-		return nil, err
+		a.answered.Store(true)
 	}
-	return st, nil
+	return a.Stream.ReadChunk()
+}
+
+func (a *asked) WriteChunk(c *netx.Chunk) error {
+	a.said.Store(true)
+	return a.Stream.WriteChunk(c)
+}
+
+// CloseWrite passes on a half-close, and that of a client whose last word has to
+// be delivered. One that left without a word no longer wants the flow.
+func (a *asked) CloseWrite() error {
+	if !a.answered.Load() && !a.said.Load() && a.gone() {
+		return errGone
+	}
+	return a.Stream.CloseWrite()
 }
 
 func (s *Source) isGone(c net.Conn) bool {

@@ -196,11 +196,7 @@ func (p *Proxy) socksConnect(c *net.TCPConn, host string, port uint16, who owner
 // has to be called, ends the watch and the context.
 func whileThere(ctx context.Context, c *net.TCPConn) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	unwatch := netx.WatchPeer(c, func(bool) bool {
-		// Nobody ends just one direction before the reply is there.
-		cancel()
-		return true
-	})
+	unwatch := netx.WatchPeer(c, cancel) // nobody ends just one direction before the reply is there
 	return ctx, func() { unwatch(); cancel() }
 }
 

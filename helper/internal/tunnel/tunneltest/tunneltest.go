@@ -19,6 +19,18 @@ func Pair(t testing.TB) (capture, gateway *tunnel.Session) {
 func PairWith(t testing.TB, captureOptions, gatewayOptions tunnel.Options) (capture, gateway *tunnel.Session) {
 	t.Helper()
 	a, b := loopback(t)
+	return over(t, a, b, captureOptions, gatewayOptions)
+}
+
+// PairOver is Pair with what wrap makes of the gateway's connection.
+func PairOver(t testing.TB, wrap func(net.Conn) net.Conn) (capture, gateway *tunnel.Session) {
+	t.Helper()
+	a, b := loopback(t)
+	return over(t, a, wrap(b), tunnel.Options{}, tunnel.Options{})
+}
+
+func over(t testing.TB, a, b net.Conn, captureOptions, gatewayOptions tunnel.Options) (capture, gateway *tunnel.Session) {
+	t.Helper()
 	capture, err := tunnel.Client(a, captureOptions)
 	if err != nil {
 		t.Fatal(err)
