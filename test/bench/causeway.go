@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/causeway-dev/causeway/test/bench/internal/load"
 	"github.com/causeway-dev/causeway/test/bench/internal/wan"
 	"github.com/causeway-dev/causeway/test/lab"
 	"github.com/causeway-dev/causeway/test/shim"
@@ -106,10 +107,26 @@ func causewayExec(kind string) tool {
 	}}
 }
 
+// tier is how programs on cloud get into a session.
+type tier int
+
+const (
+	best    tier = iota // what is chosen for them: names, or the TUN device for addresses
+	byProxy             // SOCKS5
+	byRun               // causeway run
+)
+
+func (t tier) sources() string {
+	if t == byRun {
+		return `{"tun": "off"}`
+	}
+	return ""
+}
+
 // causeway is a session as a desktop's editor has it: the extensions' part is
 // played by this program, and the direct links go by TCP through a port that
 // nat(8) forwards, without encryption, since an editor brings its own.
-func causeway(name, host string) tool {
+func causeway(name, host string, kind tier) tool {
 	return tool{name, func(ctx context.Context, w *world, c condition) (*way, error) {
 		home, err := os.MkdirTemp(w.dir, "home")
 		if err != nil {
@@ -126,7 +143,7 @@ func causeway(name, host string) tool {
 		}
 		starting, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
-		s, err := shim.Open(starting, ends[0], ends[1], shim.Settings{Resources: resources(host)})
+		s, err := shim.Open(starting, ends[0], ends[1], shim.Settings{Resources: resources(host), Sources: kind.sources()})
 		if err != nil {
 			return nil, errors.Join(err, ends[0].Close(), ends[1].Close())
 		}
@@ -148,6 +165,13 @@ func causeway(name, host string) tool {
 		status, err := s.Status(starting)
 		ready := ways(host, status.Proxy)
 		ready.stop = v.stop
+		switch kind {
+		case byProxy:
+			ready.Target = load.Target{}
+		case byRun:
+			ready.under = []string{w.helper, "run", "--"}
+			ready.socks, ready.http = nil, nil // are measured without it
+		}
 		return ready, err
 	}}
 }

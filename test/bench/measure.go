@@ -30,6 +30,7 @@ func (m *measurement) cloud(ctx context.Context, j job) (result, error) {
 	if j.Target == (load.Target{}) {
 		j.Target = m.usual()
 	}
+	j.Under = m.under
 	var r result
 	err := m.run(ctx, m.lab.Cloud, j, &r)
 	return r, err
@@ -177,7 +178,7 @@ func measureMemory(ctx context.Context, m *measurement) error {
 
 // hold opens connections, waits until they are open, and returns what closes them.
 func (m *measurement) hold(ctx context.Context, count int) (release func(), err error) {
-	c := m.client(ctx, m.lab.Cloud, job{Target: m.usual(), What: "hold", Count: count})
+	c := m.client(ctx, m.lab.Cloud, job{Target: m.usual(), What: "hold", Count: count, Under: m.under})
 	out, err := c.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -81,6 +81,7 @@ type job struct {
 	Warm   time.Duration `json:"warm"`
 	Span   time.Duration `json:"span"`
 	Count  int           `json:"count"`
+	Under  []string      `json:"-"` // what the client is run by
 }
 
 // result is what it found.

@@ -42,13 +42,15 @@ var (
 
 // The targets are about mine, and compare it with ssh.
 var (
-	mine    = causeway("Causeway", serverName)
-	mineTUN = causeway("Causeway's TUN", serverAddr)
-	mineTCP = causewayExec(overTCP)
-	mineSSH = causewayExec(overSSH)
+	mine      = causeway("Causeway", serverName, best)
+	mineTUN   = causeway("Causeway's TUN", serverAddr, best)
+	mineRun   = causeway("Causeway's run", serverAddr, byRun)
+	mineSOCKS = causeway("Causeway's proxy", serverName, byProxy)
+	mineTCP   = causewayExec(overTCP)
+	mineSSH   = causewayExec(overSSH)
 	// essential are those that --quick takes.
 	essential = []tool{direct, sshFixed, mine}
-	everyone  = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineTUN, mineTCP, mineSSH}
+	everyone  = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineTUN, mineRun, mineSOCKS, mineTCP, mineSSH}
 )
 
 func allRows() []row {

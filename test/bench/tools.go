@@ -32,6 +32,7 @@ type tool struct {
 type way struct {
 	load.Target              // for a plain connection
 	socks, http *load.Target // for one through the tool's proxy, where it has one
+	under       []string     // the command by which programs get there; nil if any does
 	stop        func()       // orderly; nil if ending what was started is all
 	processes   []*process   // to wait for
 }
@@ -94,7 +95,7 @@ func (w *world) up(ctx context.Context, t tool, c condition) (*way, func(), erro
 		}
 	}
 	if err == nil {
-		err = w.run(ctx, w.lab.Cloud, job{Target: v.usual(), What: "probe", Span: 15 * time.Second}, nil)
+		err = w.run(ctx, w.lab.Cloud, job{Target: v.usual(), What: "probe", Span: 15 * time.Second, Under: v.under}, nil)
 		if err != nil && len(v.processes) > 0 {
 			err = v.processes[0].failed(err)
 		}

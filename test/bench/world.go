@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -204,5 +205,6 @@ func (w *world) client(ctx context.Context, h *lab.Host, j job) *exec.Cmd {
 	if err != nil {
 		panic(err) // it is a struct of plain fields
 	}
-	return h.CommandAs(ctx, w.lab.User(lab.Dev), w.self, "client", string(text))
+	line := append(slices.Clone(j.Under), w.self, "client", string(text))
+	return h.CommandAs(ctx, w.lab.User(lab.Dev), line[0], line[1:]...)
 }

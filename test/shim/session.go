@@ -25,6 +25,7 @@ type Session struct {
 // JSON, of which all but Resources may be empty.
 type Settings struct {
 	Resources, Exits, Credentials string
+	Sources                       string // of the capture
 	// ResumeSeconds is how long the session waits for a link; 0 is the default.
 	ResumeSeconds int
 }
@@ -88,7 +89,11 @@ func (s *Session) Return(ctx context.Context, gateway *Helper) error {
 // Join has capture open the session, as it is or anew.
 func (s *Session) Join(ctx context.Context, capture *Helper, resumed bool) error {
 	s.Capture = capture
-	return capture.Call(ctx, "session/open", map[string]any{"session": s.ID, "secret": s.Secret, "resumed": resumed, "resumeSeconds": s.settings.ResumeSeconds}, nil)
+	params := map[string]any{"session": s.ID, "secret": s.Secret, "resumed": resumed, "resumeSeconds": s.settings.ResumeSeconds}
+	if s.settings.Sources != "" {
+		params["sources"] = json.RawMessage(s.settings.Sources)
+	}
+	return capture.Call(ctx, "session/open", params, nil)
 }
 
 // Link lays a new command link, which takes the place of the one before.
