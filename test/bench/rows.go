@@ -36,7 +36,7 @@ var (
 	region  = condition{"20 ms", wan.Path{Delay: 10 * time.Millisecond}, grown}
 	ocean   = condition{"100 ms", wan.Path{Delay: 50 * time.Millisecond}, grown}
 	capped  = condition{"100 ms, 1 MiB in flight", wan.Path{Delay: 50 * time.Millisecond, InFlight: 1 << 20}, 12 * time.Second}
-	limited = condition{"100 ms, 100 Mbit/s", wan.Path{Delay: 50 * time.Millisecond, Rate: 100 * mbit}, 8 * time.Second}
+	limited = condition{"100 ms, 100 Mbit/s", wan.Path{Delay: 50 * time.Millisecond, Rate: 100 * mbit}, 11 * time.Second}
 	alone   = condition{name: "0 RTT, in a session of its own"}
 )
 

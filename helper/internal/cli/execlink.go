@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 )
 
@@ -40,6 +41,11 @@ func (c *connection) open(ctx context.Context, s *session, resumed bool) (*execL
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
+	}
+	for _, end := range []any{in, out} {
+		if f, ok := end.(*os.File); ok {
+			netx.WidenPipe(f)
+		}
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the link: %w", err)
