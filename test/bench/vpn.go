@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/causeway-dev/causeway/test/lab"
 )
@@ -203,5 +204,18 @@ var sshuttle = tool{"sshuttle", func(ctx context.Context, w *world, c condition)
 		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it takes its rules away
 		w.ends(p)
 	}
-	return v, w.says(ctx, p, "Connected")
+	if err := w.says(ctx, p, "Connected"); err != nil {
+		return v, err
+	}
+	// It says so before its rules are there, and a connection that begins
+	// before them is not taken, however often its first packet is sent.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		tables, err := w.lab.Cloud.Command(ctx, "nft", "list", "tables").Output()
+		if err != nil || strings.Contains(string(tables), "sshuttle") {
+			return v, err
+		}
+		if time.Now().After(end) {
+			return v, p.failed(errors.New("it has no rules"))
+		}
+	}
 }}

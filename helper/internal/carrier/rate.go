@@ -22,11 +22,14 @@ const (
 	startRest   = 25   // from the first frame to the first such moment, unless the start is over before
 	rttBucket   = 10 * time.Second
 	startGain   = 2.5
-	startRounds = 3 // without growth, until the rate counts as found
-	queueLeast  = 4 * time.Millisecond
-	queueMost   = 16 * time.Millisecond
+	startRounds = 3 // without growth, or with a queue, until the rate counts as found
 
-	detourRounds = 10
+	// What a round trip exceeds the calm one by where there is a queue: an eighth,
+	// but at least and at most this.
+	queueLeast = 4 * time.Millisecond
+	queueMost  = 16 * time.Millisecond
+
+	detourRounds = 10 // that are long, until the way counts as another
 
 	// shortest is the least time that a rate is measured over. What comes in less
 	// tells which thread the machine let run.
@@ -58,7 +61,6 @@ type rate struct {
 
 	calm       time.Duration // round trip without a queue; 0 if unknown
 	calmSum    time.Duration // of calmCount round trips, while it is measured
-	calmMost   time.Duration // of them
 	calmCount  int
 	drainUntil instant
 	drainNext  instant
@@ -241,12 +243,10 @@ func (r *rate) calmed(now instant, calm bool, rtt time.Duration) {
 	switch {
 	case calm:
 		r.calmSum += rtt
-		r.calmMost = max(r.calmMost, rtt)
 		r.calmCount++
 	case r.calmCount > 0:
-		// Frames come in order, so a late one makes all behind it late.
 		r.calm = r.calmSum / time.Duration(r.calmCount)
-		r.calmSum, r.calmMost, r.calmCount = 0, 0, 0
+		r.calmSum, r.calmCount = 0, 0
 	}
 	if r.drainNext == 0 {
 		r.drainNext = now.add(max(startRest*r.trip(), time.Second))
