@@ -53,6 +53,7 @@ var victims = []string{"privileged", "capture", "gateway", "all of cloud", "shim
 // then as before within 2 s or, if what cleans it up was killed, after the next
 // session.
 func TestKilledAtStages(t *testing.T) {
+	eventually(t, 10*time.Second, "no helper of the test before is left", func() bool { return len(running()) == 0 })
 	before := setup(t)
 	for i, st := range stages {
 		chosen := victims
@@ -179,11 +180,11 @@ func keepCapture(t *testing.T) (shim int, leave func()) {
 		_ = cmd.Wait()
 	})
 	t.Cleanup(leave)
-	eventually(t, 10*time.Second, "the capture runs", func() bool { return len(running("capture", "--background")) == 1 })
-	shims := running("capture", "--stdio")
-	if len(shims) != 1 {
-		t.Fatalf("%d shims", len(shims))
-	}
+	var shims []int
+	eventually(t, 10*time.Second, "the capture runs, by one shim", func() bool {
+		shims = running("capture", "--stdio")
+		return len(shims) == 1 && len(running("capture", "--background")) == 1
+	})
 	return shims[0], leave
 }
 
