@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"strings"
 	"syscall"
@@ -30,12 +29,7 @@ func held(t *testing.T) net.Conn {
 // answers wants what is said over a flow to echo to come back.
 func answers(t *testing.T, c net.Conn, what string) {
 	t.Helper()
-	_, _ = io.WriteString(c, what)
-	got := make([]byte, len(what))
-	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
-	if _, err := io.ReadFull(c, got); err != nil || string(got) != what {
-		t.Fatalf("%q, %v", got, err)
-	}
+	echoes(t, c)(what)
 }
 
 // isReset wants a flow to end with a reset.

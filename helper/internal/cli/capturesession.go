@@ -248,8 +248,7 @@ func (s *captureSession) drivenBy(h *captureHelper) {
 		before.session = nil
 	}
 	before.mu.Unlock()
-	before.notify(rpc.NotifyStatus, rpc.CaptureStatus{State: rpc.StateClosed, Reason: reasonTakenOver})
-	before.notify(rpc.NotifyLinkClosed, rpc.LinkClosed{Reason: reasonTakenOver})
+	go dismiss(before.conn.Load(), rpc.CaptureStatus{State: rpc.StateClosed, Reason: reasonTakenOver})
 }
 
 // leftBy notes that the shim h is gone.

@@ -49,15 +49,6 @@ func (h *gatewayHelper) notify(method string, params any) {
 	}
 }
 
-// dismiss tells a shim that its session has another one now. One that does not even
-// take that is hung up on: it may keep what else is told to it from getting on.
-func (h *gatewayHelper) dismiss() {
-	hangUp := time.AfterFunc(5*time.Second, func() { _ = h.conn.Load().Close() })
-	defer hangUp.Stop()
-	h.notify(rpc.NotifyStatus, rpc.GatewayStatus{State: rpc.StateClosed, Reason: reasonTakenOver, Resources: []rpc.ResourceStatus{}})
-	h.notify(rpc.NotifyLinkClosed, rpc.LinkClosed{Reason: reasonTakenOver})
-}
-
 func (h *gatewayHelper) SetLogLevel(level string) error {
 	if h.admit != nil {
 		return errors.New("this helper serves several windows and logs as its own command line says")

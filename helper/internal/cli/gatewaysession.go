@@ -161,7 +161,7 @@ func (s *gatewaySession) drivenBy(h *gatewayHelper) bool {
 		before.mu.Lock()
 		before.session = nil
 		before.mu.Unlock()
-		go before.dismiss()
+		go dismiss(before.conn.Load(), rpc.GatewayStatus{State: rpc.StateClosed, Reason: reasonTakenOver, Resources: []rpc.ResourceStatus{}})
 	}
 	s.touch()
 	return true

@@ -91,6 +91,19 @@ func (l pipeLink) Shape() carrier.Shape {
 // reasonTakenOver is told to a shim whose session has another one now.
 const reasonTakenOver = "another window took the session over"
 
+// dismiss tells a shim, by its role's status, that its session has another one now.
+// One that does not even take that is hung up on: it may be frozen, and keep what
+// else is told to it from getting on.
+func dismiss(c *rpc.Conn, status any) {
+	if c == nil {
+		return
+	}
+	hangUp := time.AfterFunc(5*time.Second, func() { _ = c.Close() })
+	defer hangUp.Stop()
+	_ = c.Notify(rpc.NotifyStatus, status)
+	_ = c.Notify(rpc.NotifyLinkClosed, rpc.LinkClosed{Reason: reasonTakenOver})
+}
+
 // errUserDisconnected ends a session that its user has ended.
 var errUserDisconnected = errors.New("the user disconnected")
 
