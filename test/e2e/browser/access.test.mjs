@@ -31,7 +31,7 @@ before(async () => {
 after(async () => {
   await gateway?.close();
   await world?.close();
-}, { timeout: 60_000 });
+}, { timeout: 300_000 });
 
 
 /** The workbench by that name. */
@@ -40,12 +40,12 @@ function at() {
   return `${origin}${pathname}${search}`;
 }
 
-test('without leave the editor explains what stands in the way', { timeout: 90_000 }, async () => {
+test('without leave the editor explains what stands in the way', { timeout: 300_000 }, async () => {
   const editor = await openEditor(world, { ...elsewhere, url: at() });
   try {
     await editor.run('Causeway: Pair with Local Helper');
     await editor.type(token);
-    const said = await until('an explanation', 30_000, async () => {
+    const said = await until('an explanation', async () => {
       const text = await editor.notifications();
       return /network|permission|helper/i.test(text) && text;
     });
@@ -55,7 +55,7 @@ test('without leave the editor explains what stands in the way', { timeout: 90_0
   }
 });
 
-test('with leave it connects', { timeout: 90_000 }, async () => {
+test('with leave it connects', { timeout: 300_000 }, async () => {
   const editor = await openEditor(world, { ...elsewhere, url: at(), permissions: ['local-network-access'] });
   try {
     await editor.run('Causeway: Pair with Local Helper');

@@ -36,7 +36,7 @@ before(async () => {
 after(async () => {
   await editor?.close();
   await world?.close();
-}, { timeout: 60_000 });
+}, { timeout: 300_000 });
 
 const psql = () => {
   const { password, user, host, database } = world.info.postgres;
@@ -69,15 +69,15 @@ const log = () =>
 
 /** With both extensions in one host each frame is news to the page, which may be far behind. */
 async function caughtUp() {
-  await until('no flow is left', 10_000, () => world.status('laptop')[0].sessions[0].status.flows === 0);
-  await editor.statusIs(/2 resources, 0 flows/, 90_000);
+  await until('no flow is left', () => world.status('laptop')[0].sessions[0].status.flows === 0);
+  await editor.statusIs(/2 resources, 0 flows/);
 }
 
 const download = (size) => `curl -sS 'http://web.corp.test/bytes?n=${size}&seed=5' | sha256sum | cut -c1-64`;
 const upload = `f=$(mktemp); head -c ${128 << 20} /dev/urandom >$f; sha256sum <$f; curl -sS -T $f http://web.corp.test/upload; rm $f`;
 const sum = (size) => world.must(`curl -sS 'http://web.corp.test/sha256?n=${size}&seed=5'`);
 
-test('approve in modal dialogs, connect', { timeout: 120_000 }, async () => {
+test('approve in modal dialogs, connect', { timeout: 300_000 }, async () => {
   await editor.run('Causeway: Connect');
   await editor.dialog(/^Later$/);
   await editor.dialog(/^Later$/);
@@ -91,12 +91,12 @@ test('approve in modal dialogs, connect', { timeout: 120_000 }, async () => {
   }
   await editor.statusIs(connected);
   await editor.run('View: Show Causeway');
-  await until('the tree shows the resources', 15_000, async () =>
+  await until('the tree shows the resources', async () =>
     (await editor.rows()).some((row) => row.includes('orders-db.corp.test:5432')));
   await editor.shot('desktop-connected');
 });
 
-test('unchanged clients reach what was approved by name', { timeout: 180_000 }, async () => {
+test('unchanged clients reach what was approved by name', { timeout: 300_000 }, async () => {
   assert.equal(world.must(psql()), '42');
   const { password, user, host, database } = world.info.postgres;
   const out = world.must(`PGPASSWORD=${password} pgbench -h ${host} -U ${user} -c 8 -T 30 -n -S ${database} 2>&1`, { timeout: 60_000 });
@@ -109,7 +109,7 @@ test('unchanged clients reach what was approved by name', { timeout: 180_000 }, 
   await caughtUp();
 });
 
-test('without a port that is forwarded the command link carries, and the log says why', { timeout: 120_000 }, async () => {
+test('without a port that is forwarded the command link carries, and the log says why', { timeout: 300_000 }, async () => {
   for (const [url, why] of [
     ['http://127.0.0.1:PORT', /no direct link: .*connection refused/],
     ['https://name-PORT.app.example/', /no direct link: .*https:\/\/name-\d+\.app\.example\/, which is no port of this machine/],
@@ -118,7 +118,7 @@ test('without a port that is forwarded the command link carries, and the log say
     forwarding(world, 'answer', { url });
     const before = log().length;
     process.kill(front('gateway'), 'SIGKILL'); // the next one asks again
-    await until(`the log has ${why}`, 20_000, () => why.test(log().slice(before)));
+    await until(`the log has ${why}`, () => why.test(log().slice(before)));
     await editor.statusIs(connected);
     assert.equal(link(), 'command');
   }
@@ -128,10 +128,10 @@ test('without a port that is forwarded the command link carries, and the log say
   assert.ok(moved(host()) - before > 2 * size, 'what JavaScript carries is seen');
 });
 
-test('where a port is forwarded, data goes direct and past JavaScript', { timeout: 120_000 }, async () => {
+test('where a port is forwarded, data goes direct and past JavaScript', { timeout: 300_000 }, async () => {
   forwarding(world, 'answer', { url: '' });
   process.kill(front('gateway'), 'SIGKILL');
-  await until('it goes direct', 20_000, () => link() === 'direct');
+  await until('it goes direct', () => link() === 'direct');
   const size = 128 << 20;
   const want = sum(size);
   const relayed = () => Object.values(forwards(world).forwards).reduce((all, { up, down }) => all + up + down, 0);
@@ -157,7 +157,7 @@ test('where a port is forwarded, data goes direct and past JavaScript', { timeou
   assert.ok(answered > 0);
 });
 
-test('from direct to command and back, over and over, while bytes flow', { timeout: 180_000 }, async () => {
+test('from direct to command and back, over and over, while bytes flow', { timeout: 300_000 }, async () => {
   const size = 24 << 20;
   const want = sum(size);
   let over = false;
@@ -178,10 +178,10 @@ test('from direct to command and back, over and over, while bytes flow', { timeo
   try {
     for (let change = 0; change < (soak ? 20 : 10); change++) {
       forwarding(world, 'cut');
-      await until('it goes by the command link', 20_000, () => link() === 'command');
+      await until('it goes by the command link', () => link() === 'command');
       await sleep(Math.random() * 300);
       forwarding(world, 'resume');
-      await until('it goes direct again', 20_000, () => link() === 'direct');
+      await until('it goes direct again', () => link() === 'direct');
     }
   } finally {
     over = true;
@@ -193,37 +193,37 @@ test('from direct to command and back, over and over, while bytes flow', { timeo
   await editor.statusIs(connected);
 });
 
-test('disconnect leaves nothing, and Connect asks nothing again', { timeout: 60_000 }, async () => {
+test('disconnect leaves nothing, and Connect asks nothing again', { timeout: 300_000 }, async () => {
   const { asked } = forwards(world);
   await editor.run('Causeway: Disconnect');
   await clean(world, untouched, commandTime);
-  await until('the gateway has ended', 10_000, () => processes('gateway').length === 0);
+  await until('the gateway has ended', () => processes('gateway').length === 0);
   await connect();
-  await until('it goes direct', 20_000, () => link() === 'direct');
+  await until('it goes direct', () => link() === 'direct');
   assert.equal(forwards(world).asked, asked, 'the port that is forwarded serves the next session too');
 });
 
 for (const role of ['capture', 'gateway']) {
-  test(`kill -9 of the ${role}`, { timeout: 90_000 }, async () => {
+  test(`kill -9 of the ${role}`, { timeout: 300_000 }, async () => {
     for (const pid of processes(role)) process.kill(pid, 'SIGKILL');
     await clean(world, untouched);
-    await until('the gateway has ended', 10_000, () => processes('gateway').length === 0);
+    await until('the gateway has ended', () => processes('gateway').length === 0);
     await editor.statusIs(/disconnected|error|failed|ended/i);
     await connect();
   });
 }
 
-test('kill -9 of the extension host', { timeout: 120_000 }, async () => {
+test('kill -9 of the extension host', { timeout: 300_000 }, async () => {
   const before = background();
   assert.equal(before.length, 2);
   process.kill(host(), 'SIGKILL');
-  await until('its helpers are let go', 5_000, () => processes('gateway').length === 1 && processes('capture').length === 1);
-  await editor.statusIs(connected, 60_000);
+  await until('its helpers are let go', () => processes('gateway').length === 1 && processes('capture').length === 1);
+  await editor.statusIs(connected);
   assert.deepEqual(background(), before);
   assert.equal(world.must(psql()), '42');
 });
 
-test('reload of the window', { timeout: 120_000 }, async () => {
+test('reload of the window', { timeout: 300_000 }, async () => {
   const before = background();
   await editor.page.reload();
   await editor.ready();
@@ -232,21 +232,21 @@ test('reload of the window', { timeout: 120_000 }, async () => {
   assert.equal(world.must(psql()), '42');
 });
 
-test('closing it all leaves nothing behind', { timeout: 60_000 }, async () => {
-  await until('it goes direct', 20_000, () => link() === 'direct');
+test('closing it all leaves nothing behind', { timeout: 300_000 }, async () => {
+  await until('it goes direct', () => link() === 'direct');
   assert.equal(Object.keys(forwards(world).forwards).length, 1, 'all sessions and hosts had one port forwarded');
   await editor.run('Causeway: Disconnect');
   await clean(world, untouched, commandTime);
-  await until('the gateway has ended', 10_000, () => processes('gateway').length === 0);
+  await until('the gateway has ended', () => processes('gateway').length === 0);
 });
 
 // The last: what it planted stays in the settings, and is asked for with every Connect.
-test('an extension on the remote that writes the settings, and would answer, gains nothing', { timeout: 90_000 }, async () => {
+test('an extension on the remote that writes the settings, and would answer, gains nothing', { timeout: 300_000 }, async () => {
   const settings = path.join(world.info.editor.userDataDir, 'User/settings.json');
   await connect();
   const proxy = await editor.proxy();
   await editor.run('Planter: Plant');
-  await until('it has done its worst', 30_000, () => existsSync(path.join(world.info.editor.workspace, 'planted.txt')));
+  await until('it has done its worst', () => existsSync(path.join(world.info.editor.workspace, 'planted.txt')));
   assert.match(readFileSync(settings, 'utf8'), /planted/);
   assert.ok(!world.hosts().includes('echo.corp.test'));
   // No resource to the capture, so cloud looks for it by itself and finds nothing.

@@ -41,7 +41,7 @@ after(async () => {
   await editor?.close();
   await gateway?.close();
   await world?.close();
-}, { timeout: 60_000 });
+}, { timeout: 300_000 });
 
 const psql = () => {
   const { password, user, host, database } = world.info.postgres;
@@ -58,7 +58,7 @@ function transaction(name) {
   const tmux = `LC_ALL=C.UTF-8 tmux -S ${world.dir}/tmux -f /dev/null`;
   // A semicolon at the end would be tmux's own.
   const type = (line) => world.must(`${tmux} send-keys -t ${name} -l ${JSON.stringify(line.replace(/;$/, '\\;'))} && ${tmux} send-keys -t ${name} Enter`);
-  const shows = (what) => until(`psql says ${what}`, 15_000, () => world.cloud(`${tmux} capture-pane -p -t ${name}`).out.split('\n').includes(what));
+  const shows = (what) => until(`psql says ${what}`, () => world.cloud(`${tmux} capture-pane -p -t ${name}`).out.split('\n').includes(what));
   return {
     async begin() {
       world.must(`${tmux} new-session -d -x 200 -s ${name} "${psql()}"`);
@@ -78,7 +78,7 @@ function transaction(name) {
 /** Processes that serve the session at both ends. */
 const helpers = () => [...processes('capture'), ...processes('gateway')].filter((pid) => !readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--stdio'));
 
-test('reload of the window', { timeout: 120_000 }, async () => {
+test('reload of the window', { timeout: 300_000 }, async () => {
   const open = await transaction('reload').begin();
   const before = helpers();
   await editor.page.reload();
@@ -88,45 +88,45 @@ test('reload of the window', { timeout: 120_000 }, async () => {
   await open.commit();
 });
 
-test('kill -9 of the extension host', { timeout: 120_000 }, async () => {
+test('kill -9 of the extension host', { timeout: 300_000 }, async () => {
   const open = await transaction('host').begin();
   const front = processes('capture').find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--stdio'));
   const host = Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${front}/status`, 'utf8'))[1]);
   process.kill(host, 'SIGKILL');
   await editor.statusIs(/reconnecting/);
-  await editor.statusIs(connected, 60_000);
-  await open.commit();
-});
-
-test('the browser loses its connection and finds another', { timeout: 240_000 }, async () => {
-  const open = await transaction('cut').begin();
-  relay(world, 'cut');
-  await sleep(soak ? 30_000 : 5_000);
-  relay(world, 'resume');
-  await until('the resource answers', 90_000, () => world.cloud('curl -sS -m 20 -o /dev/null http://web.corp.test/', { timeout: 25_000 }).ok);
-  await open.commit();
-});
-
-test('the browser hears nothing for a while', { timeout: 240_000 }, async () => {
-  const open = await transaction('stall').begin();
-  relay(world, 'stall');
-  await sleep(soak ? 120_000 : 30_000);
-  relay(world, 'resume');
-  await until('the resource answers', 90_000, () => world.cloud('curl -sS -m 20 -o /dev/null http://web.corp.test/', { timeout: 25_000 }).ok);
   await editor.statusIs(connected);
   await open.commit();
 });
 
-test('the browser is closed and another one opened', { timeout: 180_000 }, async () => {
+test('the browser loses its connection and finds another', { timeout: 300_000 }, async () => {
+  const open = await transaction('cut').begin();
+  relay(world, 'cut');
+  await sleep(soak ? 30_000 : 5_000);
+  relay(world, 'resume');
+  await until('the resource answers', () => world.cloud('curl -sS -m 20 -o /dev/null http://web.corp.test/', { timeout: 25_000 }).ok);
+  await open.commit();
+});
+
+test('the browser hears nothing for a while', { timeout: 300_000 }, async () => {
+  const open = await transaction('stall').begin();
+  relay(world, 'stall');
+  await sleep(soak ? 120_000 : 30_000);
+  relay(world, 'resume');
+  await until('the resource answers', () => world.cloud('curl -sS -m 20 -o /dev/null http://web.corp.test/', { timeout: 25_000 }).ok);
+  await editor.statusIs(connected);
+  await open.commit();
+});
+
+test('the browser is closed and another one opened', { timeout: 300_000 }, async () => {
   const open = await transaction('browser').begin();
   await editor.close();
   editor = await openEditor(world);
   await pair(); // this origin is known by now
-  await editor.statusIs(connected, 60_000);
+  await editor.statusIs(connected);
   await open.commit();
 });
 
-test('it ends when the user says so, and not before', { timeout: 60_000 }, async () => {
+test('it ends when the user says so, and not before', { timeout: 300_000 }, async () => {
   assert.notEqual(world.hosts(), untouched);
   await editor.run('Causeway: Disconnect');
   await clean(world, untouched, 15_000);

@@ -12,13 +12,19 @@ export const soak = Boolean(process.env.CAUSEWAY_SOAK);
 export const artefacts = path.join(root, 'out/test');
 const arch = `linux-${process.arch}`;
 
-/** Waits until check returns something true, and returns it. */
-export async function until(what, ms, check) {
+/**
+ * How long anything may take that no test is about, in milliseconds: a machine
+ * may be slow and busy, and to wait costs only what fails.
+ */
+const patience = 60_000;
+
+/** Waits until check returns something true, and returns it; what may be a function that says it. */
+export async function until(what, check, ms = patience) {
   const end = Date.now() + ms;
   for (;;) {
     const value = await check();
     if (value) return value;
-    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${typeof what === 'function' ? what() : what}`);
     await sleep(50);
   }
 }
@@ -87,7 +93,7 @@ export async function raise({ extensions, settings, env = [] }) {
     hosts: () => readFileSync(info.hosts.cloud.hostsFile, 'utf8'),
     async close() {
       lab.stdin.end();
-      await until('the lab is gone', 30_000, () => lab.exitCode !== null || lab.signalCode !== null);
+      await until('the lab is gone', () => lab.exitCode !== null || lab.signalCode !== null);
       rmSync(dir, { recursive: true, force: true });
     },
   };
@@ -172,8 +178,8 @@ export function startGateway(world, args = []) {
   });
   return {
     /** Waits for new text and returns the match. */
-    async says(pattern, ms = 20_000) {
-      const match = await until(`the gateway says ${pattern}; so far: ${said.slice(seen)}`, ms, () => pattern.exec(said.slice(seen)));
+    async says(pattern) {
+      const match = await until(() => `the gateway says ${pattern}; so far: ${said.slice(seen)}`, () => pattern.exec(said.slice(seen)));
       seen += match.index + match[0].length;
       return match;
     },
@@ -182,7 +188,7 @@ export function startGateway(world, args = []) {
     async close() {
       child.stdin.end();
       for (const pid of processes('gateway')) process.kill(pid, 'SIGTERM');
-      await until('the gateway is gone', 10_000, () => processes('gateway').length === 0);
+      await until('the gateway is gone', () => processes('gateway').length === 0);
       child.kill();
     },
   };
@@ -212,23 +218,26 @@ export async function openPersistent(world, profile) {
 /** One window, which close ends. */
 async function openWindow(context, url, close) {
   const page = await context.newPage();
+  page.setDefaultTimeout(30_000); // below that of every test, so that what failed is named
   await page.goto(url, { timeout: 90_000 });
+  /** What Enter would take from the list of the quick input. */
+  const chosen = async () => (await page.locator('.quick-input-list .monaco-list-row.focused').allInnerTexts()).join();
   const editor = {
     page,
     /** A second window of the same browser. */
     another: () => openWindow(context, url, () => context.pages().at(-1).close()),
     status: async () => (await page.locator('[id*="causeway-dev"]').allInnerTexts()).join(' ').trim(),
     async ready() {
-      await page.waitForSelector('.monaco-workbench', { timeout: 60_000 });
-      await page.waitForSelector('[id*="causeway-dev"]', { timeout: 60_000 });
+      await page.waitForSelector('.monaco-workbench', { timeout: 2 * patience });
+      await page.waitForSelector('[id*="causeway-dev"]', { timeout: 2 * patience });
     },
-    async statusIs(pattern, ms = 45_000) {
+    async statusIs(pattern) {
       let last = '';
       try {
-        return await until(`status ${pattern}`, ms, async () => {
+        return await until(`status ${pattern}`, async () => {
           last = await editor.status().catch(() => '');
           return pattern.exec(last);
-        });
+        }, 2 * patience);
       } catch (error) {
         await editor.shot('failed');
         throw new Error(`${error.message}; it is "${last}"; notifications: ${await editor.notifications()}`);
@@ -236,15 +245,20 @@ async function openWindow(context, url, close) {
     },
     /** Runs a command by its title. */
     async run(title) {
-      await page.keyboard.press('Escape');
-      await page.keyboard.press('F1');
       const input = page.locator('.quick-input-widget input');
-      await input.waitFor({ state: 'visible' });
-      await input.fill(`>${title}`);
-      const first = page.locator('.quick-input-list .monaco-list-row').first();
-      await until(`the command "${title}"`, 10_000, async () => (await first.innerText().catch(() => '')).includes(title));
+      const offered = async () => (await input.isVisible()) && (await chosen()).includes(title);
+      // A page that is behind may close the box of the command before only now, with what was typed into it.
+      await until(`the command "${title}" is offered`, async () => {
+        await page.keyboard.press('Escape');
+        await input.waitFor({ state: 'hidden', timeout: 5_000 }).catch(() => {});
+        await page.keyboard.press('F1');
+        return input.fill(`>${title}`, { timeout: 5_000 })
+          .then(() => until('a row', offered, 3_000))
+          .catch(() => false);
+      });
       await page.keyboard.press('Enter');
-      await input.waitFor({ state: 'hidden', timeout: 3_000 }).catch(() => {}); // it may ask for more
+      // Gone, or what the command asks for has taken its place.
+      await until(`the command "${title}" is taken`, async () => !(await input.isVisible()) || !(await input.inputValue()).startsWith('>'));
     },
     /** Answers the input box that stands, once its title has title in it. */
     async type(text, title = '') {
@@ -254,10 +268,16 @@ async function openWindow(context, url, close) {
       await input.fill(text);
       await page.keyboard.press('Enter');
     },
+    /** Picks from the list that stands what has text in it. */
+    async pick(text) {
+      await page.locator('.quick-input-widget input').fill(text);
+      await until(`a choice with "${text}"`, async () => (await chosen()).includes(text));
+      await page.keyboard.press('Enter');
+    },
     /** The address of the proxy on cloud, by way of the clipboard. */
     async proxy() {
       await editor.run('Causeway: Copy Proxy Address');
-      return until('an address is copied', 5_000, async () =>
+      return until('an address is copied', async () =>
         /^127\.\d+\.\d+\.\d+:\d+$/.exec(await page.evaluate(() => navigator.clipboard.readText()))?.[0]);
     },
     /** What the input box says against what was typed. */
@@ -267,9 +287,10 @@ async function openWindow(context, url, close) {
     /** Presses a button of the modal dialog that stands, and returns its text. */
     async dialog(button) {
       const box = page.locator('.monaco-dialog-box');
-      await box.waitFor({ state: 'visible', timeout: 30_000 });
+      await box.waitFor({ state: 'visible', timeout: patience });
       const text = await box.innerText();
       await box.locator('.monaco-button', { hasText: button }).click();
+      await until('the dialog is gone', async () => !(await box.allInnerTexts()).includes(text));
       return text;
     },
     async shot(name) {
@@ -300,7 +321,7 @@ function control(socket, action) {
 
 /** Nothing of ours is left on cloud, ms after the last process was killed or the user has said so. */
 export async function clean(world, before, ms = 2_000) {
-  await until('our hosts block is gone', ms, () => world.hosts() === before);
-  await until('no process is left on cloud', 5_000, () => processes('capture').length + processes('privileged').length === 0);
+  await until('our hosts block is gone', () => world.hosts() === before, ms);
+  await until('no process is left on cloud', () => processes('capture').length + processes('privileged').length === 0);
 }
 
