@@ -70,6 +70,10 @@ func (l *Lab) makeHosts(ctx context.Context) error {
 				return err
 			}
 			// As Docker sets it in every container.
+			// Whatever this machine prefers: its pacing, if it has that, is for networks.
+			if err := os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("reno"), 0); err != nil {
+				return err
+			}
 			return os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0)
 		}); err != nil {
 			return fmt.Errorf("set sysctls on %s: %w", h.Name, err)

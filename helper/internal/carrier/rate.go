@@ -122,7 +122,7 @@ func (r *rate) flight(now instant) int {
 	case now < r.drainUntil:
 		n = drain * bw * r.trip().Seconds()
 	case !r.settled:
-		n = max(bw*(startGain*(r.trip()+min(r.slack, time.Millisecond)).Seconds()+r.slack.Seconds()), firstFlight)
+		n = max(bw*(startGain*r.trip().Seconds()+r.slack.Seconds()), firstFlight)
 	default:
 		n = bw * (cruise*r.trip().Seconds() + r.slack.Seconds())
 	}

@@ -32,6 +32,7 @@ type stream struct {
 // NewStream returns the direct link over c, which becomes the link's.
 func NewStream(c net.Conn) Link {
 	netx.LimitUnsent(c, unsent)
+	netx.Unpace(c) // the editor's end of it is on this machine
 	return &stream{c: c, in: make([]byte, 2*(4+streamFrame))}
 }
 

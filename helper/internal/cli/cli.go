@@ -56,6 +56,12 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// A helper lives beside an editor: it gives memory back rather than keep it.
 	debug.SetGCPercent(50)
 	debug.SetMemoryLimit(52 << 20)
+	// One of its goroutines at a time, unless the user says otherwise: what carries
+	// bytes hands them from one to the next, and to wake another processor for that
+	// takes longer than it helps. Twice the bytes for the same time was measured.
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
 
 	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, logs: newLogs(stderr)}
 	root := rootCommand(e)

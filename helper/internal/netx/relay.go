@@ -31,8 +31,10 @@ var errIdle = errors.New("idle for too long")
 // ctx. It returns nil if both directions ended in order.
 func Relay(ctx context.Context, a, b net.Conn, o RelayOptions) error {
 	r := &relay{a: a, b: b, o: o}
-	abortive(a, true)
-	abortive(b, true)
+	for _, c := range []net.Conn{a, b} {
+		abortive(c, true)
+		unpaceLocal(c)
+	}
 	stop := context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
 	defer stop()
 	if o.Idle > 0 {
