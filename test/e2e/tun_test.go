@@ -357,7 +357,7 @@ func TestTunStalledFlowsAreBounded(t *testing.T) {
 	connect(t, addresses)
 	// What programs have sent and are sent is in buffers of this process, not of
 	// the kernel.
-	stallFlows(t, "10.77.0.14", maxResident+32)
+	stallFlows(t, "10.77.0.14", maxResident+64)
 }
 
 func TestTunShortConnectionsLeaveNothing(t *testing.T) {

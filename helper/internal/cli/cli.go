@@ -54,8 +54,8 @@ func usageError(err error) error { return &exitError{exitUsage, err} }
 // Main runs the command line and returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// A helper lives beside an editor: it gives memory back rather than keep it.
-	debug.SetGCPercent(50)
-	debug.SetMemoryLimit(52 << 20)
+	debug.SetGCPercent(25)
+	debug.SetMemoryLimit(44 << 20)
 	// One of its goroutines at a time, unless the user says otherwise: what carries
 	// bytes hands them from one to the next, and to wake another processor for that
 	// takes longer than it helps. Twice the bytes for the same time was measured.

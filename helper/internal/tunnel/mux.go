@@ -3,6 +3,7 @@ package tunnel
 import (
 	"fmt"
 	"net"
+	"runtime"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -17,6 +18,9 @@ type guard struct {
 }
 
 func (g *guard) Read(p []byte) (int, error) {
+	// First whoever waits for what came last: yamux copies all that there is into
+	// the buffer of a stream that nobody empties meanwhile, and makes it ever larger.
+	runtime.Gosched()
 	n, err := g.Conn.Read(p)
 	if err != nil {
 		g.s.end(err)

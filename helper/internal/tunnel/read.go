@@ -149,7 +149,11 @@ func (st *Stream) receiveData(length int, starved bool) error {
 	st.queue = append(st.queue, tail)
 	st.cond.Broadcast()
 	added := tail.Cap() - before
+	full := st.window == initialWindow && st.unread >= st.window
 	st.mu.Unlock()
+	if full {
+		st.raw.Shrink() // nothing comes before the reader has taken some
+	}
 	if !st.moved.Swap(true) {
 		st.s.tidyLater()
 	}
