@@ -45,7 +45,10 @@ func parseResolv(content []byte) (stubs []stub, rest []byte) {
 		if a, ok := nameserver(line); ok && ours[a] {
 			continue
 		}
-		rest = append(rest, bytes.TrimPrefix(line, []byte(parkMark))...)
+		if parked, ok := bytes.CutPrefix(line, []byte(parkMark)); ok && keyword(parked) == "nameserver" {
+			line = parked
+		}
+		rest = append(rest, line...)
 	}
 	return stubs, rest
 }

@@ -78,6 +78,7 @@ func TestEditResolv(t *testing.T) {
 func FuzzEditResolv(f *testing.F) {
 	f.Add([]byte(resolvBefore))
 	f.Add(EditResolv([]byte(resolvBefore), "1-1", stubA))
+	f.Add([]byte("options ndots:2\n#causeway# #causeway# "))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		_, before := parseResolv(content)
 		edited := EditResolv(content, "9-9", stubB)
