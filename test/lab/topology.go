@@ -69,11 +69,11 @@ func (l *Lab) makeHosts(ctx context.Context) error {
 			if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte(forward), 0); err != nil {
 				return err
 			}
-			// As Docker sets it in every container.
 			// Whatever this machine prefers: its pacing, if it has that, is for networks.
 			if err := os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("reno"), 0); err != nil {
 				return err
 			}
+			// As Docker sets it in every container.
 			return os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0)
 		}); err != nil {
 			return fmt.Errorf("set sysctls on %s: %w", h.Name, err)

@@ -143,7 +143,7 @@ test('where a port is forwarded, data goes direct and past JavaScript', { timeou
   let done = false;
   const load = Promise.all([world.meanwhile(download(size)), world.meanwhile(upload)]).finally(() => { done = true; });
   while (!done) {
-    await editor.proxy(); // answers within 5 s, or fails
+    await editor.proxy(5_000); // or fails
     answered++;
   }
   const [down, up] = await load;

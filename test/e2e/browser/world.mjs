@@ -274,11 +274,11 @@ async function openWindow(context, url, close) {
       await until(`a choice with "${text}"`, async () => (await chosen()).includes(text));
       await page.keyboard.press('Enter');
     },
-    /** The address of the proxy on cloud, by way of the clipboard. */
-    async proxy() {
+    /** The address of the proxy on cloud, by way of the clipboard, within ms of the command. */
+    async proxy(ms = patience) {
       await editor.run('Causeway: Copy Proxy Address');
       return until('an address is copied', async () =>
-        /^127\.\d+\.\d+\.\d+:\d+$/.exec(await page.evaluate(() => navigator.clipboard.readText()))?.[0]);
+        /^127\.\d+\.\d+\.\d+:\d+$/.exec(await page.evaluate(() => navigator.clipboard.readText()))?.[0], ms);
     },
     /** What the input box says against what was typed. */
     mistake: () => page.locator('.quick-input-message').innerText(),
@@ -322,6 +322,6 @@ function control(socket, action) {
 /** Nothing of ours is left on cloud, ms after the last process was killed or the user has said so. */
 export async function clean(world, before, ms = 2_000) {
   await until('our hosts block is gone', () => world.hosts() === before, ms);
-  await until('no process is left on cloud', () => processes('capture').length + processes('privileged').length === 0);
+  await until('no process is left on cloud', () => processes('capture').length + processes('privileged').length === 0, 5_000);
 }
 
