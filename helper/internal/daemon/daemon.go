@@ -17,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
+	"github.com/causeway-dev/causeway/helper/internal/lockfile"
 	"github.com/rs/zerolog"
 )
 
@@ -167,36 +167,28 @@ func Serve(ctx context.Context, o Options, h Handler, hub *Hub) error {
 	}
 }
 
-// lock makes this process the helper. What it returns gives that up, and takes
-// the files away.
+// lock makes this process the helper. Unlock gives that up and removes the
+// helper's files.
 func (o Options) lock() (unlock func(), err error) {
 	for {
-		lock := flock.New(o.path(".lock"), flock.SetPermissions(0o600))
-		switch ok, err := lock.TryLock(); {
+		lock, err := lockfile.Try(o.path(".lock"))
+		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			// The one before us took the directory away just now.
+			// The helper before this one has just removed the directory.
 			if err := o.complete(); err != nil {
 				return nil, err
 			}
 			continue
-		case err != nil:
-			return nil, fmt.Errorf("lock %s: %w", lock.Path(), err)
-		case !ok:
-			_ = lock.Close()
+		case errors.Is(err, lockfile.ErrHeld):
 			return nil, ErrRunning
+		case err != nil:
+			return nil, err
 		}
-		// The one before us may have removed the file between our opening and our locking it.
-		held, err1 := lock.Stat()
-		there, err2 := os.Stat(lock.Path())
-		if err1 == nil && err2 == nil && os.SameFile(held, there) {
-			return func() {
-				_ = os.Remove(o.path(".stderr"))
-				_ = os.Remove(lock.Path())
-				_ = lock.Close()
-				_ = os.Remove(o.Dir) // if the other role has nothing in it
-			}, nil
-		}
-		_ = lock.Close()
+		return func() {
+			_ = os.Remove(o.path(".stderr"))
+			lock.Remove()
+			_ = os.Remove(o.Dir) // fails while the other role's helper has files there
+		}, nil
 	}
 }
 
