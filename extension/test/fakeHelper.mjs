@@ -24,6 +24,9 @@ let connected = false;
 let approvals = [];
 let problems = [];
 
+/** An error as JSON-RPC tells it. */
+const failure = (code, message) => Object.assign(new Error(message), { code });
+
 function send(header, body) {
   process.stdout.write(Buffer.concat([Buffer.from(`Content-Length: ${body.length}\r\n${header}\r\n`), body]));
 }
@@ -46,14 +49,13 @@ function status() {
 
 const methods = {
   initialize: ({ protocol }) => {
-    if (fault === 'old')
-      throw { code: -32001, message: `this helper speaks version 0, not ${protocol.min}: update it` };
+    if (fault === 'old') throw failure(-32001, `this helper speaks version 0, not ${protocol.min}: update it`);
     return { protocol: 1, helper: { version: '0.1.0', role, os: 'linux', arch: 'amd64', pid: process.pid } };
   },
   'log/setLevel': () => null,
   'session/open': (params) => {
     if (fault === 'crash') process.kill(process.pid, 'SIGKILL');
-    if (fault === 'gone' && (params.resumed || params.resumeOnly)) throw { code: -32004, message: 'no such session' };
+    if (fault === 'gone' && (params.resumed || params.resumeOnly)) throw failure(-32004, 'no such session');
     if (role === 'capture') {
       process.stderr.write(`opened with ${JSON.stringify([params.sources, params.bridges])}\n`);
       return null;
@@ -70,7 +72,7 @@ const methods = {
   },
   'link/listen': () => ({ port: 18077 }),
   'link/dial': ({ port }) => {
-    if (fault === 'unreached') throw { code: -32000, message: 'nobody there' };
+    if (fault === 'unreached') throw failure(-32000, 'nobody there');
     sendJson({ method: 'log/message', params: { level: 'info', message: `dial ${port}` } });
     return null;
   },
@@ -89,11 +91,11 @@ const methods = {
 function onMessage({ id, method, params }) {
   if (id === undefined) return;
   try {
-    if (!(method in methods)) throw { code: -32601, message: `no method ${method}` };
+    if (!(method in methods)) throw failure(-32601, `no method ${method}`);
     sendJson({ id, result: methods[method](params) });
     if (method === 'link/open') sendFrame(Buffer.from(`hello from ${role}`));
   } catch (error) {
-    sendJson({ id, error });
+    sendJson({ id, error: { code: error.code, message: error.message } });
   }
 }
 

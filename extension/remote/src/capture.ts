@@ -24,7 +24,7 @@ export interface CaptureOptions {
   version: string;
   environment: Pick<ProxyEnvironment, 'set' | 'clear'>;
   /** Starts a capture helper. */
-  start(): Promise<Wire>;
+  start: () => Promise<Wire>;
   /** Calls the UI extension with frames; its result is the credit. */
   sendFrames(link: string, frames: Uint8Array[]): PromiseLike<unknown>;
 }

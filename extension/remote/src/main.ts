@@ -48,7 +48,7 @@ export function activate(context: vscode.ExtensionContext): void {
 async function openTerminal(helper: () => Promise<string>): Promise<string | undefined> {
   if (process.platform !== 'linux') return 'such terminals are for Linux remotes only';
   try {
-    const shell = vscode.env.shell || process.env['SHELL'] || '/bin/sh';
+    const shell = vscode.env.shell || process.env.SHELL || '/bin/sh';
     const options = { name: 'Causeway', shellPath: await helper(), shellArgs: ['run', '--', shell] };
     vscode.window.createTerminal({ ...options, iconPath: new vscode.ThemeIcon('plug') }).show();
     return undefined;

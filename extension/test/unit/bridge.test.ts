@@ -103,15 +103,18 @@ class Window {
       case REMOTE.open:
         return this.endpoint.open(link);
       case REMOTE.frames:
-        return this.endpoint.receive(link, rest);
+        this.endpoint.receive(link, rest);
+        return undefined;
       case REMOTE.watch:
         return Promise.race([this.endpoint.watch(link), this.hostGone]);
       case REMOTE.close:
-        return this.endpoint.close(link);
+        this.endpoint.close(link);
+        return undefined;
       case REMOTE.end:
         return this.endpoint.end(link);
       case UI_FRAMES:
-        return this.controller.receive(link, rest);
+        this.controller.receive(link, rest);
+        return undefined;
     }
     throw new Error(`command '${command}' not found`);
   }
@@ -220,7 +223,7 @@ describe('a session', () => {
     });
   });
 
-  it.each([0, 1])('is resumed when the front of helper %i is killed', async (which) => {
+  it.each([0, 1])('is resumed when the shim of helper %i is killed', async (which) => {
     window = new Window();
     await window.controller.connect();
     process.kill(window.children[which]?.pid as number, 'SIGKILL');

@@ -67,7 +67,7 @@ export interface ConnectionOptions {
   resume?: string | undefined;
   version: string;
   events: ConnectionEvents;
-  log(message: LogMessage): void;
+  log: (message: LogMessage) => void;
   signal: AbortSignal;
 }
 

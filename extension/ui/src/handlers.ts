@@ -19,7 +19,7 @@ export interface HandlerContext {
   controller: Controller;
   approvals: Approvals;
   reports: TestReports;
-  configuration(): vscode.WorkspaceConfiguration;
+  configuration: () => vscode.WorkspaceConfiguration;
   log: vscode.LogOutputChannel;
   secrets: vscode.SecretStorage;
   browser: boolean;

@@ -23,7 +23,7 @@ export type Forwarded = { port: number } | { why: string };
 
 export interface GatewayOptions {
   /** Takes what the helper says on its stderr; what it says by notification comes on the wire. */
-  log(message: LogMessage): void;
+  log: (message: LogMessage) => void;
   /** The port of a helper that listens; the browser only. */
   port: number;
   signal: AbortSignal;

@@ -18,7 +18,8 @@ export function explain(access: Access, secure: boolean, port: number): string {
         'The browser has not been allowed to reach programs on this machine. Try again and answer its question ' +
         `with “Allow”; if it asks nothing, the local helper does not run: ${start}.`
       );
-    default:
+    case 'granted':
+    case 'unknown':
       return (
         `No local helper answers at 127.0.0.1:${port}. If it does not run, ${start}. If it does, it has refused this ` +
         'page: its terminal says why.'

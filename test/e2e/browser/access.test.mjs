@@ -18,21 +18,26 @@ let world;
 let gateway;
 let token;
 
-before(async () => {
-  const { web, remote } = packages();
-  world = await raise({
-    extensions: [web, remote],
-    settings: { 'causeway.resources': [{ name: 'web', host: 'web.corp.test', ports: [80] }] },
-  });
-  gateway = startGateway(world, ['--origin', origin]);
-  [, token] = await gateway.says(/pairing token: (\S+)/);
-}, { timeout: 300_000 });
+before(
+  async () => {
+    const { web, remote } = packages();
+    world = await raise({
+      extensions: [web, remote],
+      settings: { 'causeway.resources': [{ name: 'web', host: 'web.corp.test', ports: [80] }] },
+    });
+    gateway = startGateway(world, ['--origin', origin]);
+    [, token] = await gateway.says(/pairing token: (\S+)/);
+  },
+  { timeout: 300_000 },
+);
 
-after(async () => {
-  await gateway?.close();
-  await world?.close();
-}, { timeout: 300_000 });
-
+after(
+  async () => {
+    await gateway?.close();
+    await world?.close();
+  },
+  { timeout: 300_000 },
+);
 
 /** The workbench by that name. */
 function at() {

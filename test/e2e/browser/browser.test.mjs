@@ -19,19 +19,25 @@ let gateway;
 let editor;
 let untouched;
 
-before(async () => {
-  const { web, remote } = packages();
-  world = await raise({ extensions: [web, remote], settings: { 'causeway.resources': resources } });
-  untouched = world.hosts();
-  gateway = startGateway(world);
-  editor = await openEditor(world);
-}, { timeout: 300_000 });
+before(
+  async () => {
+    const { web, remote } = packages();
+    world = await raise({ extensions: [web, remote], settings: { 'causeway.resources': resources } });
+    untouched = world.hosts();
+    gateway = startGateway(world);
+    editor = await openEditor(world);
+  },
+  { timeout: 300_000 },
+);
 
-after(async () => {
-  await editor?.close();
-  await gateway?.close();
-  await world?.close();
-}, { timeout: 300_000 });
+after(
+  async () => {
+    await editor?.close();
+    await gateway?.close();
+    await world?.close();
+  },
+  { timeout: 300_000 },
+);
 
 const psql = () => {
   const { password, user, host, database } = world.info.postgres;
@@ -65,14 +71,20 @@ test('pair, approve at the terminal, connect', { timeout: 300_000 }, async () =>
     const rows = await editor.rows();
     return rows.some((row) => row.includes('orders-db.corp.test:5432')) && rows;
   });
-  assert.ok(rows.some((row) => row.includes('apps')), rows.join());
+  assert.ok(
+    rows.some((row) => row.includes('apps')),
+    rows.join(),
+  );
   await editor.shot('connected');
 });
 
 test('unchanged clients reach what was approved by name', { timeout: 300_000 }, async () => {
   assert.equal(world.must(psql()), '42');
   const { caFile } = world.info;
-  assert.equal(world.must(`curl -sS --http2 --cacert ${caFile} -o /dev/null -w '%{http_version}' https://web.corp.test/`), '2');
+  assert.equal(
+    world.must(`curl -sS --http2 --cacert ${caFile} -o /dev/null -w '%{http_version}' https://web.corp.test/`),
+    '2',
+  );
   assert.ok(!world.cloud('curl -sS -m 5 http://git.corp.test/').ok, 'what was not approved is not reachable');
 });
 
@@ -97,7 +109,9 @@ test('256 MiB each way over the command link are exact', { timeout: 300_000 }, a
   try {
     const run = async (script) => {
       const { spawn } = await import('node:child_process');
-      const child = spawn(world.info.hosts.cloud.exec, ['bash', '--norc', '-euc', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const child = spawn(world.info.hosts.cloud.exec, ['bash', '--norc', '-euc', script], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
       let out = '';
       child.stdout.on('data', (text) => {
         out += text;
@@ -110,9 +124,13 @@ test('256 MiB each way over the command link are exact', { timeout: 300_000 }, a
     const middle = Date.now();
     const [want] = await run(`curl -sS 'http://web.corp.test/sha256?n=${size}&seed=5'`);
     assert.equal(down, want);
-    const up = await run(`f=$(mktemp); head -c ${size} /dev/urandom >$f; sha256sum <$f; curl -sS -T $f http://web.corp.test/upload; rm $f`);
+    const up = await run(
+      `f=$(mktemp); head -c ${size} /dev/urandom >$f; sha256sum <$f; curl -sS -T $f http://web.corp.test/upload; rm $f`,
+    );
     assert.equal(up[0], up[3]);
-    console.log(`down ${(middle - started) / 1000} s, up and sums ${(Date.now() - middle) / 1000} s, peak ${peak.toFixed(0)} MiB`);
+    console.log(
+      `down ${(middle - started) / 1000} s, up and sums ${(Date.now() - middle) / 1000} s, peak ${peak.toFixed(0)} MiB`,
+    );
   } finally {
     clearInterval(watch);
   }
@@ -145,7 +163,10 @@ test('kill -9 of the gateway', { timeout: 300_000 }, async () => {
 test('a workspace that asks gets nothing until the user says so', { timeout: 300_000 }, async () => {
   const file = path.join(world.info.editor.workspace, '.vscode/settings.json');
   world.must(`mkdir -p ${path.dirname(file)}`);
-  writeFileSync(file, JSON.stringify({ 'causeway.workspaceResources': [{ name: 'sneaky', host: 'git.corp.test', ports: [22] }] }));
+  writeFileSync(
+    file,
+    JSON.stringify({ 'causeway.workspaceResources': [{ name: 'sneaky', host: 'git.corp.test', ports: [22] }] }),
+  );
   await gateway.says(/The workspace settings ask[\s\S]*name +sneaky[\s\S]*always\/once\/no/);
   assert.ok(!world.hosts().includes('git.corp.test'));
   gateway.answer('no');
@@ -157,7 +178,12 @@ test('a workspace that asks gets nothing until the user says so', { timeout: 300
 test('the settings file on the remote proposes, no more', { timeout: 300_000 }, async () => {
   const file = path.join(world.info.editor.userDataDir, 'User/settings.json');
   const settings = JSON.parse(readFileSync(file, 'utf8'));
-  const more = [...resources, { name: 'planted', host: 'echo.corp.test', ports: [7] }, { host: 'web.corp.test', ports: [0] }, { hots: 'x' }];
+  const more = [
+    ...resources,
+    { name: 'planted', host: 'echo.corp.test', ports: [7] },
+    { host: 'web.corp.test', ports: [0] },
+    { hots: 'x' },
+  ];
   writeFileSync(file, JSON.stringify({ ...settings, 'causeway.resources': more }));
   // The editor reads the file when it starts.
   await editor.page.reload();
@@ -174,9 +200,30 @@ test('the settings file on the remote proposes, no more', { timeout: 300_000 }, 
 test('the WebSocket refuses other pages', { timeout: 300_000 }, async () => {
   const { spawnSync } = await import('node:child_process');
   const ask = (...headers) =>
-    spawnSync(world.info.hosts.laptop.exec, ['curl', '-sS', '-m', '5', '-o', '/dev/null', '-w', '%{http_code}',
-      '-H', 'Connection: Upgrade', '-H', 'Upgrade: websocket', '-H', 'Sec-WebSocket-Version: 13', '-H', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
-      ...headers.flatMap((header) => ['-H', header]), 'http://127.0.0.1:7741/'], { encoding: 'utf8' }).stdout;
+    spawnSync(
+      world.info.hosts.laptop.exec,
+      [
+        'curl',
+        '-sS',
+        '-m',
+        '5',
+        '-o',
+        '/dev/null',
+        '-w',
+        '%{http_code}',
+        '-H',
+        'Connection: Upgrade',
+        '-H',
+        'Upgrade: websocket',
+        '-H',
+        'Sec-WebSocket-Version: 13',
+        '-H',
+        'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+        ...headers.flatMap((header) => ['-H', header]),
+        'http://127.0.0.1:7741/',
+      ],
+      { encoding: 'utf8' },
+    ).stdout;
   assert.equal(ask('Origin: http://127.0.0.1:8080', 'Host: evil.example:7741'), '403', 'a rebound name');
   assert.equal(ask(), '403', 'no origin');
   assert.equal(ask('Origin: null'), '403', 'an opaque origin');

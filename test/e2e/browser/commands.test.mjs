@@ -26,29 +26,40 @@ let gateway;
 let editor;
 let proxy;
 
-before(async () => {
-  const { web, remote } = packages();
-  world = await raise({
-    extensions: [web, remote],
-    settings: { 'causeway.resources': resources, 'causeway.setProxyEnvironment': true, 'terminal.integrated.gpuAcceleration': 'off' },
-  });
-  const approved = path.join(world.dir, 'approved.json');
-  writeFileSync(approved, JSON.stringify(resources));
-  gateway = startGateway(world, ['--origin', 'http://127.0.0.1:8080', '--resources', approved]);
-  const [, token] = await gateway.says(/pairing token: (\S+)/);
-  editor = await openEditor(world, { permissions: ['clipboard-read', 'clipboard-write'] });
-  await editor.run('Causeway: Pair with Local Helper');
-  await editor.type(token);
-  await editor.statusIs(/connected \(\d+ resources/);
-}, { timeout: 300_000 });
+before(
+  async () => {
+    const { web, remote } = packages();
+    world = await raise({
+      extensions: [web, remote],
+      settings: {
+        'causeway.resources': resources,
+        'causeway.setProxyEnvironment': true,
+        'terminal.integrated.gpuAcceleration': 'off',
+      },
+    });
+    const approved = path.join(world.dir, 'approved.json');
+    writeFileSync(approved, JSON.stringify(resources));
+    gateway = startGateway(world, ['--origin', 'http://127.0.0.1:8080', '--resources', approved]);
+    const [, token] = await gateway.says(/pairing token: (\S+)/);
+    editor = await openEditor(world, { permissions: ['clipboard-read', 'clipboard-write'] });
+    await editor.run('Causeway: Pair with Local Helper');
+    await editor.type(token);
+    await editor.statusIs(/connected \(\d+ resources/);
+  },
+  { timeout: 300_000 },
+);
 
-after(async () => {
-  await editor?.close();
-  await gateway?.close();
-  await world?.close();
-}, { timeout: 300_000 });
+after(
+  async () => {
+    await editor?.close();
+    await gateway?.close();
+    await world?.close();
+  },
+  { timeout: 300_000 },
+);
 
-const probe = (...args) => world.must(`${process.execPath} ${path.join(import.meta.dirname, 'probes.mjs')} ${args.join(' ')}`);
+const probe = (...args) =>
+  world.must(`${process.execPath} ${path.join(import.meta.dirname, 'probes.mjs')} ${args.join(' ')}`);
 
 test('Copy Proxy Address', { timeout: 300_000 }, async () => {
   proxy = await editor.proxy();
@@ -58,11 +69,16 @@ test('Copy Proxy Address', { timeout: 300_000 }, async () => {
 test('unchanged clients of every kind', { timeout: 300_000 }, async (t) => {
   const { npm, git } = world.info;
   await t.test('npm', () => {
-    const out = world.must(`cd $(mktemp -d) && npm install --no-audit --no-fund --registry ${npm.url} ${npm.package} 2>&1 && ls node_modules/${npm.package}`, { timeout: 60_000 });
+    const out = world.must(
+      `cd $(mktemp -d) && npm install --no-audit --no-fund --registry ${npm.url} ${npm.package} 2>&1 && ls node_modules/${npm.package}`,
+      { timeout: 60_000 },
+    );
     assert.match(out, /package\.json/);
   });
   await t.test('git over ssh', () => {
-    const out = world.must(`cd $(mktemp -d) && GIT_SSH_COMMAND='ssh -F ${git.sshConfig}' git clone -q ${git.url} x && git -C x rev-parse HEAD`);
+    const out = world.must(
+      `cd $(mktemp -d) && GIT_SSH_COMMAND='ssh -F ${git.sshConfig}' git clone -q ${git.url} x && git -C x rev-parse HEAD`,
+    );
     assert.ok(out.includes(git.head), out);
   });
   await t.test('a WebSocket', () => assert.equal(probe('websocket', 'ws://web.corp.test/ws'), 'hello, hello'));
@@ -72,7 +88,9 @@ test('unchanged clients of every kind', { timeout: 300_000 }, async (t) => {
   await t.test('the server ends first', () => {
     const token = Date.now();
     assert.match(world.must(`(echo ${token}; head -c 100000 /dev/zero) | nc -N echo.corp.test 8`), /^bye/);
-    return until('the server has read on', () => world.must(`curl -sS http://web.corp.test/halfclosed?token=${token}`).startsWith('100000 '));
+    return until('the server has read on', () =>
+      world.must(`curl -sS http://web.corp.test/halfclosed?token=${token}`).startsWith('100000 '),
+    );
   });
   await t.test('a datagram and a look-up through SOCKS5', () => {
     assert.equal(probe('datagram', proxy, 'echo.corp.test', 7, 'ping'), 'ping');
@@ -91,8 +109,17 @@ test('a new terminal has the proxy, and what is no resource goes where it went',
   };
   await editor.run('Terminal: Create New Terminal');
   await editor.page.locator('.terminal-wrapper.active .xterm-helper-textarea').waitFor({ state: 'attached' });
-  await until('the shell is there', async () => /[$#]\s*$/.test(await editor.page.locator('.terminal-wrapper.active .xterm-rows').innerText({ timeout: 1_000 }).catch(() => '')));
-  await editor.page.keyboard.type(`(env; curl -sS ${world.info.public.url} && echo; curl -sS -o /dev/null -w 'web %{http_code}' http://web.corp.test/; echo END) >${file} 2>&1\n`);
+  await until('the shell is there', async () =>
+    /[$#]\s*$/.test(
+      await editor.page
+        .locator('.terminal-wrapper.active .xterm-rows')
+        .innerText({ timeout: 1_000 })
+        .catch(() => ''),
+    ),
+  );
+  await editor.page.keyboard.type(
+    `(env; curl -sS ${world.info.public.url} && echo; curl -sS -o /dev/null -w 'web %{http_code}' http://web.corp.test/; echo END) >${file} 2>&1\n`,
+  );
   await until('the terminal has answered', () => shown().includes('END'));
   assert.match(shown(), new RegExp(`^http_proxy=http://${proxy}`, 'm'));
   assert.match(shown(), /^https_proxy=/m);
@@ -112,9 +139,13 @@ test('each failure has the reply that the proxy has for it', { timeout: 300_000 
     ['blackhole.corp.test:80', '504', '6'],
   ]) {
     await t.test(target, () => {
-      const code = world.cloud(`curl -sS -m 40 -o /dev/null -w '%{http_code}' -x http://${proxy} http://${target}/`, { timeout: 60_000 });
+      const code = world.cloud(`curl -sS -m 40 -o /dev/null -w '%{http_code}' -x http://${proxy} http://${target}/`, {
+        timeout: 60_000,
+      });
       assert.ok(code.out.endsWith(http), code.out);
-      const { out } = world.cloud(`curl -sS -m 40 -o /dev/null --socks5-hostname ${proxy} http://${target}/ 2>&1`, { timeout: 60_000 });
+      const { out } = world.cloud(`curl -sS -m 40 -o /dev/null --socks5-hostname ${proxy} http://${target}/ 2>&1`, {
+        timeout: 60_000,
+      });
       assert.ok(out.includes(`(${socks})`), out);
     });
   }
@@ -135,12 +166,18 @@ test('another user of the remote gets nothing', { timeout: 300_000 }, () => {
 
 test('New Terminal with Causeway carries what runs in it', { timeout: 300_000 }, async () => {
   const file = path.join(world.info.editor.workspace, 'carried.txt');
-  const screen = () => editor.page.locator('.terminal-wrapper.active .xterm-rows').innerText({ timeout: 1_000 }).catch(() => '');
+  const screen = () =>
+    editor.page
+      .locator('.terminal-wrapper.active .xterm-rows')
+      .innerText({ timeout: 1_000 })
+      .catch(() => '');
   await editor.run('Terminal: Kill All Terminals');
   await editor.run('Causeway: New Terminal with Causeway');
   await editor.page.locator('.terminal-wrapper.active .xterm-helper-textarea').waitFor({ state: 'attached' });
   await until('the shell is there', async () => /[$#]\s*$/.test(await screen()));
-  await editor.page.keyboard.type(`(echo run $CAUSEWAY_RUN; curl -sS --noproxy '*' -o /dev/null -w 'code %{http_code}' http://10.77.0.12/; echo END) >${file} 2>&1\n`);
+  await editor.page.keyboard.type(
+    `(echo run $CAUSEWAY_RUN; curl -sS --noproxy '*' -o /dev/null -w 'code %{http_code}' http://10.77.0.12/; echo END) >${file} 2>&1\n`,
+  );
   const shown = () => (existsSync(file) ? readFileSync(file, 'utf8') : '');
   await until('the terminal has answered', () => shown().includes('END'));
   assert.equal(shown(), 'run carry\ncode 200END\n');
@@ -153,16 +190,27 @@ test('the view and the log say what failed, and why', { timeout: 300_000 }, asyn
   await editor.run('View: Show Causeway');
   const row = editor.page.locator('.monaco-list-row[role=treeitem]', { hasText: 'nowhere' });
   await row.locator('.monaco-tl-twistie').click();
-  await until('the view has the error', async () => (await editor.rows()).some((text) => /last error: .*no.such.name/i.test(text)));
+  await until('the view has the error', async () =>
+    (await editor.rows()).some((text) => /last error: .*no.such.name/i.test(text)),
+  );
   assert.match(gateway.log(), /flow refused.*no such name.*no-such-name\.corp\.test/);
 });
 
 test('Test Resource reports what stands in the way', { timeout: 300_000 }, async () => {
-  for (const [name, outcome] of [['web', /web can be reached/], ['nowhere', /nowhere cannot be reached: .*name/]]) {
+  for (const [name, outcome] of /** @type {[string, RegExp][]} */ ([
+    ['web', /web can be reached/],
+    ['nowhere', /nowhere cannot be reached: .*name/],
+  ])) {
     await editor.run('Causeway: Test Resource');
     await editor.pick(name);
     let said = '';
-    await until(() => `the outcome for ${name}, but "${said}"`, async () => outcome.test(said = await editor.notifications()));
+    await until(
+      () => `the outcome for ${name}, but "${said}"`,
+      async () => {
+        said = await editor.notifications();
+        return outcome.test(said);
+      },
+    );
     await sleep(1_000); // VS Code shows three messages within 0.8 s, and of the others the bell only
   }
   await editor.run('Notifications: Clear All Notifications');
@@ -193,7 +241,7 @@ async function quiet() {
 }
 
 const fine = { name: 'more', host: 'web.corp.test', as: 'more.corp.test', ports: [80] };
-for (const [what, entries, message] of [
+for (const [what, entries, message] of /** @type {[string, unknown[], RegExp][]} */ ([
   ['a port', [{ host: 'a.corp.test', ports: [0] }], /workspaceResources\[1\]\.ports\[0\]: .*port/],
   ['a URL', [{ host: 'http://a.corp.test', ports: [80] }], /workspaceResources\[1\]\.host: /],
   ['an unknown field', [{ hots: 'a.corp.test', host: 'a.corp.test', ports: [80] }], /workspaceResources\[1\].*hots/],
@@ -202,7 +250,7 @@ for (const [what, entries, message] of [
   ['no object', ['a.corp.test'], /workspaceResources\[1\]: .*string/],
   ['localhost without a name', [{ host: 'localhost', ports: [80] }], /workspaceResources\[1\].*as/],
   ['a name twice', [{ ...fine }], /workspaceResources\[1\]: the name "more"/],
-]) {
+])) {
   test(`one message for a mistake: ${what}`, { timeout: 300_000 }, async () => {
     const file = path.join(world.info.editor.workspace, '.vscode/settings.json');
     mkdirSync(path.dirname(file), { recursive: true });
@@ -230,20 +278,34 @@ test('a list that is none has one message', { timeout: 300_000 }, async () => {
 
 test('a page without the token gets nothing', { timeout: 300_000 }, async () => {
   const answers = await editor.page.evaluate(async () => {
-    const converse = (messages) => new Promise((resolve) => {
-      const socket = new WebSocket('ws://127.0.0.1:7741/');
-      const said = [];
-      socket.onopen = () => messages.forEach((message) => socket.send(JSON.stringify({ jsonrpc: '2.0', ...message })));
-      socket.onmessage = ({ data }) => said.push(String(data));
-      socket.onclose = () => resolve(said);
-      setTimeout(() => socket.close(), 5_000);
+    const converse = (messages) =>
+      new Promise((resolve) => {
+        const socket = new WebSocket('ws://127.0.0.1:7741/');
+        const said = [];
+        socket.onopen = () => {
+          for (const message of messages) socket.send(JSON.stringify({ jsonrpc: '2.0', ...message }));
+        };
+        socket.onmessage = ({ data }) => said.push(String(data));
+        socket.onclose = () => resolve(said);
+        setTimeout(() => socket.close(), 5_000);
+      });
+    const initialize = (token) => ({
+      id: 1,
+      method: 'initialize',
+      params: { protocol: { min: 1, max: 1 }, client: { name: 'x', version: '0' }, token },
     });
-    const initialize = (token) => ({ id: 1, method: 'initialize', params: { protocol: { min: 1, max: 1 }, client: { name: 'x', version: '0' }, token } });
     const status = { id: 2, method: 'session/status', params: {} };
-    return [await converse([initialize(''), status]), await converse([initialize('0'.repeat(64)), status]), await converse([status])];
+    return [
+      await converse([initialize(''), status]),
+      await converse([initialize('0'.repeat(64)), status]),
+      await converse([status]),
+    ];
   });
   for (const said of answers) {
-    assert.ok(said.every((message) => !('result' in JSON.parse(message))), said.join());
+    assert.ok(
+      said.every((message) => !('result' in JSON.parse(message))),
+      said.join(),
+    );
     assert.ok(said.length > 0, 'it is told');
   }
 });

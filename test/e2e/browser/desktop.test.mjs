@@ -5,7 +5,21 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { busy, clean, forwarding, forwards, moved, openEditor, packages, planter, processes, raise, soak, until } from './world.mjs';
+import {
+  busy,
+  clean,
+  forwarding,
+  forwards,
+  moved,
+  openEditor,
+  packages,
+  part,
+  planter,
+  processes,
+  raise,
+  soak,
+  until,
+} from './world.mjs';
 
 /** For a command from the page to what it does: the one host of both extensions may be busy. */
 const commandTime = 15_000;
@@ -15,28 +29,34 @@ let world;
 let editor;
 let untouched;
 
-before(async () => {
-  const { desktop, remote } = packages();
-  world = await raise({
-    extensions: [desktop, remote, planter()],
-    settings: {
-      'causeway.resources': [
-        { name: 'orders', host: 'orders-db.corp.test', ports: [5432] },
-        { name: 'web', host: 'web.corp.test', ports: [80, 443] },
-      ],
-    },
-    env: ['CAUSEWAY_HELPER=%HELPER%'],
-  });
-  untouched = world.hosts();
-  // As the editor answers when it could not do it.
-  forwarding(world, 'answer', { url: 'http://127.0.0.1:PORT' });
-  editor = await openEditor(world, { permissions: ['clipboard-read', 'clipboard-write'] });
-}, { timeout: 300_000 });
+before(
+  async () => {
+    const { desktop, remote } = packages();
+    world = await raise({
+      extensions: [desktop, remote, planter()],
+      settings: {
+        'causeway.resources': [
+          { name: 'orders', host: 'orders-db.corp.test', ports: [5432] },
+          { name: 'web', host: 'web.corp.test', ports: [80, 443] },
+        ],
+      },
+      env: ['CAUSEWAY_HELPER=%HELPER%'],
+    });
+    untouched = world.hosts();
+    // As the editor answers when it could not do it.
+    forwarding(world, 'answer', { url: 'http://127.0.0.1:PORT' });
+    editor = await openEditor(world, { permissions: ['clipboard-read', 'clipboard-write'] });
+  },
+  { timeout: 300_000 },
+);
 
-after(async () => {
-  await editor?.close();
-  await world?.close();
-}, { timeout: 300_000 });
+after(
+  async () => {
+    await editor?.close();
+    await world?.close();
+  },
+  { timeout: 300_000 },
+);
 
 const psql = () => {
   const { password, user, host, database } = world.info.postgres;
@@ -51,13 +71,19 @@ async function connect() {
 
 /** The helpers in the background, which outlive their hosts. */
 const background = () =>
-  [...processes('capture'), ...processes('gateway')].filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--background'));
+  [...processes('capture'), ...processes('gateway')].filter((pid) =>
+    readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--background'),
+  );
 
-/** What an extension has started for a role. */
-const front = (role) => processes(role).find((pid) => !background().includes(pid));
+/** The shim that an extension has started for a role. */
+function shim(role) {
+  const pid = processes(role).find((each) => !background().includes(each));
+  if (pid === undefined) throw new Error(`no extension has started a shim of the ${role}`);
+  return pid;
+}
 
-/** The process that runs both extensions. */
-const host = () => Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${front('capture')}/status`, 'utf8'))[1]);
+/** The extension host, which runs both extensions. */
+const host = () => Number(part(/PPid:\s+(\d+)/, readFileSync(`/proc/${shim('capture')}/status`, 'utf8')));
 
 const link = () => world.status('laptop')[0]?.sessions[0]?.status?.link?.kind;
 
@@ -92,32 +118,48 @@ test('approve in modal dialogs, connect', { timeout: 300_000 }, async () => {
   await editor.statusIs(connected);
   await editor.run('View: Show Causeway');
   await until('the tree shows the resources', async () =>
-    (await editor.rows()).some((row) => row.includes('orders-db.corp.test:5432')));
+    (await editor.rows()).some((row) => row.includes('orders-db.corp.test:5432')),
+  );
   await editor.shot('desktop-connected');
 });
 
 test('unchanged clients reach what was approved by name', { timeout: 300_000 }, async () => {
   assert.equal(world.must(psql()), '42');
   const { password, user, host, database } = world.info.postgres;
-  const out = world.must(`PGPASSWORD=${password} pgbench -h ${host} -U ${user} -c 8 -T 30 -n -S ${database} 2>&1`, { timeout: 60_000 });
+  const out = world.must(`PGPASSWORD=${password} pgbench -h ${host} -U ${user} -c 8 -T 30 -n -S ${database} 2>&1`, {
+    timeout: 60_000,
+  });
   assert.match(out, /number of failed transactions: 0/);
-  assert.equal(world.must(`curl -sS --http2 --cacert ${world.info.caFile} -o /dev/null -w '%{http_version}' https://web.corp.test/`), '2');
+  assert.equal(
+    world.must(
+      `curl -sS --http2 --cacert ${world.info.caFile} -o /dev/null -w '%{http_version}' https://web.corp.test/`,
+    ),
+    '2',
+  );
   const size = 32 << 20;
-  const sums = world.must(`curl -sS 'http://web.corp.test/bytes?n=${size}&seed=5' | sha256sum; curl -sS 'http://web.corp.test/sha256?n=${size}&seed=5'`, { timeout: 60_000 });
+  const sums = world.must(
+    `curl -sS 'http://web.corp.test/bytes?n=${size}&seed=5' | sha256sum; curl -sS 'http://web.corp.test/sha256?n=${size}&seed=5'`,
+    { timeout: 60_000 },
+  );
   const [down, , want] = sums.split(/\s+/);
   assert.equal(down, want);
   await caughtUp();
 });
 
-test('without a port that is forwarded the command link carries, and the log says why', { timeout: 300_000 }, async () => {
-  for (const [url, why] of [
+test('without a port that is forwarded the command link carries, and the log says why', {
+  timeout: 300_000,
+}, async () => {
+  for (const [url, why] of /** @type {[string, RegExp][]} */ ([
     ['http://127.0.0.1:PORT', /no direct link: .*connection refused/],
-    ['https://name-PORT.app.example/', /no direct link: .*https:\/\/name-\d+\.app\.example\/, which is no port of this machine/],
+    [
+      'https://name-PORT.app.example/',
+      /no direct link: .*https:\/\/name-\d+\.app\.example\/, which is no port of this machine/,
+    ],
     ['http://127.0.0.1:8080', /no direct link: .*attach direct link/], // the editor's own, where no capture answers
-  ]) {
+  ])) {
     forwarding(world, 'answer', { url });
     const before = log().length;
-    process.kill(front('gateway'), 'SIGKILL'); // the next one asks again
+    process.kill(shim('gateway'), 'SIGKILL'); // the next one asks again
     await until(`the log has ${why}`, () => why.test(log().slice(before)));
     await editor.statusIs(connected);
     assert.equal(link(), 'command');
@@ -130,7 +172,7 @@ test('without a port that is forwarded the command link carries, and the log say
 
 test('where a port is forwarded, data goes direct and past JavaScript', { timeout: 300_000 }, async () => {
   forwarding(world, 'answer', { url: '' });
-  process.kill(front('gateway'), 'SIGKILL');
+  process.kill(shim('gateway'), 'SIGKILL');
   await until('it goes direct', () => link() === 'direct');
   const size = 128 << 20;
   const want = sum(size);
@@ -141,7 +183,10 @@ test('where a port is forwarded, data goes direct and past JavaScript', { timeou
   const worked = helpers();
   let answered = 0;
   let done = false;
-  const load = Promise.all([world.meanwhile(download(size)), world.meanwhile(upload)]).finally(() => { done = true; });
+  const load = Promise.all([world.meanwhile(download(size)), world.meanwhile(upload)]).finally(() => {
+    done = true;
+  });
+  // oxlint-disable-next-line typescript/no-unnecessary-condition -- the transfers set it
   while (!done) {
     await editor.proxy(5_000); // or fails
     answered++;
@@ -152,7 +197,9 @@ test('where a port is forwarded, data goes direct and past JavaScript', { timeou
   assert.ok(relayed() - before.relayed > 2 * size, `${relayed() - before.relayed} bytes went by the port`);
   const carried = moved(shims) - before.moved;
   const share = (busy(shims) - before.busy) / (helpers() - worked);
-  console.log(`${(carried / 1e6).toFixed(1)} MB by JavaScript beside ${2 * size / 1e6}, ${answered} answers, ${share.toFixed(2)} of the helpers' time`);
+  console.log(
+    `${(carried / 1e6).toFixed(1)} MB by JavaScript beside ${(2 * size) / 1e6}, ${answered} answers, ${share.toFixed(2)} of the helpers' time`,
+  );
   assert.ok(carried < size / 50, `JavaScript carried ${carried} bytes`);
   assert.ok(answered > 0);
 });
@@ -171,7 +218,9 @@ test('from direct to command and back, over and over, while bytes flow', { timeo
   };
   const load = Promise.all([
     repeat(download(size).replace('curl', 'curl --limit-rate 12M'), (out) => out === want),
-    repeat(upload.replaceAll(String(128 << 20), String(size)).replace('curl', 'curl --limit-rate 12M'), (out) => /^([0-9a-f]{64})\s.*\1$/s.test(out)),
+    repeat(upload.replaceAll(String(128 << 20), String(size)).replace('curl', 'curl --limit-rate 12M'), (out) =>
+      /^([0-9a-f]{64})\s.*\1$/s.test(out),
+    ),
   ]);
   load.catch(() => {});
   const began = Date.now();
@@ -241,7 +290,9 @@ test('closing it all leaves nothing behind', { timeout: 300_000 }, async () => {
 });
 
 // The last: what it planted stays in the settings, and is asked for with every Connect.
-test('an extension on the remote that writes the settings, and would answer, gains nothing', { timeout: 300_000 }, async () => {
+test('an extension on the remote that writes the settings, and would answer, gains nothing', {
+  timeout: 300_000,
+}, async () => {
   const settings = path.join(world.info.editor.userDataDir, 'User/settings.json');
   await connect();
   const proxy = await editor.proxy();

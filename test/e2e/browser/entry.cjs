@@ -3,13 +3,16 @@
 'use strict';
 const http = require('node:http');
 const { Uri } = require('vscode');
+// @ts-ignore: it lies beside this file in the package only
 const desktop = require('./desktop.js');
 
+/** @param {import('vscode').ExtensionContext} context */
 exports.activate = (context) => desktop.activate(context, asExternalUri);
 exports.deactivate = () => desktop.deactivate();
 
+/** @param {import('vscode').Uri} uri */
 async function asExternalUri(uri) {
-  const [, port] = /:(\d+)$/.exec(uri.authority);
+  const [, port] = /:(\d+)$/.exec(uri.authority) ?? [];
   const options = { socketPath: process.env.CAUSEWAY_LAB_FORWARD, method: 'POST', path: `/open?port=${port}` };
   const answer = await new Promise((resolve, reject) => http.request(options, resolve).on('error', reject).end());
   let text = '';

@@ -6,7 +6,9 @@ const probes = {
   /** Says hello twice over one WebSocket and prints what comes back. */
   async websocket(url) {
     const socket = new WebSocket(url);
-    await new Promise((resolve, reject) => Object.assign(socket, { onopen: resolve, onerror: () => reject(new Error('not open')) }));
+    await new Promise((resolve, reject) =>
+      Object.assign(socket, { onopen: resolve, onerror: () => reject(new Error('not open')) }),
+    );
     const said = [];
     for (let i = 0; i < 2; i++) {
       const answer = new Promise((resolve) => Object.assign(socket, { onmessage: ({ data }) => resolve(data) }));
@@ -31,7 +33,11 @@ const probes = {
     const answer = new Promise((resolve) => socket.once('message', resolve));
     const name = Buffer.from(host);
     const head = Buffer.from([0, 0, 0, 3, name.length, ...name, Number(port) >> 8, Number(port) & 255]);
-    socket.send(Buffer.concat([head, Buffer.from(payload, 'latin1')]), bound.readUInt16BE(8), bound.subarray(4, 8).join('.'));
+    socket.send(
+      Buffer.concat([head, Buffer.from(payload, 'latin1')]),
+      bound.readUInt16BE(8),
+      bound.subarray(4, 8).join('.'),
+    );
     const message = await answer;
     socket.close();
     control.destroy();
@@ -40,7 +46,10 @@ const probes = {
 
   /** Asks a name server, through a SOCKS5 proxy, for the address of a name. */
   async lookup(proxy, server, name) {
-    const labels = name.split('.').map((label) => String.fromCharCode(label.length) + label).join('');
+    const labels = name
+      .split('.')
+      .map((label) => String.fromCharCode(label.length) + label)
+      .join('');
     const answer = await probes.datagram(proxy, server, 53, `\x12\x34\x01\0\0\x01\0\0\0\0\0\0${labels}\0\0\x01\0\x01`);
     return [...Buffer.from(answer, 'latin1').subarray(-4)].join('.');
   },

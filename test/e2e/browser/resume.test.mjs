@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { clean, openEditor, packages, processes, raise, relay, soak, startGateway, until } from './world.mjs';
+import { clean, openEditor, packages, part, processes, raise, relay, soak, startGateway, until } from './world.mjs';
 
 const resources = [
   { name: 'orders', host: 'orders-db.corp.test', ports: [5432] },
@@ -18,30 +18,36 @@ let editor;
 let untouched;
 let token;
 
-before(async () => {
-  const { web, remote } = packages();
-  world = await raise({ extensions: [web, remote], settings: { 'causeway.resources': resources } });
-  untouched = world.hosts();
-  gateway = startGateway(world);
-  [, token] = await gateway.says(/pairing token: (\S+)/);
-  editor = await openEditor(world);
-  await pair();
-  await gateway.says(/has the pairing token/);
-  gateway.answer('yes');
-  for (const { name } of resources) {
-    await gateway.says(new RegExp(`name +${name}[\\s\\S]*always/once/no`));
-    gateway.answer('always');
-  }
-  await editor.statusIs(connected);
-  world.must(`${psql()} -c 'create table kept (what text primary key)'`);
-}, { timeout: 300_000 });
+before(
+  async () => {
+    const { web, remote } = packages();
+    world = await raise({ extensions: [web, remote], settings: { 'causeway.resources': resources } });
+    untouched = world.hosts();
+    gateway = startGateway(world);
+    [, token] = await gateway.says(/pairing token: (\S+)/);
+    editor = await openEditor(world);
+    await pair();
+    await gateway.says(/has the pairing token/);
+    gateway.answer('yes');
+    for (const { name } of resources) {
+      await gateway.says(new RegExp(`name +${name}[\\s\\S]*always/once/no`));
+      gateway.answer('always');
+    }
+    await editor.statusIs(connected);
+    world.must(`${psql()} -c 'create table kept (what text primary key)'`);
+  },
+  { timeout: 300_000 },
+);
 
-after(async () => {
-  world?.cloud(`tmux -S ${world.dir}/tmux kill-server`);
-  await editor?.close();
-  await gateway?.close();
-  await world?.close();
-}, { timeout: 300_000 });
+after(
+  async () => {
+    world?.cloud(`tmux -S ${world.dir}/tmux kill-server`);
+    await editor?.close();
+    await gateway?.close();
+    await world?.close();
+  },
+  { timeout: 300_000 },
+);
 
 const psql = () => {
   const { password, user, host, database } = world.info.postgres;
@@ -57,8 +63,12 @@ async function pair() {
 function transaction(name) {
   const tmux = `LC_ALL=C.UTF-8 tmux -S ${world.dir}/tmux -f /dev/null`;
   // A semicolon at the end would be tmux's own.
-  const type = (line) => world.must(`${tmux} send-keys -t ${name} -l ${JSON.stringify(line.replace(/;$/, '\\;'))} && ${tmux} send-keys -t ${name} Enter`);
-  const shows = (what) => until(`psql says ${what}`, () => world.cloud(`${tmux} capture-pane -p -t ${name}`).out.split('\n').includes(what));
+  const type = (line) =>
+    world.must(
+      `${tmux} send-keys -t ${name} -l ${JSON.stringify(line.replace(/;$/, '\\;'))} && ${tmux} send-keys -t ${name} Enter`,
+    );
+  const shows = (what) =>
+    until(`psql says ${what}`, () => world.cloud(`${tmux} capture-pane -p -t ${name}`).out.split('\n').includes(what));
   return {
     async begin() {
       world.must(`${tmux} new-session -d -x 200 -s ${name} "${psql()}"`);
@@ -76,7 +86,10 @@ function transaction(name) {
 }
 
 /** Processes that serve the session at both ends. */
-const helpers = () => [...processes('capture'), ...processes('gateway')].filter((pid) => !readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--stdio'));
+const helpers = () =>
+  [...processes('capture'), ...processes('gateway')].filter(
+    (pid) => !readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--stdio'),
+  );
 
 test('reload of the window', { timeout: 300_000 }, async () => {
   const open = await transaction('reload').begin();
@@ -90,8 +103,8 @@ test('reload of the window', { timeout: 300_000 }, async () => {
 
 test('kill -9 of the extension host', { timeout: 300_000 }, async () => {
   const open = await transaction('host').begin();
-  const front = processes('capture').find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--stdio'));
-  const host = Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${front}/status`, 'utf8'))[1]);
+  const shim = processes('capture').find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--stdio'));
+  const host = Number(part(/PPid:\s+(\d+)/, readFileSync(`/proc/${shim}/status`, 'utf8')));
   process.kill(host, 'SIGKILL');
   await editor.statusIs(/reconnecting/);
   await editor.statusIs(connected);
@@ -103,7 +116,10 @@ test('the browser loses its connection and finds another', { timeout: 300_000 },
   relay(world, 'cut');
   await sleep(soak ? 30_000 : 5_000);
   relay(world, 'resume');
-  await until('the resource answers', () => world.cloud('curl -sS -m 20 -o /dev/null http://web.corp.test/', { timeout: 25_000 }).ok);
+  await until(
+    'the resource answers',
+    () => world.cloud('curl -sS -m 20 -o /dev/null http://web.corp.test/', { timeout: 25_000 }).ok,
+  );
   await open.commit();
 });
 
@@ -112,7 +128,10 @@ test('the browser hears nothing for a while', { timeout: 300_000 }, async () => 
   relay(world, 'stall');
   await sleep(soak ? 120_000 : 30_000);
   relay(world, 'resume');
-  await until('the resource answers', () => world.cloud('curl -sS -m 20 -o /dev/null http://web.corp.test/', { timeout: 25_000 }).ok);
+  await until(
+    'the resource answers',
+    () => world.cloud('curl -sS -m 20 -o /dev/null http://web.corp.test/', { timeout: 25_000 }).ok,
+  );
   await editor.statusIs(connected);
   await open.commit();
 });

@@ -18,7 +18,12 @@ const arch = `linux-${process.arch}`;
  */
 const patience = 60_000;
 
-/** Waits until check returns something true, and returns it; what may be a function that says it. */
+/**
+ * Waits until check returns something true, and returns it. what names it in the error; a function is called for that.
+ * @template T
+ * @param {string | (() => string)} what
+ * @param {() => T | Promise<T>} check
+ */
 export async function until(what, check, ms = patience) {
   const end = Date.now() + ms;
   for (;;) {
@@ -30,7 +35,9 @@ export async function until(what, check, ms = patience) {
 }
 
 /** A lab with VS Code; extensions are VSIX files. */
-export async function raise({ extensions, settings, env = [] }) {
+export async function raise(
+  /** @type {{ extensions: string[], settings: object, env?: string[] }} */ { extensions, settings, env = [] },
+) {
   const dir = mkdtempSync(path.join(os.tmpdir(), 'causeway-browser-'));
   execFileSync('chmod', ['755', dir]);
   current = dir;
@@ -45,10 +52,14 @@ export async function raise({ extensions, settings, env = [] }) {
   for (const file of extensions) args.push('--extension', file);
   // Both extensions heed it, in the one host that they share: the gateway is laptop's.
   const either = path.join(dir, 'helper');
-  writeFileSync(either, `#!/bin/sh\n[ "$1" = gateway ] && exec ${path.join(at, 'bin/laptop-causeway')} "$@"\nexec ${helper} "$@"\n`, { mode: 0o755 });
+  writeFileSync(
+    either,
+    `#!/bin/sh\n[ "$1" = gateway ] && exec ${path.join(at, 'bin/laptop-causeway')} "$@"\nexec ${helper} "$@"\n`,
+    { mode: 0o755 },
+  );
   for (const pair of env) args.push('--editor-env', pair.replace('%HELPER%', either));
   const lab = spawn(bin, args, { stdio: ['pipe', 'pipe', 'inherit'], cwd: root });
-  await new Promise((resolve, reject) => {
+  await new Promise((/** @type {(none?: undefined) => void} */ resolve, reject) => {
     let said = '';
     lab.stdout.on('data', (text) => {
       said += text;
@@ -78,17 +89,24 @@ export async function raise({ extensions, settings, env = [] }) {
     },
     /** cloud, for scripts that take a while: resolves when it has ended. */
     async meanwhile(script) {
-      const child = spawn(info.hosts.cloud.exec, ['bash', '--norc', '-euo', 'pipefail', '-c', script], { stdio: ['ignore', 'pipe', 'pipe'] });
+      const child = spawn(info.hosts.cloud.exec, ['bash', '--norc', '-euo', 'pipefail', '-c', script], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
       let out = '';
-      for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => { out += text; });
+      for (const stream of [child.stdout, child.stderr])
+        stream.on('data', (text) => {
+          out += text;
+        });
       const code = await new Promise((resolve) => child.on('close', resolve));
       return { ok: code === 0, out: out.trim() };
     },
     /** What the helpers in the background of the host's root say of themselves. */
     status(host) {
       const { XDG_CACHE_HOME, ...env } = process.env;
-      const out = execFileSync(info.hosts[host].exec, [helper, 'status', '--json'], { env: { ...env, HOME: path.join(info.dir, 'home/root') } });
-      return JSON.parse(out);
+      const out = execFileSync(info.hosts[host].exec, [helper, 'status', '--json'], {
+        env: { ...env, HOME: path.join(info.dir, 'home/root') },
+      });
+      return JSON.parse(String(out));
     },
     hosts: () => readFileSync(info.hosts.cloud.hostsFile, 'utf8'),
     async close() {
@@ -107,7 +125,11 @@ const quiet = {
 };
 
 const vsce = (dir, out) =>
-  execFileSync(path.join(root, 'node_modules/.bin/vsce'), ['package', '--no-dependencies', '--skip-license', '--allow-missing-repository', '--out', out], { cwd: dir, stdio: ['ignore', 'ignore', 'inherit'] });
+  execFileSync(
+    path.join(root, 'node_modules/.bin/vsce'),
+    ['package', '--no-dependencies', '--skip-license', '--allow-missing-repository', '--out', out],
+    { cwd: dir, stdio: ['ignore', 'ignore', 'inherit'] },
+  );
 
 /** Packs the extension in dir and returns the VSIX file. */
 export function pack(dir, name) {
@@ -140,21 +162,34 @@ let current = '/nowhere';
 
 /** Helpers of this lab whose arguments begin with command. */
 export function processes(command) {
-  return readdirSync('/proc').filter((pid) => {
-    if (!/^\d+$/.test(pid)) return false;
-    try {
-      if (!readlinkSync(`/proc/${pid}/exe`).startsWith(`${current}/`)) return false;
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[1] === command;
-    } catch {
-      return false;
-    }
-  }).map(Number);
+  return readdirSync('/proc')
+    .filter((pid) => {
+      if (!/^\d+$/.test(pid)) return false;
+      try {
+        if (!readlinkSync(`/proc/${pid}/exe`).startsWith(`${current}/`)) return false;
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[1] === command;
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+/**
+ * The first group of pattern in text, which must match.
+ * @param {RegExp} pattern
+ * @param {string} text
+ */
+export function part(pattern, text) {
+  const match = pattern.exec(text)?.[1];
+  if (match === undefined) throw new Error(`no ${pattern} in: ${text}`);
+  return match;
 }
 
 /** Bytes that a process has read and written so far, whatever from and to. */
 export function moved(pid) {
   const io = readFileSync(`/proc/${pid}/io`, 'utf8');
-  return ['rchar', 'wchar'].reduce((sum, field) => sum + Number(new RegExp(`${field}: (\\d+)`).exec(io)[1]), 0);
+  return ['rchar', 'wchar'].reduce((sum, field) => sum + Number(part(new RegExp(`${field}: (\\d+)`), io)), 0);
 }
 
 /** Processor time of a process so far, in seconds. */
@@ -163,14 +198,19 @@ export function busy(pid) {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-export const residentMiB = (pid) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024;
+export const residentMiB = (pid) => Number(part(/VmRSS:\s+(\d+)/, readFileSync(`/proc/${pid}/status`, 'utf8'))) / 1024;
 
 /** The gateway for a browser, at a terminal of its own. */
 export function startGateway(world, args = []) {
   const home = path.join(world.dir, 'home');
   mkdirSync(home, { recursive: true });
-  const command = [world.info.hosts.laptop.exec, world.helper, 'gateway', '--listen', '127.0.0.1:7741', ...args].join(' ');
-  const child = spawn('script', ['-qfec', command, '/dev/null'], { env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home }, stdio: ['pipe', 'pipe', 'inherit'] });
+  const command = [world.info.hosts.laptop.exec, world.helper, 'gateway', '--listen', '127.0.0.1:7741', ...args].join(
+    ' ',
+  );
+  const child = spawn('script', ['-qfec', command, '/dev/null'], {
+    env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   let said = '';
   let seen = 0;
   child.stdout.on('data', (text) => {
@@ -179,7 +219,10 @@ export function startGateway(world, args = []) {
   return {
     /** Waits for new text and returns the match. */
     async says(pattern) {
-      const match = await until(() => `the gateway says ${pattern}; so far: ${said.slice(seen)}`, () => pattern.exec(said.slice(seen)));
+      const match = await until(
+        () => `the gateway says ${pattern}; so far: ${said.slice(seen)}`,
+        () => pattern.exec(said.slice(seen)),
+      );
       seen += match.index + match[0].length;
       return match;
     },
@@ -196,13 +239,26 @@ export function startGateway(world, args = []) {
 
 /** What a browser is started with. */
 export const chromiumFlags = [
-  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync',
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
 ];
 
-/** A browser on laptop that shows VS Code. */
+/**
+ * A browser on laptop that shows VS Code.
+ * @param {{ info: any }} world
+ * @param {{ args?: string[], permissions?: string[], url?: string }} options
+ */
 export async function openEditor(world, { args = [], permissions = [], url = world.info.editor.url } = {}) {
-  const browser = await chromium.launch({ executablePath: world.info.editor.chromium, args: [...chromiumFlags, ...args] });
+  const browser = await chromium.launch({
+    executablePath: world.info.editor.chromium,
+    args: [...chromiumFlags, ...args],
+  });
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const { origin } = new URL(url);
   if (permissions.length > 0) await context.grantPermissions(permissions, { origin });
@@ -211,7 +267,10 @@ export async function openEditor(world, { args = [], permissions = [], url = wor
 
 /** The same with a profile that outlives it. */
 export async function openPersistent(world, profile) {
-  const context = await chromium.launchPersistentContext(profile, { executablePath: world.info.editor.chromium, args: chromiumFlags });
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: world.info.editor.chromium,
+    args: chromiumFlags,
+  });
   return openWindow(context, world.info.editor.url, () => context.close());
 }
 
@@ -234,13 +293,19 @@ async function openWindow(context, url, close) {
     async statusIs(pattern) {
       let last = '';
       try {
-        return await until(`status ${pattern}`, async () => {
-          last = await editor.status().catch(() => '');
-          return pattern.exec(last);
-        }, 2 * patience);
+        return await until(
+          `status ${pattern}`,
+          async () => {
+            last = await editor.status().catch(() => '');
+            return pattern.exec(last);
+          },
+          2 * patience,
+        );
       } catch (error) {
         await editor.shot('failed');
-        throw new Error(`${error.message}; it is "${last}"; notifications: ${await editor.notifications()}`);
+        throw new Error(
+          `${/** @type {Error} */ (error).message}; it is "${last}"; notifications: ${await editor.notifications()}`,
+        );
       }
     },
     /** Runs a command by its title. */
@@ -252,19 +317,25 @@ async function openWindow(context, url, close) {
         await page.keyboard.press('Escape');
         await input.waitFor({ state: 'hidden', timeout: 5_000 }).catch(() => {});
         await page.keyboard.press('F1');
-        return input.fill(`>${title}`, { timeout: 5_000 })
+        return input
+          .fill(`>${title}`, { timeout: 5_000 })
           .then(() => until('a row', offered, 3_000))
           .catch(() => false);
       });
       await page.keyboard.press('Enter');
       // Gone, or what the command asks for has taken its place.
-      await until(`the command "${title}" is taken`, async () => !(await input.isVisible()) || !(await input.inputValue()).startsWith('>'));
+      await until(
+        `the command "${title}" is taken`,
+        async () => !(await input.isVisible()) || !(await input.inputValue()).startsWith('>'),
+      );
     },
     /** Answers the input box that stands, once its title has title in it. */
     async type(text, title = '') {
       const input = page.locator('.quick-input-widget input');
       await input.waitFor({ state: 'visible' });
-      await page.locator('.quick-input-widget .quick-input-title', { hasText: title }).waitFor({ state: title ? 'visible' : 'attached' });
+      await page
+        .locator('.quick-input-widget .quick-input-title', { hasText: title })
+        .waitFor({ state: title ? 'visible' : 'attached' });
       await input.fill(text);
       await page.keyboard.press('Enter');
     },
@@ -277,8 +348,11 @@ async function openWindow(context, url, close) {
     /** The address of the proxy on cloud, by way of the clipboard, within ms of the command. */
     async proxy(ms = patience) {
       await editor.run('Causeway: Copy Proxy Address');
-      return until('an address is copied', async () =>
-        /^127\.\d+\.\d+\.\d+:\d+$/.exec(await page.evaluate(() => navigator.clipboard.readText()))?.[0], ms);
+      return until(
+        'an address is copied',
+        async () => /^127\.\d+\.\d+\.\d+:\d+$/.exec(await page.evaluate(() => navigator.clipboard.readText()))?.[0],
+        ms,
+      );
     },
     /** What the input box says against what was typed. */
     mistake: () => page.locator('.quick-input-message').innerText(),
@@ -312,7 +386,11 @@ export const forwarding = (world, action, parameters = {}) =>
 
 /** Ports that were forwarded, and how often that was asked for. */
 export function forwards(world) {
-  return JSON.parse(execFileSync('curl', ['-sS', '-f', '--unix-socket', world.info.editor.forwardSocket, 'http://lab/']));
+  return JSON.parse(
+    execFileSync('curl', ['-sS', '-f', '--unix-socket', world.info.editor.forwardSocket, 'http://lab/'], {
+      encoding: 'utf8',
+    }),
+  );
 }
 
 function control(socket, action) {
@@ -322,6 +400,9 @@ function control(socket, action) {
 /** Nothing of ours is left on cloud, ms after the last process was killed or the user has said so. */
 export async function clean(world, before, ms = 2_000) {
   await until('our hosts block is gone', () => world.hosts() === before, ms);
-  await until('no process is left on cloud', () => processes('capture').length + processes('privileged').length === 0, 5_000);
+  await until(
+    'no process is left on cloud',
+    () => processes('capture').length + processes('privileged').length === 0,
+    5_000,
+  );
 }
-

@@ -15,7 +15,7 @@ export interface HelperProcessOptions {
   /** How long it may take to end once its stdin has closed; GRACE_MS by default. */
   graceMs?: number;
   /** Takes the lines of stderr. */
-  log(line: string): void;
+  log: (line: string) => void;
 }
 
 /** A helper that runs as our child, spoken to by its stdio. */

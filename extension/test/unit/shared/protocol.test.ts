@@ -30,7 +30,7 @@ interface Optional {
   optional: Spec;
 }
 type Shape<T> = { [K in keyof Required<T>]: Record<never, never> extends Pick<T, K> ? Optional : Spec };
-const shape = <T>(fields: Shape<T>): Spec => fields as Spec;
+const shape = <T>(fields: Shape<T>): Spec => fields;
 const maybe = (spec: Spec): Optional => ({ optional: spec });
 const strings: Spec = { list: 'string' };
 

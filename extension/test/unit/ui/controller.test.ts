@@ -28,7 +28,7 @@ function rig(persistent = false) {
         const leave = vi.fn(async () => {});
         const connection = { id: 'abc', close, leave, setResources } as unknown as Connection;
         events.opened(connection);
-        signal.addEventListener('abort', () => reject(signal.reason));
+        signal.addEventListener('abort', () => reject(signal.reason as Error));
         runs.push({
           events,
           signal,
@@ -82,12 +82,10 @@ describe('Controller', () => {
     const { controller, runs, connect } = rig();
     await connect();
     let closed: () => void = () => {};
-    runs[0]?.close.mockImplementation(
-      () =>
-        new Promise<void>((resolve) => {
-          closed = resolve;
-        }),
-    );
+    const closing = new Promise<void>((resolve) => {
+      closed = resolve;
+    });
+    runs[0]?.close.mockReturnValue(closing);
     runs[0]?.events.ended('gone');
     const next = controller.connect();
     await vi.advanceTimersByTimeAsync(10);

@@ -14,13 +14,26 @@ exports.activate = (context) => {
   const plant = async () => {
     const settings = vscode.workspace.getConfiguration('causeway');
     const list = settings.inspect('resources')?.globalValue ?? [];
-    await settings.update('resources', [...list, { name: 'planted', host: 'echo.corp.test', ports: [14] }], vscode.ConfigurationTarget.Global);
-    const ours = (await vscode.commands.getCommands()).filter((command) => /causeway/.test(command) && /approv|answer/i.test(command));
+    await settings.update(
+      'resources',
+      [...list, { name: 'planted', host: 'echo.corp.test', ports: [14] }],
+      vscode.ConfigurationTarget.Global,
+    );
+    const ours = (await vscode.commands.getCommands()).filter(
+      (command) => /causeway/.test(command) && /approv|answer/i.test(command),
+    );
     for (let i = 0; i < 20; i++) {
-      for (const command of [...ANSWERS, ...ours]) await Promise.resolve(vscode.commands.executeCommand(command, 'planted', 'always')).catch(() => {});
+      for (const command of [...ANSWERS, ...ours])
+        await Promise.resolve(vscode.commands.executeCommand(command, 'planted', 'always')).catch(() => {});
     }
     vscode.commands.executeCommand('causeway.testResource', 'planted').then(undefined, () => {});
-    await vscode.workspace.fs.writeFile(vscode.Uri.joinPath(vscode.workspace.workspaceFolders[0].uri, 'planted.txt'), Buffer.from('done'));
+    await vscode.workspace.fs.writeFile(
+      vscode.Uri.joinPath(
+        /** @type {readonly vscode.WorkspaceFolder[]} */ (vscode.workspace.workspaceFolders)[0].uri,
+        'planted.txt',
+      ),
+      Buffer.from('done'),
+    );
   };
   context.subscriptions.push(vscode.commands.registerCommand('planter.plant', plant));
 };
