@@ -42,6 +42,8 @@ var forbidden = []struct {
 	{"carrier", []string{internal + "tunnel", internal + "rpc", internal + "peer", "github.com/hashicorp",
 		"net/http", "os/exec"}},
 	{"resource", []string{internal + "rpc", internal + "tunnel", internal + "peer", "net/http", "os/exec"}},
+	{"nethost", []string{"github.com", "net/http", "os/exec"}},
+	{"offer", []string{internal + "rpc", internal + "tunnel", internal + "resource", "net/http", "os/exec"}},
 	{"netx", []string{internal + "tunnel", internal + "resource", "github.com", "net/http", "os/exec"}},
 	{"peer", []string{internal + "rpc", internal + "resource", internal + "tunnel", "github.com", "golang.org", "net"}},
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/causeway-dev/causeway/helper/internal/nethost"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -54,7 +55,7 @@ func TestGarbageOnTheControlStreamEndsTheSession(t *testing.T) {
 func TestTooMuchToPublish(t *testing.T) {
 	var list []Approved
 	for i := range 100 {
-		one := resource.Resource{Name: strconv.Itoa(i), Host: resource.Host{Name: strconv.Itoa(i) + ".test"}, Protocols: []resource.Network{resource.TCP}}
+		one := resource.Resource{Name: strconv.Itoa(i), Host: nethost.Pattern{Name: strconv.Itoa(i) + ".test"}, Protocols: []resource.Network{resource.TCP}}
 		for p := range uint16(1024) {
 			one.Ports = append(one.Ports, resource.Ports{First: 2*p + 1, Last: 2*p + 1})
 		}

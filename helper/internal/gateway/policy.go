@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/causeway-dev/causeway/helper/internal/nethost"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 )
 
@@ -58,7 +59,7 @@ func refusal(m resource.Match, a netip.Addr, s surroundings) string {
 		return "no address"
 	case a.Zone() != "":
 		return fmt.Sprintf("%s has a zone, which only this machine knows", a.WithZone(""))
-	case m.Port != 0 && slices.Contains(s.ownPorts, m.Port) && isLocal(a, s.own):
+	case m.Port != 0 && slices.Contains(s.ownPorts, m.Port) && nethost.IsLocal(a, s.own):
 		return fmt.Sprintf("port %d of this machine belongs to Causeway itself", m.Port)
 	case host.IsLocalhost():
 		if a.IsLoopback() {
@@ -67,10 +68,10 @@ func refusal(m resource.Match, a netip.Addr, s surroundings) string {
 		return fmt.Sprintf("localhost is not %s", a)
 	case m.Name != "" && !restrictionHolds(m.Resource.Addresses, a):
 		return fmt.Sprintf("%s resolves to %s, which is not among the resource's addresses", m.Name, a)
-	case host.Kind == resource.Address && host.Prefix.Addr() == a:
+	case host.Kind == nethost.Address && host.Prefix.Addr() == a:
 		return "" // that very address
 	}
-	class := specialClass(a, s.own)
+	class := nethost.SpecialClass(a, s.own)
 	if class == "" {
 		return ""
 	}
@@ -89,14 +90,5 @@ func restrictionHolds(list []netip.Prefix, a netip.Addr) bool {
 	contains := func(a netip.Addr) bool {
 		return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
-	return contains(a) || slices.ContainsFunc(embedded(a), contains)
-}
-
-// isLocal says whether dialling a reaches this machine.
-func isLocal(a netip.Addr, own []netip.Prefix) bool {
-	local := func(a netip.Addr) bool {
-		return a.IsLoopback() || a.IsUnspecified() || thisNetwork.Contains(a) ||
-			slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Addr().Unmap().WithZone("") == a })
-	}
-	return local(a) || slices.ContainsFunc(embedded(a), local)
+	return contains(a) || slices.ContainsFunc(nethost.Embedded(a), contains)
 }

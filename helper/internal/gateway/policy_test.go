@@ -191,22 +191,3 @@ func TestJudgeKeepsOrderAndBounds(t *testing.T) {
 		t.Errorf("%d of 1000 addresses are dialled", len(v.allowed))
 	}
 }
-
-func FuzzEmbedded(f *testing.F) {
-	for a := range special {
-		b := addr(a).As16()
-		f.Add(b[:])
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) < 16 {
-			return
-		}
-		a := netip.AddrFrom16([16]byte(b)).Unmap()
-		for _, inner := range embedded(a) {
-			if !inner.Is4() {
-				t.Fatalf("%s holds %s", a, inner)
-			}
-		}
-		specialClass(a, machine.own)
-	})
-}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/nethost"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
@@ -132,7 +133,7 @@ func (t *tester) approval(name string, port uint16) (m resource.Match, n resourc
 		port, _ = r.Ports[0].Remote()
 	}
 	host := r.RemoteHost()
-	if host != r.RemoteName() && r.Host.Kind != resource.Address {
+	if host != r.RemoteName() && r.Host.Kind != nethost.Address {
 		t.done("approval", true, "", "approved")
 		t.done("resolve", false, "Test one of them by using it: through the proxy, from the remote.", "%s stands for many hosts", host)
 		return m, n, false

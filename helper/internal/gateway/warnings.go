@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/causeway-dev/causeway/helper/internal/nethost"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 )
 
@@ -17,21 +18,21 @@ func warnings(r resource.Resource) []string {
 	warn := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	h := r.Host
 	switch h.Kind {
-	case resource.Name:
+	case nethost.Name:
 		if h.IsLocalhost() {
 			warn("It reaches programs that listen on this machine for its own use.")
 		}
-	case resource.Wildcard:
+	case nethost.Wildcard:
 		if !strings.Contains(h.Name, ".") {
 			warn("It covers every name that ends in .%s.", h.Name)
 		}
-	case resource.Address:
+	case nethost.Address:
 		a := h.Prefix.Addr()
 		own, _ := systemInterfaces() // without them there is less to warn of
-		if class := specialClass(a, own); class != "" {
+		if class := nethost.SpecialClass(a, own); class != "" {
 			warn("%s is %s.", a, class)
 		}
-	case resource.Prefix:
+	case nethost.Prefix:
 		switch bits, full := h.Prefix.Bits(), h.Prefix.Addr().BitLen(); {
 		case bits == 0:
 			warn("It covers every address there is, the whole Internet included.")
@@ -54,7 +55,7 @@ func warnings(r resource.Resource) []string {
 	case ports >= manyPorts:
 		warn("It covers %d ports.", ports)
 	}
-	if slices.Contains(r.Protocols, resource.ICMP) && (h.Kind == resource.Prefix || h.Kind == resource.Wildcard) {
+	if slices.Contains(r.Protocols, resource.ICMP) && (h.Kind == nethost.Prefix || h.Kind == nethost.Wildcard) {
 		warn("The remote can find out by pings which hosts there are in %s.", h)
 	}
 	if r.As != "" && !isPrivateName(r.As) {

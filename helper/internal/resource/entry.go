@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/causeway-dev/causeway/helper/internal/nethost"
 	"github.com/tailscale/hujson"
 )
 
@@ -22,8 +23,8 @@ func (p *parser) entry(path string, v hujson.Value) (Resource, bool) {
 	}
 	f := p.fields(path, obj, fieldNames)
 	var r Resource
-	if host, ok := p.text(path, f, "host", maxName+2); ok {
-		h, err := parseHost(host)
+	if host, ok := p.text(path, f, "host", nethost.MaxName+2); ok {
+		h, err := nethost.ParsePattern(host)
 		if err != nil {
 			p.report(f["host"].StartOffset, path+".host", "%v", err)
 		}
@@ -70,13 +71,13 @@ func (p *parser) combination(path string, at int, f map[string]hujson.Value, r R
 		p.report(f["resolve"].StartOffset, path+".resolve", "can be %q alone; leave it out, and this machine resolves the name", ByExit)
 	case r.Resolve != "" && r.Exit == "":
 		p.report(f["resolve"].StartOffset, path+".resolve", `needs "exit", the proxy that resolves the name`)
-	case r.Resolve != "" && (r.Host.Kind == Address || r.Host.Kind == Prefix):
+	case r.Resolve != "" && (r.Host.Kind == nethost.Address || r.Host.Kind == nethost.Prefix):
 		p.report(f["resolve"].StartOffset, path+".resolve", "only a host that is a name is resolved; %s is none", r.Host)
 	case r.Resolve != "" && len(r.Addresses) > 0:
 		p.report(f["addresses"].StartOffset, path+".addresses", "cannot hold for a name that the exit resolves: its addresses are not seen here")
-	case r.As != "" && (r.Host.Kind == Wildcard || r.Host.Kind == Prefix):
+	case r.As != "" && (r.Host.Kind == nethost.Wildcard || r.Host.Kind == nethost.Prefix):
 		p.report(f["as"].StartOffset, path+".as", "one name cannot stand for all of %s", r.Host)
-	case len(r.Addresses) > 0 && (r.Host.Kind == Address || r.Host.Kind == Prefix || r.Host.IsLocalhost()):
+	case len(r.Addresses) > 0 && (r.Host.Kind == nethost.Address || r.Host.Kind == nethost.Prefix || r.Host.IsLocalhost()):
 		p.report(f["addresses"].StartOffset, path+".addresses", "only a host that is a name can be restricted to addresses; %s is none", r.Host)
 	}
 }
@@ -191,7 +192,7 @@ func (p *parser) addresses(path string, f map[string]hujson.Value) []netip.Prefi
 	}
 	var out []netip.Prefix
 	p.strings(path, f["addresses"], MaxAddresses, func(s string) error {
-		prefix, err := parsePrefix(s)
+		prefix, err := nethost.ParsePrefix(s)
 		out = append(out, prefix)
 		return err
 	})
@@ -245,23 +246,23 @@ func (p *parser) strings(path string, v hujson.Value, limit int, each func(strin
 }
 
 func (p *parser) as(path string, f map[string]hujson.Value) string {
-	s, ok := p.text(path, f, "as", 4*maxName)
+	s, ok := p.text(path, f, "as", 4*nethost.MaxName)
 	if !ok {
 		return ""
 	}
-	name, addr, err := NormalizeHost(s)
+	h, err := nethost.Parse(s)
 	switch {
-	case err == nil && addr.IsValid():
+	case err == nil && h.Addr.IsValid():
 		err = errors.New(`"as" is a name, not an address`)
-	case err == nil && (name == localhost || strings.HasSuffix(name, "."+localhost)):
+	case err == nil && h.IsLocalhost():
 		err = errors.New(`"as" cannot be localhost, which the remote is itself`)
-	case err == nil && !strings.Contains(name, "."):
+	case err == nil && !strings.Contains(h.Name, "."):
 		err = errors.New(`"as" is a full name with a dot in it, such as "laptop.internal"`)
 	}
 	if err != nil {
 		p.report(f["as"].StartOffset, path+".as", "%v", err)
 	}
-	return name
+	return h.Name
 }
 
 func stringOf(v hujson.Value) (string, bool) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/causeway-dev/causeway/helper/internal/nethost"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -254,10 +255,10 @@ func FuzzParse(f *testing.F) {
 				first, _ = r.Ports[0].Remote()
 			}
 			host := strings.Replace(r.RemoteHost(), "*", "x", 1)
-			if r.Host.Kind == Prefix {
+			if r.Host.Kind == nethost.Prefix {
 				host = r.Host.Prefix.Addr().String()
 			}
-			if _, err := set.Match(r.Protocols[0], host, first); err != nil && len(host) <= maxName {
+			if _, err := set.Match(r.Protocols[0], host, first); err != nil && len(host) <= nethost.MaxName {
 				t.Fatalf("%s does not match itself: %v", normal, err)
 			}
 		}

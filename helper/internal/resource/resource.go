@@ -6,6 +6,8 @@ package resource
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/causeway-dev/causeway/helper/internal/nethost"
 )
 
 // Network is the protocol of a target.
@@ -18,55 +20,19 @@ const (
 	ICMP Network = "icmp" // echo requests, and nothing else of it
 )
 
-// Kind says what the host of a resource stands for.
-type Kind int
-
-// The kinds of host.
-const (
-	Name     Kind = iota // one exact host name
-	Wildcard             // "*.domain": every name below domain, not domain itself
-	Address              // one IP address
-	Prefix               // a CIDR, matches literal addresses only
-)
-
-// Host is the normalised host of a resource. Exactly the field that Kind names
-// is meaningful; String gives the spelling of the settings file back.
-type Host struct {
-	Kind   Kind
-	Name   string       // lower case, no trailing dot, IDNA A-labels; for a Wildcard the domain without "*."
-	Prefix netip.Prefix // of an Address (full length) or Prefix; unmapped, masked, no zone
-}
-
-// String returns the normal spelling: a name, "*.domain", an address or a CIDR.
-func (h Host) String() string {
-	switch h.Kind {
-	case Wildcard:
-		return "*." + h.Name
-	case Address:
-		return h.Prefix.Addr().String()
-	case Prefix:
-		return h.Prefix.String()
-	default:
-		return h.Name
-	}
-}
-
-// IsLocalhost says whether h is the developer's own machine by name.
-func (h Host) IsLocalhost() bool { return h.Kind == Name && h.Name == localhost }
-
 // Resource is one validated entry of the settings. Its JSON form is the normal
 // spelling of a settings entry, so two equal resources have equal JSON: what
 // was approved is compared by it.
 type Resource struct {
-	Name        string         // unique within its list; defaults to As or Host
-	Host        Host           // what to reach
-	Ports       []Ports        // sorted by First; at least one, but for a resource of ICMP alone, which has none
-	Protocols   []Network      // sorted, defaults to tcp
-	Addresses   []netip.Prefix // what the name may resolve to; empty: see the gateway's policy
-	As          string         // the name that the remote uses for it; empty: Host itself
-	Exit        string         // how the gateway reaches it, a name of causeway.exits, or what Via made of it; empty: as the machine itself does
-	Resolve     string         // ByExit: the exit resolves the name, and its addresses are not judged; empty: the gateway does
-	Programs    []string       // whose connections it takes, sorted; empty: every program's. See Admits
+	Name        string          // unique within its list; defaults to As or Host
+	Host        nethost.Pattern // what to reach
+	Ports       []Ports         // sorted by First; at least one, but for a resource of ICMP alone, which has none
+	Protocols   []Network       // sorted, defaults to tcp
+	Addresses   []netip.Prefix  // what the name may resolve to; empty: see the gateway's policy
+	As          string          // the name that the remote uses for it; empty: Host itself
+	Exit        string          // how the gateway reaches it, a name of causeway.exits, or what Via made of it; empty: as the machine itself does
+	Resolve     string          // ByExit: the exit resolves the name, and its addresses are not judged; empty: the gateway does
+	Programs    []string        // whose connections it takes, sorted; empty: every program's. See Admits
 	Description string
 }
 
@@ -86,7 +52,7 @@ func (r Resource) RemoteName() string {
 	if r.As != "" {
 		return r.As
 	}
-	if r.Host.Kind == Name && !r.Host.IsLocalhost() {
+	if r.Host.Kind == nethost.Name && !r.Host.IsLocalhost() {
 		return r.Host.Name
 	}
 	return ""

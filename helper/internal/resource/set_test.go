@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/causeway-dev/causeway/helper/internal/nethost"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -112,53 +113,6 @@ func TestNamed(t *testing.T) {
 	}
 }
 
-func TestNormalizeHost(t *testing.T) {
-	for in, want := range map[string]string{
-		"a.test": "a.test", "A.Test.": "a.test", "a_b.test": "a_b.test", "r3---x.test": "r3---x.test", "1.a": "1.a",
-		"straße.example": "xn--strae-oqa.example", "a。test": "a.test", "ａ.test": "a.test",
-		"10.1.2.3": "10.1.2.3", "::1": "::1", "::ffff:1.2.3.4": "1.2.3.4", "::FFFF:0102:0304": "1.2.3.4", "64:ff9b::1.2.3.4": "64:ff9b::102:304",
-		"": "", ".": "", "..": "", "a..b": "", "a.": "a", "a..": "", "-a.b": "", "a-.b": "", "a b": "", "a\x00b": "", "a/b": "", "a@b": "", "*.a": "", "a:80": "",
-		"127.1": "", "127.0.1": "", "0x7f.1": "", "0x7f000001": "", "0X7F.0.0.1": "", "017700000001": "", "0177.0.0.1": "", "2130706433": "",
-		"1.2.3.4.": "", "1.2.3.4.5": "", "1.2.3.256": "", "a.1": "", "a.0x": "", "１２７.0.0.1": "", "127。0。0。1": "", "①.②": "",
-		"::1%lo": "", "::1%": "", "[::1]": "", "[::1": "", "1::2::3": "", "xn--a": "", "xn--": "", "\u202ea.test": "",
-	} {
-		name, addr, err := NormalizeHost(in)
-		got := name
-		if addr.IsValid() {
-			got += addr.String()
-		}
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("%q: %q, %v; want %q", in, got, err, want)
-		}
-	}
-}
-
-func FuzzNormalizeHost(f *testing.F) {
-	for _, s := range []string{"a.test", "127.1", "::ffff:1.2.3.4", "bücher.example", "xn--bcher-kva.example", "fe80::1%1", "1.2.3.4.", "a_b-c.d"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		name, addr, err := NormalizeHost(s)
-		if err != nil {
-			if trouble := checkText(strings.ReplaceAll(err.Error(), "\uFFFD", ""), 600); trouble != "" {
-				t.Fatalf("%q: error %q %s", s, err, trouble)
-			}
-			return
-		}
-		if (name == "") != addr.IsValid() || addr.Zone() != "" || addr.Is4In6() {
-			t.Fatalf("%q: %q and %v", s, name, addr)
-		}
-		if name != "" {
-			if again, _, err := NormalizeHost(name); again != name || err != nil {
-				t.Fatalf("%q: %q becomes %q, %v", s, name, again, err)
-			}
-			if len(name) > maxName || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
-				t.Fatalf("%q: %q is no host name", s, name)
-			}
-		}
-	})
-}
-
 func TestDifferencesAndWithin(t *testing.T) {
 	base := `{"name": "n", "host": "a.test", "ports": [80, 81, "100-200", "15432:5432"], "protocols": ["tcp", "udp"]}`
 	restricted := `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["10.0.0.0/8", "fd00::/8"]}`
@@ -208,9 +162,9 @@ func TestDifferencesAndWithin(t *testing.T) {
 
 func TestRemoteName(t *testing.T) {
 	for _, r := range []Resource{
-		{Host: Host{Kind: Name, Name: "localhost"}},
-		{Host: Host{Kind: Wildcard, Name: "a.test"}},
-		{Host: Host{Kind: Address, Prefix: netip.MustParsePrefix("10.0.0.1/32")}},
+		{Host: nethost.Pattern{Kind: nethost.Name, Name: "localhost"}},
+		{Host: nethost.Pattern{Kind: nethost.Wildcard, Name: "a.test"}},
+		{Host: nethost.Pattern{Kind: nethost.Address, Prefix: netip.MustParsePrefix("10.0.0.1/32")}},
 	} {
 		if r.RemoteName() != "" {
 			t.Errorf("%v has the remote name %q", r.Host, r.RemoteName())

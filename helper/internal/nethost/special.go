@@ -1,4 +1,4 @@
-package gateway
+package nethost
 
 import (
 	"encoding/binary"
@@ -20,13 +20,14 @@ var (
 	teredo     = netip.MustParsePrefix("2001::/32")
 )
 
-// specialClass names what makes an address one that no name and no CIDR
-// reaches, or returns "". own are the addresses of the machine's interfaces.
-func specialClass(a netip.Addr, own []netip.Prefix) string {
+// SpecialClass returns the reason why names and CIDRs do not reach an address, such
+// as "a link-local address", or "" if a is an ordinary address. own are the addresses
+// of this machine's interfaces with their prefix lengths, not masked; nil skips them.
+func SpecialClass(a netip.Addr, own []netip.Prefix) string {
 	if class := plainClass(a, own); class != "" {
 		return class
 	}
-	for _, inner := range embedded(a) {
+	for _, inner := range Embedded(a) {
 		if class := plainClass(inner, own); class != "" {
 			return fmt.Sprintf("a form of %s, %s", inner, class)
 		}
@@ -34,16 +35,13 @@ func specialClass(a netip.Addr, own []netip.Prefix) string {
 	return ""
 }
 
-// plainClass is specialClass without a look inside the address.
+// plainClass is SpecialClass without a look inside the address.
 func plainClass(a netip.Addr, own []netip.Prefix) string {
-	switch a {
-	case netip.AddrFrom4([4]byte{169, 254, 169, 254}), netip.AddrFrom4([4]byte{168, 63, 129, 16}),
-		netip.AddrFrom4([4]byte{100, 100, 100, 200}), netip.MustParseAddr("fd00:ec2::254"):
-		return "a cloud's metadata service"
-	case broadcast:
-		return "the broadcast address"
-	}
 	switch {
+	case IsMetadata(a):
+		return "a cloud's metadata service"
+	case a == broadcast:
+		return "the broadcast address"
 	case a.IsLoopback():
 		return "a loopback address of this machine"
 	case a.IsUnspecified() || thisNetwork.Contains(a):
@@ -65,6 +63,25 @@ func plainClass(a netip.Addr, own []netip.Prefix) string {
 	return ""
 }
 
+// metadata are the addresses of clouds' metadata services.
+var metadata = [...]netip.Addr{
+	netip.AddrFrom4([4]byte{169, 254, 169, 254}), netip.AddrFrom4([4]byte{168, 63, 129, 16}),
+	netip.AddrFrom4([4]byte{100, 100, 100, 200}), netip.MustParseAddr("fd00:ec2::254"),
+}
+
+// IsMetadata reports whether a is the address of a cloud's metadata service.
+func IsMetadata(a netip.Addr) bool { return slices.Contains(metadata[:], a) }
+
+// IsLocal reports whether dialling a reaches this machine. own is as in
+// SpecialClass.
+func IsLocal(a netip.Addr, own []netip.Prefix) bool {
+	local := func(a netip.Addr) bool {
+		return a.IsLoopback() || a.IsUnspecified() || thisNetwork.Contains(a) ||
+			slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Addr().Unmap().WithZone("") == a })
+	}
+	return local(a) || slices.ContainsFunc(Embedded(a), local)
+}
+
 // lastOf returns the broadcast address of an interface's IPv4 network, or the
 // zero Addr if the network is too small to have one.
 func lastOf(a netip.Addr, bits int) netip.Addr {
@@ -77,9 +94,9 @@ func lastOf(a netip.Addr, bits int) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// embedded returns every IPv4 address that some network would read out of an
-// IPv6 address.
-func embedded(a netip.Addr) []netip.Addr {
+// Embedded returns every IPv4 address that some network reads out of an IPv6
+// address.
+func Embedded(a netip.Addr) []netip.Addr {
 	if !a.Is6() {
 		return nil
 	}
