@@ -1,84 +1,179 @@
 package main_test
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"go/parser"
 	"go/token"
 	"io"
 	"io/fs"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
-const internal = "github.com/causeway-dev/causeway/helper/internal/"
+const (
+	module   = "github.com/causeway-dev/causeway/"
+	internal = module + "helper/internal/"
+)
 
-// forbidden says what must not be among the dependencies of a package and of
-// those below it, however it gets there. Each entry stands for itself and all
-// below it. What may import what directly is in .golangci.yml.
-var forbidden = []struct {
-	of  string
-	not []string
-}{
-	{"gateway", []string{internal + "capture", internal + "rpc", internal + "carrier", internal + "cli",
-		"github.com/vishvananda", "github.com/spf13", "github.com/sourcegraph"}},
-	{"capture", []string{internal + "gateway", internal + "rpc", internal + "carrier", internal + "cli",
-		"github.com/spf13", "github.com/sourcegraph"}},
-	{"capture/hostnet", []string{internal + "tunnel", internal + "peer", "github.com", "net/http"}},
-	{"capture/tun", []string{"net/http", "golang.zx2c4.com/wireguard/device", "golang.zx2c4.com/wireguard/tun/netstack"}},
-	{"capture/run", []string{internal + "capture/names", internal + "capture/proxy", internal + "peer", "github.com/spf13", "os/exec"}},
-	{"gateway/ping", []string{internal + "resource", internal + "peer", "net/http"}},
-	{"gateway/systemdns", []string{internal + "tunnel", internal + "resource", internal + "peer", "net/http", "os/exec"}},
-	{"records", []string{"github.com/causeway-dev", "net/http", "os/exec"}},
-	{"rpc", []string{internal + "gateway", internal + "capture", internal + "tunnel", internal + "carrier",
-		"github.com/hashicorp", "github.com/spf13"}},
-	{"daemon", []string{internal + "rpc", internal + "tunnel", internal + "carrier", internal + "gateway", internal + "capture", "net/http"}},
-	{"lockfile", []string{"github.com/causeway-dev", "net/http", "os/exec"}},
-	{"tunnel", []string{internal + "carrier", internal + "rpc", internal + "peer", "net/http", "os/exec"}},
-	{"carrier", []string{internal + "tunnel", internal + "rpc", internal + "peer", "github.com/hashicorp",
-		"net/http", "os/exec"}},
-	{"resource", []string{internal + "rpc", internal + "tunnel", internal + "peer", "net/http", "os/exec"}},
-	{"nethost", []string{"github.com", "net/http", "os/exec"}},
-	{"offer", []string{internal + "rpc", internal + "tunnel", internal + "resource", "net/http", "os/exec"}},
-	{"netx", []string{internal + "tunnel", internal + "resource", "github.com", "net/http", "os/exec"}},
-	{"peer", []string{internal + "rpc", internal + "resource", internal + "tunnel", "github.com", "golang.org", "net"}},
+// In both tables a list is words with spaces between them, and "p/..." is p and
+// every package below it. A package of helper/internal has its path from there;
+// other packages of this module have their path from the root.
+
+// rule states what one package may depend on.
+type rule struct {
+	may     string // packages of this module that it imports
+	tests   string // packages of this module that only its tests import
+	never   string // packages of this module that it and those below it must not reach by any path
+	without string // other packages of which the same holds
 }
 
-// importers lists who alone may import a package directly.
-var importers = map[string][]string{
-	"os/exec":                                 {"capture/hostnet", "cli", "daemon", "gateway/ping"},
-	"net/http":                                {"capture", "cli", "rpc", "gateway"},
-	"github.com/hashicorp/yamux":              {"tunnel"},
-	"github.com/sourcegraph/jsonrpc2":         {"rpc"},
-	"golang.zx2c4.com/wireguard/device":       {"gateway/exit"},
-	"golang.zx2c4.com/wireguard/tun":          {"gateway/exit", "capture/tun"},
-	"gvisor.dev/gvisor/pkg/tcpip/stack":       {"gateway/exit", "capture/tun"},
-	"golang.zx2c4.com/wireguard/tun/netstack": {"gateway/exit"},
-	"golang.org/x/net/bpf":                    {"capture/run"},
-	"github.com/miekg/dns":                    {"records", "gateway", "capture/dns"},
-	"C":                                       {},
-	"plugin":                                  {},
-	"net/http/pprof":                          {},
-	"expvar":                                  {},
+// rules has every package of the module. TestImports fails for a package that
+// is missing here, and for a permission that nothing uses.
+var rules = map[string]rule{
+	"netx":     {without: "github.com/... net/http os/exec"},
+	"peer":     {without: "github.com/... golang.org/... net net/http os/exec"},
+	"records":  {without: "net/http os/exec"},
+	"lockfile": {without: "net/http os/exec"},
+	"nethost":  {without: "github.com/... net/http os/exec"},
+	"offer":    {may: "nethost peer", never: "rpc tunnel resource", without: "net/http os/exec"},
+	"resource": {may: "nethost", without: "net/http os/exec"},
+	"daemon":   {may: "lockfile", never: "rpc tunnel carrier gateway/... capture/...", without: "net/http"},
+
+	"tunnel":            {may: "netx", tests: "tunnel/tunneltest", never: "carrier rpc peer", without: "net/http os/exec"},
+	"tunnel/tunneltest": {may: "tunnel"},
+	"carrier":           {may: "netx", never: "tunnel/... rpc peer", without: "github.com/hashicorp/... net/http os/exec"},
+	"rpc":               {may: "resource", never: "gateway/... capture/... tunnel/... carrier cli", without: "github.com/hashicorp/... github.com/spf13/..."},
+
+	"gateway": {may: "gateway/ping gateway/systemdns nethost netx peer records resource tunnel", tests: "tunnel/tunneltest",
+		never:   "capture/... rpc carrier cli",
+		without: "github.com/vishvananda/... github.com/spf13/... github.com/sourcegraph/..."},
+	"gateway/exit":      {may: "gateway/ping gateway/systemdns records resource tunnel", never: "gateway"},
+	"gateway/ping":      {may: "tunnel", never: "gateway resource peer", without: "net/http"},
+	"gateway/systemdns": {may: "netx records", never: "gateway tunnel resource peer", without: "net/http os/exec"},
+
+	"capture": {may: "capture/bridge capture/dns capture/handover capture/hostnet capture/names capture/owner capture/proxy capture/tun peer tunnel",
+		never: "gateway/... rpc carrier cli", without: "github.com/spf13/... github.com/sourcegraph/..."},
+	"capture/bridge":   {may: "capture/dns capture/hostnet capture/names capture/owner peer tunnel"},
+	"capture/dns":      {may: "capture/hostnet capture/owner records tunnel", tests: "tunnel/tunneltest"},
+	"capture/handover": {may: "capture/owner netx tunnel", tests: "tunnel/tunneltest"},
+	"capture/hostnet":  {never: "tunnel peer", without: "github.com/... net/http"},
+	"capture/names":    {may: "capture/hostnet capture/owner netx peer tunnel", tests: "tunnel/tunneltest"},
+	"capture/owner":    {may: "tunnel"},
+	"capture/proxy":    {may: "capture/owner netx tunnel", tests: "tunnel/tunneltest"},
+	"capture/run": {may: "capture/handover capture/owner tunnel", tests: "netx tunnel/tunneltest",
+		never: "capture/names capture/proxy peer", without: "github.com/spf13/... os/exec"},
+	"capture/tun": {may: "capture/hostnet capture/owner netx peer tunnel", tests: "tunnel/tunneltest",
+		without: "net/http golang.zx2c4.com/wireguard/device golang.zx2c4.com/wireguard/tun/netstack"},
+
+	"cli": {may: "capture capture/bridge capture/dns capture/handover capture/hostnet capture/names capture/owner capture/proxy capture/run capture/tun " +
+		"carrier daemon gateway gateway/exit gateway/systemdns netx resource rpc tunnel"},
+	"helper": {may: "cli"},
+
+	"scripts/vsixcheck":        {},
+	"test/bench":               {may: "test/bench/internal/load test/bench/internal/wan test/lab test/shim"},
+	"test/bench/internal/load": {},
+	"test/bench/internal/wan":  {},
+	"test/e2e":                 {tests: "test/lab test/matrix test/shim"},
+	"test/lab":                 {},
+	"test/lab/cmd/lab":         {may: "test/lab"},
+	"test/matrix":              {},
+	"test/shim":                {},
 }
 
-// within tells whether a package is tree or below it.
-func within(path, tree string) bool { return path == tree || strings.HasPrefix(path, tree+"/") }
+// home states which packages import a dependency.
+type home struct{ by, tests string }
+
+// homes has every dependency that does not belong to this module: packages of
+// other modules, and those of the standard library that do more than compute.
+// For an import the longest entry counts. An entry without packages is a ban.
+var homes = map[string]home{
+	"C":              {},
+	"expvar":         {},
+	"plugin":         {},
+	"net/http/pprof": {},
+	"net/http":       {by: "capture/proxy cli gateway/exit test/...", tests: "rpc"},
+	"os/exec":        {by: "capture/hostnet cli daemon gateway/ping test/...", tests: "..."},
+
+	"github.com/coder/websocket":              {by: "cli rpc test/lab"},
+	"github.com/gofrs/flock":                  {by: "lockfile"},
+	"github.com/google/go-cmp/...":            {tests: "..."},
+	"github.com/hashicorp/yamux":              {by: "tunnel"},
+	"github.com/miekg/dns":                    {by: "capture/dns gateway gateway/exit gateway/systemdns records test/..."},
+	"github.com/rs/zerolog":                   {by: "capture capture/bridge capture/dns capture/handover capture/names capture/proxy capture/tun carrier cli daemon gateway gateway/exit tunnel"},
+	"github.com/sourcegraph/jsonrpc2":         {by: "rpc"},
+	"github.com/spf13/cobra":                  {by: "cli test/lab/cmd/lab"},
+	"github.com/tailscale/hujson":             {by: "resource"},
+	"go.uber.org/goleak":                      {tests: "..."},
+	"golang.org/x/net/bpf":                    {by: "capture/run"},
+	"golang.org/x/net/http/httpproxy":         {by: "capture/proxy"},
+	"golang.org/x/net/icmp":                   {by: "gateway/ping"},
+	"golang.org/x/net/idna":                   {by: "nethost"},
+	"golang.org/x/net/ipv4":                   {by: "gateway/ping"},
+	"golang.org/x/net/ipv6":                   {by: "gateway/ping"},
+	"golang.org/x/net/proxy":                  {by: "capture/proxy cli gateway/exit test/bench/internal/load"},
+	"golang.org/x/sync/errgroup":              {by: "test/lab"},
+	"golang.org/x/sync/singleflight":          {by: "gateway records"},
+	"golang.org/x/sys/unix":                   {by: "capture/handover capture/hostnet capture/owner capture/run capture/tun cli daemon gateway gateway/ping netx test/..."},
+	"golang.org/x/sys/windows":                {by: "lockfile daemon gateway gateway/ping gateway/systemdns"},
+	"golang.org/x/term":                       {by: "cli"},
+	"golang.org/x/time/rate":                  {by: "capture/names capture/proxy capture/tun gateway"},
+	"golang.zx2c4.com/wireguard/conn":         {by: "gateway/exit"},
+	"golang.zx2c4.com/wireguard/device":       {by: "gateway/exit"},
+	"golang.zx2c4.com/wireguard/tun":          {by: "capture/tun gateway/exit"},
+	"golang.zx2c4.com/wireguard/tun/netstack": {tests: "capture/tun gateway/exit"},
+	"golang.zx2c4.com/wireguard/tun/tuntest":  {tests: "capture/tun"},
+	"gvisor.dev/gvisor/...":                   {by: "capture/tun gateway/exit"},
+}
+
+// matches tells whether one of the patterns stands for path.
+func matches(patterns, path string) bool {
+	return slices.ContainsFunc(strings.Fields(patterns), func(p string) bool {
+		tree, isTree := strings.CutSuffix(p, "...")
+		return p == path || isTree && (strings.HasPrefix(path+"/", tree) || tree == "")
+	})
+}
+
+// homeOf returns the entry that counts for an import; ok is false for what
+// needs none: most of the standard library.
+func homeOf(path string) (entry string, ok bool) {
+	for candidate := range homes {
+		if matches(candidate, path) && len(candidate) > len(entry) {
+			entry = candidate
+		}
+	}
+	first, _, _ := strings.Cut(path, "/")
+	return entry, entry != "" || strings.Contains(first, ".")
+}
+
+// ours returns the name that the tables have for a package of this module.
+func ours(path string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(path, module)
+	return strings.TrimPrefix(name, "helper/internal/"), ok
+}
 
 type goPackage struct {
-	ImportPath string
-	Imports    []string
-	Deps       []string
+	ImportPath   string
+	Imports      []string
+	Deps         []string
+	TestImports  []string
+	XTestImports []string
 }
 
-// list returns every package of the helper as it is built for goos.
+// list returns the packages of the module as they are built for goos: all of
+// them for Linux, else those that build there.
 func list(t *testing.T, goos string) []goPackage {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps=false", "-json=ImportPath,Imports,Deps", "./...")
+	trees := []string{"../helper/...", "../scripts/..."}
+	if goos == "linux" {
+		trees = []string{"../..."}
+	}
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Imports,Deps,TestImports,XTestImports"}, trees...)...)
 	cmd.Env = append(cmd.Environ(), "GOOS="+goos, "GOARCH=amd64", "CGO_ENABLED=0")
 	out, err := cmd.Output()
 	if err != nil {
@@ -99,39 +194,125 @@ func list(t *testing.T, goos string) []goPackage {
 	}
 }
 
-func TestDependencies(t *testing.T) {
+// uses collects which package imports what, on any system, directly.
+type uses struct {
+	mu      sync.Mutex
+	imports map[string][]string // by name of the importing package; ours by name, others by path
+	tests   map[string][]string // the same of its tests; has every package
+}
+
+// TestImports holds every package, as it is built for each system, against the
+// two tables.
+func TestImports(t *testing.T) {
 	t.Parallel()
-	for _, goos := range []string{"linux", "darwin", "windows"} {
-		t.Run(goos, func(t *testing.T) {
-			t.Parallel()
-			packages := list(t, goos)
-			for _, rule := range forbidden {
-				guarded := false
-				for _, p := range packages {
-					if !within(p.ImportPath, internal+rule.of) || strings.HasSuffix(p.ImportPath, "test") {
-						continue
-					}
-					guarded = true
-					for _, dep := range p.Deps {
-						if slices.ContainsFunc(rule.not, func(not string) bool { return within(dep, not) }) {
-							t.Errorf("%s depends on %s", p.ImportPath, dep)
-						}
-					}
+	seen := uses{imports: map[string][]string{}, tests: map[string][]string{}}
+	t.Run("systems", func(t *testing.T) {
+		for _, goos := range []string{"linux", "darwin", "windows"} {
+			t.Run(goos, func(t *testing.T) {
+				t.Parallel()
+				for _, p := range list(t, goos) {
+					seen.check(t, p)
 				}
-				if !guarded {
-					t.Errorf("no package %s: its rules guard nothing", rule.of)
+			})
+		}
+	})
+	if !t.Failed() {
+		seen.stale(t)
+	}
+}
+
+// check holds one package against its rule and adds its imports to u.
+func (u *uses) check(t *testing.T, p goPackage) {
+	name, _ := ours(p.ImportPath)
+	r, ok := rules[name]
+	if !ok {
+		t.Errorf("%s has no entry in rules of helper/arch_test.go: say what it may import", name)
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, path := range p.Imports {
+		u.imports[name] = append(u.imports[name], direct(t, name, path, r.may, false))
+	}
+	u.tests[name] = append(u.tests[name], "")
+	for _, path := range slices.Concat(p.TestImports, p.XTestImports) {
+		u.tests[name] = append(u.tests[name], direct(t, name, path, r.may+" "+r.tests, true))
+	}
+	for _, dep := range p.Deps {
+		other, isOurs := ours(dep)
+		for above, r := range rules {
+			if !matches(above+"/...", name) {
+				continue
+			}
+			if isOurs && matches(r.never, other) || !isOurs && matches(r.without, dep) {
+				t.Errorf("%s reaches %s, which the rule of %s bans", name, other, above)
+			}
+		}
+	}
+}
+
+// direct judges one import by the package name, and returns what the tables call it.
+func direct(t *testing.T, name, path, may string, test bool) string {
+	if other, ok := ours(path); ok {
+		if other != name && !matches(may, other) {
+			t.Errorf("%s imports %s, which its rule does not allow", name, other)
+		}
+		return other
+	}
+	entry, needed := homeOf(path)
+	h := homes[entry]
+	switch {
+	case !needed:
+	case entry == "":
+		t.Errorf("%s imports %s, which has no entry in homes of helper/arch_test.go", name, path)
+	case !matches(h.by, name) && (!test || !matches(h.tests, name)):
+		t.Errorf("%s imports %s, whose home is elsewhere: %q", name, path, strings.TrimSpace(h.by+" "+h.tests))
+	}
+	return path
+}
+
+// stale fails for entries that permit or ban what does not exist.
+func (u *uses) stale(t *testing.T) {
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		r := rules[name]
+		if u.tests[name] == nil {
+			t.Errorf("rules: there is no package %s", name)
+		}
+		for may := range strings.FieldsSeq(r.may) {
+			if !slices.Contains(u.imports[name], may) {
+				t.Errorf("rules: %s may import %s, but does not", name, may)
+			}
+		}
+		for may := range strings.FieldsSeq(r.tests) {
+			if !slices.Contains(u.tests[name], may) {
+				t.Errorf("rules: the tests of %s may import %s, but do not", name, may)
+			}
+		}
+		for never := range strings.FieldsSeq(r.never) {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(rules)), func(other string) bool { return matches(never, other) }) {
+				t.Errorf("rules: %s bans %s, which is no package", name, never)
+			}
+		}
+	}
+	for _, entry := range slices.Sorted(maps.Keys(homes)) {
+		imports := func(of map[string][]string, pattern string) bool {
+			for name, paths := range of {
+				if matches(pattern, name) && slices.ContainsFunc(paths, func(path string) bool { e, _ := homeOf(path); return e == entry }) {
+					return true
 				}
 			}
-			for _, p := range packages {
-				name := strings.TrimPrefix(p.ImportPath, internal)
-				for _, dep := range p.Imports {
-					allowed, ok := importers[dep]
-					if ok && !slices.ContainsFunc(allowed, func(a string) bool { return within(name, a) }) {
-						t.Errorf("%s imports %s, which is left to %s", name, dep, cmp.Or(strings.Join(allowed, " and "), "nobody"))
-					}
-				}
+			return false
+		}
+		for by := range strings.FieldsSeq(homes[entry].by) {
+			if !imports(u.imports, by) && !imports(u.tests, by) {
+				t.Errorf("homes: %s may import %s, but does not", by, entry)
 			}
-		})
+		}
+		for by := range strings.FieldsSeq(homes[entry].tests) {
+			if !imports(u.tests, by) {
+				t.Errorf("homes: the tests of %s may import %s, but do not", by, entry)
+			}
+		}
 	}
 }
 
