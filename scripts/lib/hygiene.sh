@@ -12,6 +12,8 @@ hygiene() {
   complain_matches "left open" '\b(TODO|FIXME|XXX|HACK)\b' '*.go' '*.ts' '*.mjs' 'scripts/*' ':!scripts/lib/hygiene.sh'
   complain_lines "longer than 400 lines" 400 '*.go' ':!*_test.go'
   complain_lines "longer than 300 lines" 300 'extension/**/*.ts' ':!*.test.ts'
+  complain_lines "longer than 120 lines" 120 README.md
+  complain "links that lead nowhere:" "$(git ls-files '*.md' | xargs -r awk -f scripts/lib/links.awk)"
   complain "the two extensions have different versions:" \
     "$(sed -nE 's/^  "version": .*/&/p' package.json extension/remote/package.json | sort | uniq -u)"
   complain "not executable:" "$(git ls-files -s scripts .ci test | awk '$1 == "100644" { print $4 }' | xargs -r grep -l '^#!')"

@@ -1,6 +1,7 @@
-// Package matrix says which program reaches the private network by which tier,
-// and with which rights on the remote; where it cannot, one sentence says why.
-// test/e2e holds every cell against the lab, and README.md shows the tables.
+// Package matrix says which program reaches the private network in which way
+// (tier), and with which rights on the remote. A sentence gives the reason where it
+// does not.
+// test/e2e checks every cell in the lab, and docs/ways.md shows the tables.
 package matrix
 
 import (
@@ -9,15 +10,15 @@ import (
 	"strings"
 )
 
-// The rights that a remote may give. Without NET_ADMIN means as containers are by
-// default: a good part of the other capabilities is missing as well.
+// The rights of the remote's user. "Without NET_ADMIN" is the default of containers,
+// which also lack many other capabilities.
 const (
 	Root        = "root"
 	Sudo        = "sudo"
 	RootBare    = "root without NET_ADMIN"
 	SudoBare    = "sudo without NET_ADMIN"
 	RootNone    = "root without any capability"
-	Neither     = "neither root nor sudo" // nor a capability, nor a way to one
+	Neither     = "neither root nor sudo" // no capability, and no way to get one
 	SealedHosts = "sudo, and a hosts file that is read-only"
 )
 
@@ -47,7 +48,7 @@ const (
 	NTP    = "NTP query"
 )
 
-// Privileges lists the rights, the most of them first.
+// Privileges lists the rights, from most to least.
 func Privileges() []string {
 	return []string{Root, Sudo, RootBare, SudoBare, SealedHosts, RootNone, Neither}
 }
@@ -60,16 +61,16 @@ func Clients() []string {
 	return []string{Psql, Curl, Git, Npm, Python, Java, Node, Go, Musl, Dig, DigTCP, UDP, NTP, Ping}
 }
 
-// pair is a tier with rights or a client.
+// pair is a tier and either rights or a client.
 type pair struct{ of, tier string }
 
 const (
-	noFiles = "neither the hosts file nor resolv.conf may be edited"
-	noTun   = "a TUN device takes root or `sudo -n`, and NET_ADMIN"
-	noProxy = "the program speaks no proxy protocol"
+	noFiles = "the user can edit neither the hosts file nor resolv.conf; each resource has a port of 127.0.0.1 instead"
+	noTun   = "a TUN device needs root or `sudo -n`, and NET_ADMIN"
+	noProxy = "the program knows no proxy"
 )
 
-// lacking has what a tier does not get by some rights.
+// lacking says which tiers do not work with some rights, and why.
 var lacking = map[pair]string{
 	{Neither, Names}: noFiles,
 	{RootBare, Tun}:  noTun,
@@ -78,7 +79,7 @@ var lacking = map[pair]string{
 	{Neither, Tun}:   noTun,
 }
 
-// unable has what a client cannot do by a tier, whatever the rights.
+// unable says which clients cannot use a tier with any rights, and why.
 var unable = map[pair]string{
 	{Psql, Proxy}:   noProxy,
 	{Musl, Proxy}:   noProxy,
@@ -86,14 +87,14 @@ var unable = map[pair]string{
 	{DigTCP, Proxy}: noProxy,
 	{NTP, Proxy}:    noProxy,
 	{Ping, Proxy}:   noProxy,
-	{Ping, Names}:   "the name's loopback address answers by itself, whether the host does or not",
-	{Ping, Run}:     "only TCP and UDP are carried",
+	{Ping, Names}:   "the name leads to a loopback address, which answers pings even if the host is down",
+	{Ping, Run}:     "`causeway run` carries TCP and UDP only",
 }
 
-// Cell is one client by one tier under some rights.
+// Cell is one client that uses one tier with some rights.
 type Cell struct{ Privilege, Tier, Client string }
 
-// Cannot says in a sentence why the cell does not work, or "" if it does.
+// Cannot returns the reason why the cell does not work, or "" if it works.
 func (c Cell) Cannot() string {
 	if why := lacking[pair{c.Privilege, c.Tier}]; why != "" {
 		return why
@@ -101,10 +102,10 @@ func (c Cell) Cannot() string {
 	return unable[pair{c.Client, c.Tier}]
 }
 
-// Served tells whether the tier is to be had under these rights.
+// Served reports whether the tier works with these rights.
 func Served(privilege, tier string) bool { return lacking[pair{privilege, tier}] == "" }
 
-// All is the whole matrix.
+// All returns every cell.
 func All() (cells []Cell) {
 	for _, p := range Privileges() {
 		for _, t := range Tiers() {
@@ -116,8 +117,8 @@ func All() (cells []Cell) {
 	return cells
 }
 
-// Pairwise is a selection in which each two values of different kinds meet. As
-// each right meets each client there, it cannot be smaller.
+// Pairwise returns a selection of cells in which every two values of different kinds
+// occur together. It cannot be smaller, because every right meets every client.
 func Pairwise() (cells []Cell) {
 	for i, p := range Privileges() {
 		for j, c := range Clients() {
@@ -127,8 +128,8 @@ func Pairwise() (cells []Cell) {
 	return cells
 }
 
-// Markdown is the matrix as README.md shows it: which rights give a tier, which
-// programs get through by it, and why not. What is alike shares a row.
+// Markdown returns the matrix as docs/ways.md shows it: one table of rights and one
+// of programs by tier, and a numbered reason for each dash. Equal rows are merged.
 func Markdown() string {
 	var b strings.Builder
 	var sentences []string

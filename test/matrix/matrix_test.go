@@ -10,11 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the tables into README.md")
+var update = flag.Bool("update", false, "write the tables into docs/ways.md")
 
-// TestReadme holds the tables in README.md against these here.
-func TestReadme(t *testing.T) {
-	const file, begin, end = "../../README.md", "<!-- matrix: go test ./test/matrix -update -->\n", "<!-- /matrix -->\n"
+// TestTables compares the tables in docs/ways.md with those of this package.
+func TestTables(t *testing.T) {
+	const file, begin, end = "../../docs/ways.md", "<!-- matrix: go test ./test/matrix -update -->\n", "<!-- /matrix -->\n"
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -22,7 +22,7 @@ func TestReadme(t *testing.T) {
 	before, rest, found := strings.Cut(string(text), begin)
 	shown, after, closed := strings.Cut(rest, end)
 	if !found || !closed {
-		t.Fatalf("README.md has no %s … %s", begin, end)
+		t.Fatalf("%s has no %s … %s", file, begin, end)
 	}
 	if *update {
 		if err := os.WriteFile(file, []byte(before+begin+Markdown()+end+after), 0o644); err != nil {
@@ -31,7 +31,7 @@ func TestReadme(t *testing.T) {
 		return
 	}
 	if diff := cmp.Diff(Markdown(), shown); diff != "" {
-		t.Errorf("README.md shows another matrix; go test ./test/matrix -update mends it:\n%s", diff)
+		t.Errorf("%s shows another matrix; run go test ./test/matrix -update:\n%s", file, diff)
 	}
 }
 
@@ -51,7 +51,7 @@ func TestPairwise(t *testing.T) {
 	}
 }
 
-// Every exception is of a tier and a row that there are.
+// Every exception names a tier and a row that exist.
 func TestExceptions(t *testing.T) {
 	for _, known := range []struct {
 		cannot map[pair]string
