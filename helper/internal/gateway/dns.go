@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -10,11 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
 	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/miekg/dns"
-	"golang.org/x/time/rate"
 )
 
 // Records finds the records of names. The names it is asked for are approved;
@@ -25,22 +26,23 @@ type Records interface {
 
 const (
 	maxQuestions = 512  // under way at a time
-	questionRate = 5000 // a second; what is cached counts too
+	questionRate = 5000 // per second, answers from the cache included
 )
 
 // dnsAnswers is what all sessions share to answer questions.
 type dnsAnswers struct {
 	timeout time.Duration
-	slots   chan struct{} // one for each question under way
-	rate    *rate.Limiter
+	turns   *turns.Turns // questions, by the name of the resource that covers them
 
 	mu     sync.Mutex
 	caches map[string]*records.Cache // by what resources name as their exit: each has names of its own
 }
 
 func newDNSAnswers(timeout time.Duration) dnsAnswers {
-	return dnsAnswers{timeout: timeout, slots: make(chan struct{}, maxQuestions),
-		rate: rate.NewLimiter(questionRate, questionRate), caches: map[string]*records.Cache{}}
+	return dnsAnswers{
+		timeout: timeout, caches: map[string]*records.Cache{},
+		turns: turns.New(turns.Limits{Places: maxQuestions, Rate: questionRate, Burst: questionRate, Patience: patience}),
+	}
 }
 
 // keep forgets what exits other than these, and the machine's own way, answered.
@@ -101,16 +103,6 @@ func (g *Gateway) serveDNS(ctx context.Context, st *tunnel.Stream) {
 // answer returns the packed answer, and the name of the resource that covers
 // the question.
 func (g *Gateway) answer(ctx context.Context, host string, qtype uint16) (packed []byte, resource string, err error) {
-	overloaded := &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many names are being asked for at once"}
-	if !g.dns.rate.Allow() {
-		return nil, "", overloaded
-	}
-	select {
-	case g.dns.slots <- struct{}{}:
-		defer func() { <-g.dns.slots }()
-	default:
-		return nil, "", overloaded
-	}
 	g.mu.Lock()
 	set := g.set
 	g.mu.Unlock()
@@ -131,6 +123,16 @@ func (g *Gateway) answer(ctx context.Context, host string, qtype uint16) (packed
 	return packed, resource, nil
 }
 
+// turn waits until one more question of a resource may be under way. The caller
+// calls release if err is nil.
+func (d *dnsAnswers) turn(ctx context.Context, resource string) (release func(), err error) {
+	release, err = d.turns.Wait(ctx, resource)
+	if errors.Is(err, turns.ErrBusy) {
+		return nil, &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many names are being asked for at once"}
+	}
+	return release, err
+}
+
 // answerReverse answers for an address if a resource has it as such.
 func (g *Gateway) answerReverse(ctx context.Context, set *resource.Set, a netip.Addr, q records.Question) (*dns.Msg, string, error) {
 	matches, err := set.Named(a.String())
@@ -141,6 +143,11 @@ func (g *Gateway) answerReverse(ctx context.Context, set *resource.Set, a netip.
 	if _, err := g.allowed(matches, []netip.Addr{a}); err != nil {
 		return nil, r.Name, err
 	}
+	release, err := g.dns.turn(ctx, r.Name)
+	if err != nil {
+		return nil, r.Name, err
+	}
+	defer release()
 	if q.Type == dns.TypeANY {
 		q.Type = dns.TypePTR
 		m, err := g.query(ctx, r, q)
@@ -163,6 +170,11 @@ func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string
 	if first.Name == "" && first.Resource.As == "" {
 		return nil, name, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("%s is an address, not a name", first.Addr)}
 	}
+	release, err := g.dns.turn(ctx, name)
+	if err != nil {
+		return nil, name, err
+	}
+	defer release()
 	ask := qtype
 	if qtype == dns.TypeANY {
 		ask = dns.TypeA // for whether the name exists

@@ -8,45 +8,24 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
-	"golang.org/x/time/rate"
 )
 
 const (
 	maxEcho   = 65507 // bytes that an echo request over IPv4 can carry
 	maxEchoes = 128   // under way at a time
-	echoRate  = 200   // a second
+	echoRate  = 200   // per second
+	// echoPatience is how long an echo request waits for its turn. A longer wait
+	// would show as a round-trip time.
+	echoPatience = 20 * time.Millisecond
 	// echoTime is how long a reply is waited for.
 	echoTime = 10 * time.Second
 	// echoRead is how long the remote may take to send a request whole.
 	echoRead = 5 * time.Second
 )
-
-// echoLimit bounds the echo requests. One that is beyond it is not sent and does
-// not wait, as on a network that loses packets.
-type echoLimit struct {
-	slots chan struct{}
-	rate  *rate.Limiter
-}
-
-func newEchoLimit() echoLimit {
-	return echoLimit{make(chan struct{}, maxEchoes), rate.NewLimiter(echoRate, echoRate)}
-}
-
-// take returns the function that gives the place back, nil if there is none.
-func (l echoLimit) take() (release func()) {
-	if !l.rate.Allow() {
-		return nil
-	}
-	select {
-	case l.slots <- struct{}{}:
-		return func() { <-l.slots }
-	default:
-		return nil
-	}
-}
 
 // pinger is an Exit that can send echo requests.
 type pinger interface {
@@ -76,11 +55,6 @@ func (g *Gateway) serveEcho(ctx context.Context, f *flow) {
 }
 
 func (g *Gateway) echo(ctx context.Context, f *flow) ([]byte, error) {
-	release := g.echoes.take()
-	if release == nil {
-		return nil, &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many pings at once"}
-	}
-	defer release()
 	_ = f.st.SetReadDeadline(time.Now().Add(echoRead))
 	data, err := io.ReadAll(io.LimitReader(f.st, maxEcho+1))
 	if err != nil {
@@ -89,6 +63,14 @@ func (g *Gateway) echo(ctx context.Context, f *flow) ([]byte, error) {
 	if len(data) > maxEcho {
 		return nil, &tunnel.Error{Code: tunnel.Failed, Reason: fmt.Sprintf("a ping carries at most %d bytes", maxEcho)}
 	}
+	release, err := g.echoes.Wait(ctx, f.match.Resource.Name)
+	if errors.Is(err, turns.ErrBusy) {
+		return nil, &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many pings at once"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	f.countUp(g)(len(data))
 	ctx, cancel := context.WithTimeout(ctx, echoTime)
 	defer cancel()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -135,9 +136,6 @@ func (g *Gateway) admit(from *session, st *tunnel.Stream, cancel context.CancelC
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.flows) >= g.o.MaxFlows {
-		return nil, &tunnel.Error{Code: tunnel.Overloaded, Reason: fmt.Sprintf("there are %d open flows already", len(g.flows))}
-	}
 	m, err := g.set.Match(f.network, t.Host, t.Port)
 	if err != nil {
 		return nil, &tunnel.Error{Code: tunnel.Denied, Reason: err.Error()}
@@ -145,6 +143,10 @@ func (g *Gateway) admit(from *session, st *tunnel.Stream, cancel context.CancelC
 	f.match, f.stats = m, g.stats[m.Resource.Name]
 	if program := st.Request().Origin.Program; !m.Resource.Admits(program) {
 		return f, &tunnel.Error{Code: tunnel.Denied, Reason: notAdmitted(m.Resource, program)}
+	}
+	own := int(f.stats.flows.Load())
+	if free := g.o.MaxFlows - len(g.flows); own >= flowPart*free {
+		return f, &tunnel.Error{Code: tunnel.Overloaded, Reason: fmt.Sprintf("%d connections are open already, %d of them to this resource", len(g.flows), own)}
 	}
 	f.stats.flows.Add(1)
 	g.flows[f] = struct{}{}
@@ -187,7 +189,7 @@ func (g *Gateway) stillAllowed(f *flow, around surroundings) bool {
 
 // connect waits for a turn and dials.
 func (g *Gateway) connect(ctx context.Context, f *flow) (net.Conn, error) {
-	release, err := g.turn(ctx)
+	release, err := g.turn(ctx, f.match.Resource.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -207,30 +209,14 @@ func (g *Gateway) connect(ctx context.Context, f *flow) (net.Conn, error) {
 	return to.conn, nil
 }
 
-// turn bounds the dials and look-ups under way, and their rate. release must
-// be called if err is nil.
-func (g *Gateway) turn(ctx context.Context) (release func(), err error) {
-	release = func() { <-g.dials }
-	mayDial := g.rate.Allow()
-	if mayDial {
-		select {
-		case g.dials <- struct{}{}:
-			return release, nil
-		default:
-		}
+// turn waits until a resource may have one more dial or look-up under way. The
+// caller calls release if err is nil.
+func (g *Gateway) turn(ctx context.Context, resource string) (release func(), err error) {
+	release, err = g.dials.Wait(ctx, resource)
+	if errors.Is(err, turns.ErrBusy) {
+		return nil, &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many connections are being opened at once"}
 	}
-	wait, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	overloaded := &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many connections are being opened at once"}
-	if !mayDial && g.rate.Wait(wait) != nil {
-		return nil, overloaded
-	}
-	select {
-	case g.dials <- struct{}{}:
-		return release, nil
-	case <-wait.Done():
-		return nil, overloaded
-	}
+	return release, err
 }
 
 // refuse answers a flow that has failed, and tells the log and the view.
@@ -293,7 +279,7 @@ func (g *Gateway) lookup(ctx context.Context, host string) (allowed []netip.Addr
 		return nil, matches[0].Resource.Name, denied("%s is this machine, which has no address that the remote could use", shown(host))
 	}
 	first := matches[0]
-	release, err := g.turn(ctx)
+	release, err := g.turn(ctx, first.Resource.Name)
 	if err != nil {
 		return nil, first.Resource.Name, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway/ping"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -52,8 +53,8 @@ type Options struct {
 	OwnPorts []uint16
 
 	MaxFlows    int           // open at a time; 0 means 4096
-	MaxDials    int           // under way at a time; 0 means 256
-	DialRate    rate.Limit    // dials and look-ups a second, in bursts of twice as many; 0 means 500
+	MaxDials    int           // under way at a time, and one more for each resource without one; 0 means 256
+	DialRate    rate.Limit    // dials and look-ups per second, in bursts of twice as many; 0 means 500
 	DialTimeout time.Duration // of resolving and dialling together; 0 means 15 s
 	UDPIdle     time.Duration // after which a UDP exchange ends, twice that once both sides spoke; 0 means 1 min
 
@@ -72,8 +73,13 @@ const (
 	defaultDialTimeout = 15 * time.Second
 	defaultUDPIdle     = time.Minute
 
-	// patience is how long a flow waits for its turn to dial.
+	// patience is how long a flow waits for its turn to dial, and a question for
+	// its turn to be asked.
 	patience = 2 * time.Second
+
+	// flowPart bounds the flows of one resource: at most flowPart times as many as
+	// MaxFlows still leaves free.
+	flowPart = 7
 )
 
 func (o Options) withDefaults() Options {
@@ -138,10 +144,9 @@ type Gateway struct {
 	o        Options
 	log      zerolog.Logger
 	dialer   dialer
-	dials    chan struct{} // a slot for each dial under way
+	dials    *turns.Turns // dials and look-ups, by the resource's name
 	dns      dnsAnswers
-	rate     *rate.Limiter
-	echoes   echoLimit
+	echoes   *turns.Turns
 	refusals refusalLog
 	up, down atomic.Uint64
 
@@ -162,10 +167,9 @@ func New(o Options) *Gateway {
 		dialer: dialer{
 			system: ownWay{o.Dial, o.Resolver, o.Records, o.Ping}, interfaces: recentInterfaces(o.Interfaces), ownPorts: o.OwnPorts, timeout: o.DialTimeout,
 		},
-		dials:    make(chan struct{}, o.MaxDials),
+		dials:    turns.New(turns.Limits{Places: o.MaxDials, Rate: o.DialRate, Burst: int(2 * o.DialRate), Patience: patience}),
 		dns:      newDNSAnswers(o.DialTimeout),
-		rate:     rate.NewLimiter(o.DialRate, max(1, int(2*o.DialRate))),
-		echoes:   newEchoLimit(),
+		echoes:   turns.New(turns.Limits{Places: maxEchoes, Rate: echoRate, Burst: echoRate, Patience: echoPatience}),
 		refusals: refusalLog{log: o.Log, limit: rate.NewLimiter(5, 20)},
 		set:      resource.NewSet(nil),
 		stats:    map[string]*stats{},

@@ -224,13 +224,13 @@ func TestDialLimits(t *testing.T) {
 	n := &fakeNet{}
 	r := newRig(t, Options{Dial: n.dial, MaxDials: 1, DialTimeout: 10 * time.Second}, `[{"host": "10.0.0.0/8", "ports": [80]}]`)
 	r.open(tunnel.TCP, "10.0.0.1", 80, "")
-	r.wait("a dial", func(Status) bool { return len(r.g.dials) == 1 })
+	r.wait("a dial", func(Status) bool { return r.g.dials.InUse() == 1 })
 	if code, reason := r.code(tunnel.TCP, "10.0.0.1", 80); code != tunnel.Overloaded {
 		t.Errorf("%v %s", code, reason)
 	}
 	slow := newRig(t, Options{Dial: n.dial, DialRate: 0.1}, `[{"host": "10.0.0.0/8", "ports": [80]}]`)
 	slow.open(tunnel.TCP, "10.0.0.1", 80, "")
-	slow.wait("a dial", func(Status) bool { return len(slow.g.dials) == 1 })
+	slow.wait("a dial", func(Status) bool { return slow.g.dials.InUse() == 1 })
 	if code, reason := slow.code(tunnel.TCP, "10.0.0.1", 80); code != tunnel.Overloaded {
 		t.Errorf("%v %s", code, reason)
 	}
@@ -257,7 +257,7 @@ func TestFlowsLapse(t *testing.T) {
 		c := s.Resources[0].Clients
 		return s.Flows == 3 && len(c) == 1 && c[0].Flows == 1
 	})
-	r.wait("a dial", func(Status) bool { return len(r.g.dials) == 1 })
+	r.wait("a dial", func(Status) bool { return r.g.dials.InUse() == 1 })
 
 	r.approve(`[` + strings.Replace(loopbackAs("b.test", port), `"ports": [`, `"ports": [9, `, 1) + `]`) // b is kept, and widened
 	if _, err := open[0].Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {

@@ -54,7 +54,7 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 	if !ok {
 		return
 	}
-	release, err := t.g.turn(ctx)
+	release, err := t.g.turn(ctx, name)
 	if err != nil {
 		t.done("resolve", false, "Try again in a moment.", "%v", err)
 		return
