@@ -86,10 +86,14 @@ func hasTerminal() bool {
 }
 
 // pair returns two ends of a connection that keeps messages apart. Neither end
-// is left to a command that is executed.
+// is left to a command that is executed. The runtime's poller waits for ours.
 func pair() (ours, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
+		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		_, _ = unix.Close(fds[0]), unix.Close(fds[1])
 		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
 	}
 	return os.NewFile(uintptr(fds[0]), "parent"), os.NewFile(uintptr(fds[1]), "child"), nil

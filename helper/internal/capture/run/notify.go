@@ -3,7 +3,10 @@
 package run
 
 import (
+	"fmt"
+	"os"
 	"runtime"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -42,12 +45,73 @@ func ioctl(fd int, request uint, arg unsafe.Pointer) (int, unix.Errno) {
 	return int(n), errno
 }
 
-// receive blocks until a call waits for its verdict.
-func receive(listener int) (*call, unix.Errno) {
-	c := &call{listener: listener}
-	_, errno := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&c.n))
-	c.t = thread(c.n.pid)
-	return c, errno
+// queue holds the calls of a tree that wait for their verdict. The descriptor of
+// the filter stays open as long as this process lives.
+type queue struct {
+	file *os.File
+	raw  syscall.RawConn
+	fd   int
+}
+
+// newQueue returns the queue of a filter, whose descriptor it becomes the owner of.
+// The runtime's poller waits for calls: a thread that waits in the kernel would
+// keep the processor of the goroutines until the runtime takes it away.
+func newQueue(listener int) (*queue, error) {
+	if err := unix.SetNonblock(listener, true); err != nil { // for the poller; the ioctl does not heed it
+		return nil, fmt.Errorf("wait for calls: %w", err)
+	}
+	file := os.NewFile(uintptr(listener), "calls")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("wait for calls: %w", err)
+	}
+	return &queue{file, raw, listener}, nil
+}
+
+// each takes one call after another, and returns when no process is under the
+// filter any more. It calls ready before it takes a call, and then take with the
+// call, or with nil if its thread was killed meanwhile.
+func (q *queue) each(ready func(), take func(*call)) error {
+	var failed error
+	err := q.raw.Read(func(uintptr) bool {
+		for {
+			fds := []unix.PollFd{{Fd: int32(q.fd), Events: unix.POLLIN}}
+			switch n, err := unix.Poll(fds, 0); {
+			case err == unix.EINTR:
+				continue
+			case err != nil:
+				failed = err
+				return true
+			case n == 0:
+				return false
+			case fds[0].Revents&unix.POLLIN == 0:
+				return true
+			}
+			ready()
+			c := &call{listener: q.fd}
+			_, errno := ioctl(q.fd, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&c.n))
+			c.t = thread(c.n.pid)
+			switch errno {
+			case 0:
+			case unix.EINTR, unix.ENOENT:
+				c = nil
+			default:
+				failed = errno
+				c = nil
+			}
+			take(c)
+			if failed != nil {
+				return true
+			}
+		}
+	})
+	if failed != nil {
+		err = failed
+	}
+	if err != nil {
+		return fmt.Errorf("wait for calls: %w", err)
+	}
+	return nil
 }
 
 // call is a system call that waits. Exactly one of pass, fail, give and install

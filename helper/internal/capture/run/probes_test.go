@@ -62,6 +62,7 @@ var probes = []probe{
 
 // further probes make sense under run only, each by its name.
 var further = []probe{
+	{"judged", judgedProbe},
 	{"errors", func(e *probeEnv) (out string) {
 		for _, host := range []string{silentHost, deniedHost, noNetHost, noRouteHost} {
 			at := unixSockaddr(unix.AF_INET, netip.AddrPortFrom(netip.MustParseAddr(host), e.tcp))

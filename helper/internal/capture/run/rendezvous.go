@@ -187,20 +187,3 @@ func abandon(app int) {
 }
 
 func reusePort(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }
-
-// waitFor waits for events on fd, in milliseconds.
-func waitFor(fd int, events int16, limit int) error {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
-	for {
-		n, err := unix.Poll(fds, limit)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return err
-		case n == 0:
-			return unix.ETIMEDOUT
-		default:
-			return nil
-		}
-	}
-}

@@ -18,6 +18,9 @@ import (
 // left. It tells the front of the command's end.
 func Supervise(o Options) error {
 	unix.CloseOnExec(inherited)
+	if err := unix.SetNonblock(inherited, true); err != nil { // so that no thread waits for it in the kernel
+		return fmt.Errorf("hear of the front: %w", err)
+	}
 	front := os.NewFile(inherited, "front")
 	told := sync.OnceFunc(func() { _ = front.Close() })
 	tell := func(code int, reason string) {
@@ -56,6 +59,8 @@ func supervise(o Options, front *os.File, tell func(code int, reason string)) er
 		env = os.Environ() // nested, or refused
 	}
 	o.Keep = !mayTake()
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, syscall.SIGCHLD)
 	p, err := os.StartProcess(self, o.arguments(ExecCommand), &os.ProcAttr{Env: env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr, theirs}})
 	_ = theirs.Close()
 	if err != nil {
@@ -71,7 +76,7 @@ func supervise(o Options, front *os.File, tell func(code int, reason string)) er
 	if err := dropStandardStreams(); err != nil {
 		return err
 	}
-	family := &family{child: child}
+	family := &family{child: child, changed: changed}
 	go family.forward(front)
 
 	listener, said, err := hear(ours)
@@ -85,17 +90,23 @@ func supervise(o Options, front *os.File, tell func(code int, reason string)) er
 	}
 	gone := make(chan struct{})
 	if listener >= 0 {
-		s := newSupervisor(listener, o, &handover.Client{Dir: o.Dir})
+		calls, err := newQueue(listener)
+		if err != nil {
+			return err
+		}
+		s := newSupervisor(calls, o, &handover.Client{Dir: o.Dir})
 		if err := s.check(thread(child)); err != nil {
 			_ = unix.Kill(child, unix.SIGKILL)
 			family.wait(func(int) {})
 			return err
 		}
-		go s.serve()
 		if o.Keep {
 			go s.kept.sweepAlways()
 		}
-		go func() { hangUp(listener); close(gone) }()
+		go func() {
+			defer close(gone)
+			_ = s.serve() // if it fails, the kernel fails the calls that wait, with ENOSYS
+		}()
 	} else {
 		close(gone)
 	}
@@ -132,12 +143,17 @@ func mayTake() bool {
 func hear(from *os.File) (int, []byte, error) {
 	buf, oob := make([]byte, 4<<10), make([]byte, unix.CmsgSpace(4))
 	var n, oobn int
-	var err error
-	for {
-		n, oobn, _, _, err = unix.Recvmsg(int(from.Fd()), buf, oob, unix.MSG_CMSG_CLOEXEC)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
+	raw, err := from.SyscallConn()
+	if err == nil {
+		failed := raw.Read(func(fd uintptr) bool {
+			for {
+				n, oobn, _, _, err = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
+				if err != unix.EINTR {
+					return err != unix.EAGAIN
+				}
+			}
+		})
+		err = errors.Join(failed, err)
 	}
 	if err == nil && n == 0 {
 		err = errors.New("it ended too early")
@@ -170,22 +186,12 @@ func dropStandardStreams() error {
 	return nil
 }
 
-// hangUp returns when no process is under the filter any more.
-func hangUp(listener int) {
-	fds := []unix.PollFd{{Fd: int32(listener)}}
-	for {
-		n, err := unix.Poll(fds, -1)
-		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
-			return
-		}
-	}
-}
-
 // family are the processes of the tree that are children of the supervisor.
 type family struct {
-	mu     sync.Mutex
-	child  int // the command
-	reaped bool
+	changed <-chan os.Signal // says that a child may have ended
+	mu      sync.Mutex
+	child   int // the command
+	reaped  bool
 }
 
 // forward passes the front's signals on to the command while it lives. A front
@@ -207,22 +213,14 @@ func (f *family) forward(front *os.File) {
 // wait reaps until no child is left, and reports the command's exit code.
 func (f *family) wait(ended func(code int)) {
 	for {
-		// Look first, so that a signal never meets a number that was given away.
-		var info unix.Siginfo
-		if err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
-			if errors.Is(err, unix.EINTR) {
-				continue
-			}
+		pid, status, err := f.reap()
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
 			return
-		}
-		f.mu.Lock()
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
-		if err == nil && pid == f.child {
-			f.reaped = true
-		}
-		f.mu.Unlock()
-		if err == nil && pid == f.child {
+		case pid == 0:
+			<-f.changed
+		case pid == f.child:
 			code := status.ExitStatus()
 			if status.Signaled() {
 				code = 128 + int(status.Signal())
@@ -230,4 +228,16 @@ func (f *family) wait(ended func(code int)) {
 			ended(code)
 		}
 	}
+}
+
+// reap takes leave of one child that has ended, if there is one. It keeps forward
+// from sending a signal to a number that was given away.
+func (f *family) reap() (pid int, status unix.WaitStatus, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	pid, err = unix.Wait4(-1, &status, unix.WNOHANG, nil)
+	if err == nil && pid == f.child {
+		f.reaped = true
+	}
+	return pid, status, err
 }

@@ -29,7 +29,7 @@ const (
 
 // supervisor judges the calls of one tree.
 type supervisor struct {
-	listener  int
+	calls     *queue
 	only      bool
 	captures  *handover.Client
 	network   string // the namespace in which loopback is that of the captures
@@ -44,8 +44,8 @@ type supervisor struct {
 	silent   map[spot]*rendezvous
 }
 
-func newSupervisor(listener int, o Options, captures *handover.Client) *supervisor {
-	s := &supervisor{listener: listener, only: o.Only, captures: captures, network: thread(unix.Getpid()).network(),
+func newSupervisor(calls *queue, o Options, captures *handover.Client) *supervisor {
+	s := &supervisor{calls: calls, only: o.Only, captures: captures, network: thread(unix.Getpid()).network(),
 		slots: make(chan struct{}, maxCalls), attempts: make(map[uint64]*attempt), carried: make(map[uint64][]byte),
 		senders: make(map[uint64]*sender), silent: make(map[spot]*rendezvous)}
 	if o.Keep {
@@ -82,25 +82,18 @@ func (s *supervisor) descriptor(c *call) (int, error) {
 	return s.kept.dup(c.t.inode(c.fd()))
 }
 
-// serve judges calls until there can be none any more.
-func (s *supervisor) serve() {
-	for {
-		s.slots <- struct{}{}
-		c, errno := receive(s.listener)
-		switch errno {
-		case 0:
-			go func() {
-				defer func() { <-s.slots }()
-				s.judge(c)
-			}()
-			continue
-		case unix.EINTR, unix.ENOENT: // ENOENT: its thread was killed meanwhile
+// serve judges calls until no process is under the filter any more.
+func (s *supervisor) serve() error {
+	return s.calls.each(func() { s.slots <- struct{}{} }, func(c *call) {
+		if c == nil {
 			<-s.slots
-			continue
+			return
 		}
-		<-s.slots
-		return
-	}
+		go func() {
+			defer func() { <-s.slots }()
+			s.judge(c)
+		}()
+	})
 }
 
 func (s *supervisor) judge(c *call) {
