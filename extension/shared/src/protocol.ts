@@ -120,6 +120,7 @@ export interface Approval {
   description?: string;
   change: 'new' | 'changed';
   differences?: Difference[];
+  /** Whole sentences. */
   warnings?: string[];
 }
 

@@ -20,6 +20,13 @@ export function errorText(error: unknown): string {
   return plain(error instanceof Error ? error.message : String(error));
 }
 
+/** text as a sentence: a capital letter at its start, and a mark at its end. */
+export function sentence(text: string, max?: number): string {
+  const line = plain(text.trim(), max);
+  const whole = `${line.charAt(0).toUpperCase()}${line.slice(1)}`;
+  return /[.!?…]$/.test(whole) ? whole : `${whole}.`;
+}
+
 /** "1 flow", "2 flows". */
 export function count(n: number, word: string): string {
   return `${n} ${word}${n === 1 ? '' : 's'}`;

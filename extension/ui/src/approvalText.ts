@@ -1,5 +1,5 @@
 import type { Approval } from '../../shared/src/protocol';
-import { plain } from '../../shared/src/text';
+import { plain, sentence } from '../../shared/src/text';
 import type { Identity } from './identity';
 
 /** The question of an approval: a headline, and everything that the answer will hold for. */
@@ -20,7 +20,7 @@ export function approvalText(approval: Approval, identity: Identity): { message:
   lines.push(`Asked for by: ${from === 'workspace' ? 'the settings of this workspace' : 'your user settings'}`);
   lines.push(`Remote: ${plain(identity.remoteLabel)}`);
   if (identity.workspaceLabel) lines.push(`Workspace: ${plain(identity.workspaceLabel)}`);
-  for (const warning of warnings ?? []) lines.push('', `⚠ This ${plain(warning)}.`);
+  for (const warning of warnings ?? []) lines.push('', `⚠ ${sentence(warning)}`);
   if (differences?.length) {
     lines.push('', 'Since you last allowed it:');
     for (const { field, was, is } of differences) {

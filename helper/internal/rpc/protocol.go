@@ -178,7 +178,7 @@ type Approval struct {
 	Description string       `json:"description,omitempty"`
 	Change      string       `json:"change"` // "new" or "changed"
 	Differences []Difference `json:"differences,omitempty"`
-	Warnings    []string     `json:"warnings,omitempty"` // such as "reaches this machine's own localhost"
+	Warnings    []string     `json:"warnings,omitempty"` // whole sentences
 }
 
 // Difference is one field that changed since the last approval.

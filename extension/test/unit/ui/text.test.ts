@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Approval, GatewayStatus, ResourceStatus } from '../../../shared/src/protocol';
 import type { SessionState } from '../../../shared/src/session';
-import { bytes, markdown, plain } from '../../../shared/src/text';
+import { bytes, markdown, plain, sentence } from '../../../shared/src/text';
 import { approvalText } from '../../../ui/src/approvalText';
 import { Problems, problemText } from '../../../ui/src/problems';
 import { statusText } from '../../../ui/src/statusText';
@@ -40,6 +40,12 @@ describe('text', () => {
 
   it('leaves nothing of Markdown', () => {
     expect(markdown(EVIL)).not.toMatch(/(?<!\\)[[\]()<>#$]/);
+  });
+
+  it('makes whole sentences, whatever it is given', () => {
+    expect(
+      ['It covers all ports.', 'the helper is gone', 'Is the VPN up? ', 'wait…'].map((text) => sentence(text)),
+    ).toEqual(['It covers all ports.', 'The helper is gone.', 'Is the VPN up?', 'Wait…']);
   });
 
   it('counts bytes', () => {
@@ -210,7 +216,7 @@ describe('approvalText', () => {
     programs: ['psql', 'node'],
     change: 'changed',
     differences: [{ field: 'ports', was: '3000', is: '3000, 15432:5432' }],
-    warnings: ["reaches this machine's own localhost"],
+    warnings: ['It covers all ports.', 'It reaches programs that listen on this machine for its own use.'],
   };
 
   it('says everything that the answer holds for', () => {
@@ -223,7 +229,8 @@ describe('approvalText', () => {
       'the settings of this workspace',
       'ssh-remote+h',
       'Workspace: shop',
-      "reaches this machine's own localhost",
+      '⚠ It covers all ports.\n',
+      '⚠ It reaches programs that listen on this machine for its own use.\n',
       'ports: 3000 → 3000, 15432:5432',
     ]) {
       expect(detail).toContain(part);

@@ -1,0 +1,184 @@
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import type { SessionState } from '../../../shared/src/session';
+import { type HandlerContext, handlers } from '../../../ui/src/handlers';
+import { Trouble } from '../../../ui/src/trouble';
+import { commands, env, window } from '../../vscode';
+
+const orders = {
+  name: 'orders',
+  host: 'orders-db.corp.test',
+  ports: ['5432'],
+  from: 'user' as const,
+  state: 'ready' as const,
+  served: ['orders-db.corp.test:5432'],
+  flows: 0,
+  bytesUp: 0,
+  bytesDown: 0,
+};
+const connected: Extract<SessionState, { kind: 'connected' }> = {
+  kind: 'connected',
+  approvals: 0,
+  status: { state: 'connected', flows: 0, bytesUp: 0, bytesDown: 0, proxy: '127.0.0.1:7750', resources: [orders] },
+};
+
+/** The handlers of a window in that state. */
+function rig(state: SessionState = connected, browser = false) {
+  const test = vi.fn(() => Promise.resolve({ ok: true, steps: [] }));
+  const controller = {
+    state,
+    connection: state.kind === 'connected' ? { test } : undefined,
+    connect: vi.fn(() => Promise.resolve()),
+    disconnect: vi.fn(() => Promise.resolve()),
+  };
+  const context = {
+    controller,
+    approvals: { again: vi.fn() },
+    reports: { show: vi.fn(() => Promise.resolve()) },
+    configuration: () => ({ inspect: () => undefined, update: vi.fn() }),
+    log: { show: vi.fn() },
+    secrets: { get: vi.fn(), store: vi.fn() },
+    browser,
+  };
+  return { ...context, test, handlers: handlers(context as unknown as HandlerContext) };
+}
+
+/** What a message with buttons is answered by: its first button. */
+const first = ((...[, button]: unknown[]) => Promise.resolve(button)) as never;
+
+beforeEach(() => {
+  vi.resetAllMocks();
+});
+
+describe('the commands', () => {
+  it('connect, disconnect and review', async () => {
+    const { handlers: run, controller, approvals, log } = rig();
+    await run['causeway.connect'](undefined);
+    await run['causeway.disconnect'](undefined);
+    run['causeway.reviewApprovals'](undefined);
+    run['causeway.showLog'](undefined);
+    for (const done of [controller.connect, controller.disconnect, approvals.again, log.show]) {
+      expect(done).toHaveBeenCalledTimes(1);
+    }
+  });
+
+  it('copy the address of a row, and of the proxy', async () => {
+    const { handlers: run } = rig();
+    await run['causeway.copyAddress']({ resource: orders });
+    await run['causeway.copyProxyAddress'](undefined);
+    expect(env.clipboard.writeText.mock.calls).toEqual([['orders-db.corp.test:5432'], ['127.0.0.1:7750']]);
+  });
+
+  it.each([undefined, null, 'text', {}, { resource: { ...orders, served: ['proxy'] } }])(
+    'copy nothing for a row without an address: %j',
+    async (argument) => {
+      await rig().handlers['causeway.copyAddress'](argument);
+      expect(env.clipboard.writeText).not.toHaveBeenCalled();
+    },
+  );
+
+  it.each(['causeway.copyProxyAddress', 'causeway.testResource', 'causeway.newTerminal'] as const)(
+    '%s says what is missing without a connection',
+    async (id) => {
+      const { handlers: run } = rig({ kind: 'disconnected' });
+      await expect(run[id](undefined)).rejects.toBeInstanceOf(Trouble);
+      expect(commands.executeCommand).not.toHaveBeenCalled();
+    },
+  );
+});
+
+describe('Test Resource', () => {
+  it('tests the resource of a row, or the one that another extension names', async () => {
+    const { handlers: run, test, reports } = rig();
+    await run['causeway.testResource']({ resource: orders });
+    await run['causeway.testResource']('orders');
+    expect(test.mock.calls).toEqual([
+      ['orders', expect.anything()],
+      ['orders', expect.anything()],
+    ]);
+    expect(reports.show).toHaveBeenCalledTimes(2);
+    expect(window.showQuickPick).not.toHaveBeenCalled();
+  });
+
+  it('asks which, and tests none when the user escapes', async () => {
+    const { handlers: run, test } = rig();
+    await run['causeway.testResource'](undefined);
+    expect(window.showQuickPick.mock.calls).toEqual([
+      [[expect.objectContaining({ name: 'orders' })], expect.anything()],
+    ]);
+    expect(test).not.toHaveBeenCalled();
+    window.showQuickPick.mockImplementation(((items: unknown[]) => Promise.resolve(items[0])) as never);
+    await run['causeway.testResource'](undefined);
+    expect(test).toHaveBeenCalledTimes(1);
+  });
+
+  it('offers to add a resource where there is none', async () => {
+    const { handlers: run } = rig({ ...connected, status: { ...connected.status, resources: [] } });
+    await expect(run['causeway.testResource'](undefined)).rejects.toMatchObject({
+      remedies: [{ command: 'causeway.addResource' }],
+    });
+  });
+
+  it('reports nothing of a test that the user cancels, and fails with one that fails', async () => {
+    const { handlers: run, test, reports } = rig();
+    test.mockRejectedValue(new Error('the helper is gone'));
+    await expect(run['causeway.testResource']('orders')).rejects.toThrow('the helper is gone');
+    window.withProgress.mockImplementation((_, task) =>
+      task({}, { onCancellationRequested: (listener: () => void) => listener() }),
+    );
+    await run['causeway.testResource']('orders');
+    expect(reports.show).not.toHaveBeenCalled();
+  });
+});
+
+describe('New Terminal', () => {
+  it('has the companion open one', async () => {
+    await rig().handlers['causeway.newTerminal'](undefined);
+    expect(commands.executeCommand.mock.calls).toEqual([['_causeway.remote.terminal']]);
+  });
+
+  it('says why there is none', async () => {
+    const { handlers: run } = rig();
+    commands.executeCommand.mockResolvedValueOnce('for Linux only');
+    await expect(run['causeway.newTerminal'](undefined)).rejects.toThrow('for Linux only');
+    commands.executeCommand.mockRejectedValueOnce(new Error('not found'));
+    await expect(run['causeway.newTerminal'](undefined)).rejects.toThrow(/companion/);
+  });
+});
+
+describe('Install Companion', () => {
+  it('installs it and offers to connect', async () => {
+    window.showInformationMessage.mockImplementation(first);
+    await rig().handlers['causeway.installCompanion'](undefined);
+    await vi.waitFor(() =>
+      expect(commands.executeCommand.mock.calls).toEqual([
+        ['workbench.extensions.installExtension', 'causeway-dev.causeway-remote'],
+        ['causeway.connect'],
+      ]),
+    );
+  });
+
+  it('says how else, if the gallery has failed', async () => {
+    commands.executeCommand.mockRejectedValueOnce(new Error('404'));
+    await expect(rig().handlers['causeway.installCompanion'](undefined)).rejects.toMatchObject({
+      remedies: [{ command: 'vscode.open' }, { command: 'workbench.extensions.action.installVSIX' }],
+    });
+  });
+});
+
+describe('what differs between the desktop and a browser', () => {
+  it('pairing is for a browser, and connects once there is a token', async () => {
+    await expect(rig().handlers['causeway.pairLocalHelper'](undefined)).rejects.toBeInstanceOf(Trouble);
+    const { handlers: run, controller, secrets } = rig({ kind: 'disconnected' }, true);
+    await run['causeway.pairLocalHelper'](undefined);
+    expect(controller.connect).not.toHaveBeenCalled();
+    window.showInputBox.mockResolvedValue(' token ' as never);
+    await run['causeway.pairLocalHelper'](undefined);
+    expect(secrets.store.mock.calls).toEqual([['causeway.pairing', 'token']]);
+    expect(controller.connect).toHaveBeenCalledTimes(1);
+  });
+
+  it('credentials of proxies are for the desktop', async () => {
+    const { handlers: run } = rig(connected, true);
+    await expect(run['causeway.setProxyCredentials'](undefined)).rejects.toThrow('--credentials');
+  });
+});
