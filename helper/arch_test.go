@@ -57,18 +57,18 @@ var rules = map[string]rule{
 	"gateway/ping":      {may: "tunnel", never: "gateway resource peer", without: "net/http"},
 	"gateway/systemdns": {may: "netx records", never: "gateway tunnel resource peer", without: "net/http os/exec"},
 
-	"capture": {may: "capture/bridge capture/dns capture/handover capture/hostnet capture/names capture/owner capture/proxy capture/tun peer tunnel",
+	"capture": {may: "capture/bridge capture/dns capture/handover capture/hostnet capture/names capture/owner capture/proxy capture/tun offer peer tunnel",
 		never: "gateway/... rpc carrier cli", without: "github.com/spf13/... github.com/sourcegraph/..."},
-	"capture/bridge":   {may: "capture/dns capture/hostnet capture/names capture/owner peer tunnel"},
+	"capture/bridge":   {may: "capture/dns capture/hostnet capture/names capture/owner offer peer tunnel"},
 	"capture/dns":      {may: "capture/hostnet capture/owner records tunnel", tests: "tunnel/tunneltest"},
 	"capture/handover": {may: "capture/owner netx tunnel", tests: "tunnel/tunneltest"},
 	"capture/hostnet":  {never: "tunnel peer", without: "github.com/... net/http"},
-	"capture/names":    {may: "capture/hostnet capture/owner netx peer tunnel", tests: "tunnel/tunneltest"},
+	"capture/names":    {may: "capture/hostnet capture/owner netx offer peer tunnel", tests: "tunnel/tunneltest"},
 	"capture/owner":    {may: "tunnel"},
 	"capture/proxy":    {may: "capture/owner netx tunnel", tests: "tunnel/tunneltest"},
 	"capture/run": {may: "capture/handover capture/owner tunnel", tests: "netx tunnel/tunneltest",
 		never: "capture/names capture/proxy peer", without: "github.com/spf13/... os/exec"},
-	"capture/tun": {may: "capture/hostnet capture/owner netx peer tunnel", tests: "tunnel/tunneltest",
+	"capture/tun": {may: "capture/hostnet capture/owner netx offer tunnel", tests: "peer tunnel/tunneltest",
 		without: "net/http golang.zx2c4.com/wireguard/device golang.zx2c4.com/wireguard/tun/netstack"},
 
 	"cli": {may: "capture capture/bridge capture/dns capture/handover capture/hostnet capture/names capture/owner capture/proxy capture/run capture/tun " +

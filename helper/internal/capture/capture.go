@@ -20,6 +20,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/capture/proxy"
 	"github.com/causeway-dev/causeway/helper/internal/capture/tun"
+	"github.com/causeway-dev/causeway/helper/internal/offer"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
@@ -84,7 +85,7 @@ func Serve(ctx context.Context, s *tunnel.Session, o Options) error {
 	}
 	c := &capture{o: o, s: s, control: control, report: make(chan struct{}, 1),
 		telling: make(chan struct{}, maxTelling), told: make(chan peer.Told), ended: ctx.Done()}
-	c.match.Store(newMatcher(nil))
+	c.offered.Store(&offer.Set{})
 	check := owner.New(o.UID)
 	defer func() { _ = check.Close() }()
 	if err := c.start(check); err != nil {
@@ -121,7 +122,7 @@ type capture struct {
 	tun      *tun.Source      // nil without
 	run      *handover.Server // nil without
 	bridges  []*bridge.Source
-	match    atomic.Pointer[matcher]
+	offered  atomic.Pointer[offer.Set] // what the gateway published last
 	strict   atomic.Bool
 	report   chan struct{}
 	telling  chan struct{} // a slot for each question under way
@@ -129,16 +130,14 @@ type capture struct {
 	ended    <-chan struct{} // closed when nothing more is reported
 	busy     atomic.Bool     // sources change: the report waits until all of them have
 
-	mu        sync.Mutex
-	published []peer.Published
-	notes     []string
+	notes []string // of start; for good
 }
 
 func (c *capture) start(check *owner.Checker) error {
 	if c.o.Sources.Proxy != Off {
 		p, err := proxy.Listen(proxy.Options{
 			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
-			Match:  func(network, host string, port uint16) bool { return c.match.Load().covers(network, host, port) },
+			Match:  c.covers,
 			Strict: c.strict.Load,
 			Check:  check.Check, CheckUDP: check.CheckUDP, Origin: c.origin(check),
 		})
@@ -157,9 +156,8 @@ func (c *capture) start(check *owner.Checker) error {
 			NoHosts: c.o.Sources.Names == Off,
 		})
 	}
-	covers := func(network, host string, port uint16) bool { return c.match.Load().covers(network, host, port) }
 	if c.o.HandoverPath != "" {
-		o := handover.Options{Log: c.o.Log, Tunnel: c.s, Path: c.o.HandoverPath, CheckUDP: check.CheckUDP, Covers: covers}
+		o := handover.Options{Log: c.o.Log, Tunnel: c.s, Path: c.o.HandoverPath, CheckUDP: check.CheckUDP, Covers: c.covers}
 		if c.names != nil {
 			o.At = c.names.At
 		}
@@ -173,16 +171,16 @@ func (c *capture) start(check *owner.Checker) error {
 	if c.o.Sources.DNS != Off {
 		c.dns = dns.New(dns.Options{
 			Log: c.o.Log, Tunnel: c.s, Names: c.names,
-			Covers: func(host string) bool { return c.match.Load().covers("", host, 0) },
+			Covers: c.hasName,
 			Check:  check.Check, CheckUDP: check.CheckUDP, Origin: c.origin(check),
 			StartEditor: c.o.StartResolver, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
 		})
 	}
 	if c.o.Sources.Tun != Off {
 		o := tun.Options{
-			Log: c.o.Log, Tunnel: c.s, CoversName: covers, Always: c.o.Sources.Tun == On,
+			Log: c.o.Log, Tunnel: c.s, CoversName: c.covers, Always: c.o.Sources.Tun == On,
 			Covers: func(network string, addr netip.Addr, port uint16) bool {
-				return c.match.Load().coversAddr(network, addr, port)
+				return c.offered.Load().CoversAddr(network, addr, port)
 			},
 			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, CheckEcho: check.CheckEcho, Origin: c.origin(check), Start: c.o.StartTun, Changed: c.changed,
 		}
@@ -194,12 +192,20 @@ func (c *capture) start(check *owner.Checker) error {
 	for _, device := range c.o.Bridges {
 		c.bridges = append(c.bridges, bridge.New(bridge.Options{
 			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID, Device: device,
-			Covers: func(host string) bool { return c.match.Load().covers("", host, 0) },
+			Covers: c.hasName,
 			Start:  c.o.StartBridge, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
 		}))
 	}
 	return nil
 }
+
+// covers tells whether a resource has a target; port 0 stands for any.
+func (c *capture) covers(network, host string, port uint16) bool {
+	return c.offered.Load().Covers(network, host, port)
+}
+
+// hasName tells whether a name, or an address in its place, is a resource's.
+func (c *capture) hasName(host string) bool { return c.covers("lookup", host, 0) }
 
 // close stops the sources, first those that point others here.
 func (c *capture) close() {
@@ -245,29 +251,34 @@ func (c *capture) follow() error {
 		if m.Publish == nil {
 			continue
 		}
-		p := *m.Publish
-		c.o.Log.Info().Int("resources", len(p.Resources)).Msg("resources published")
-		c.busy.Store(true)
-		c.strict.Store(p.StrictProxy)
-		c.match.Store(newMatcher(p.Resources))
-		c.mu.Lock()
-		c.published = p.Resources
-		c.mu.Unlock()
-		if c.tun != nil { // before the names that lead there
-			c.tun.Apply(p.Resources)
+		set, err := offer.Parse(m.Resources)
+		if err != nil {
+			return err
 		}
-		if c.names != nil {
-			c.names.Apply(p.Resources)
-		}
-		if c.dns != nil {
-			c.dns.Apply(c.match.Load().hasNames())
-		}
-		for _, b := range c.bridges {
-			b.Apply(p.Resources)
-		}
-		c.busy.Store(false)
-		c.changed()
+		c.o.Log.Info().Int("resources", len(set.All)).Msg("resources published")
+		c.apply(set, m.StrictProxy)
 	}
+}
+
+// apply makes set the whole of what the sources serve.
+func (c *capture) apply(set *offer.Set, strict bool) {
+	c.busy.Store(true)
+	c.strict.Store(strict)
+	c.offered.Store(set)
+	if c.tun != nil { // before the names that lead there
+		c.tun.Apply(set)
+	}
+	if c.names != nil {
+		c.names.Apply(set)
+	}
+	if c.dns != nil {
+		c.dns.Apply(set.HasNames())
+	}
+	for _, b := range c.bridges {
+		b.Apply(set)
+	}
+	c.busy.Store(false)
+	c.changed()
 }
 
 func (c *capture) changed() {

@@ -13,7 +13,7 @@ const maxTelling = 4
 // only.
 func (c *capture) origin(check *owner.Checker) owner.OriginFunc {
 	return func(source string, t tunnel.Target, who owner.Owner) tunnel.Origin {
-		return check.Process(who, c.match.Load().byProgram(t.Network.String(), t.Host, t.Port)).Origin(source)
+		return check.Process(who, c.offered.Load().ByProgram(t.Network.String(), t.Host, t.Port)).Origin(source)
 	}
 }
 

@@ -1,19 +1,16 @@
 package capture
 
 import (
-	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/tun"
+	"github.com/causeway-dev/causeway/helper/internal/offer"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 )
 
 func (c *capture) compose() (peer.Report, Status) {
-	c.mu.Lock()
-	published := c.published
-	r := peer.Report{Notes: append([]string(nil), c.notes...), Names: []peer.NameReport{}, Asks: true}
-	c.mu.Unlock()
+	offered := c.offered.Load().All
+	r := peer.Report{Notes: slices.Clone(c.notes), Names: []peer.NameReport{}, Asks: true}
 	if c.proxy != nil {
 		r.Proxy = c.proxy.Addr().String()
 	}
@@ -23,10 +20,10 @@ func (c *capture) compose() (peer.Report, Status) {
 		r.Names = append(r.Names, n.Names...)
 		r.Notes = append(r.Notes, n.Notes...)
 		if c.o.Sources.Names == On && n.Hosts != nil {
-			c.missing(r.Names, published, "names", isExact, n.Hosts.Error())
+			c.missing(r.Names, offered, "names", isExact, n.Hosts.Error())
 		}
 	} else {
-		for _, p := range published {
+		for _, p := range offered {
 			r.Names = append(r.Names, peer.NameReport{Name: p.Name})
 		}
 	}
@@ -34,7 +31,7 @@ func (c *capture) compose() (peer.Report, Status) {
 		if note := c.dns.Note(); note != "" {
 			r.Notes = append(r.Notes, note)
 			if c.o.Sources.DNS == On {
-				c.missing(r.Names, published, "dns", isName, note)
+				c.missing(r.Names, offered, "dns", isName, note)
 			}
 		}
 	}
@@ -44,12 +41,12 @@ func (c *capture) compose() (peer.Report, Status) {
 		}
 	}
 	if c.o.Sources.Proxy == On && c.proxyErr != nil {
-		c.missing(r.Names, published, "proxy", func(string) bool { return true }, c.proxyErr.Error())
+		c.missing(r.Names, offered, "proxy", func(*offer.Resource) bool { return true }, c.proxyErr.Error())
 	}
 	for i := range r.Names {
 		n := &r.Names[i]
-		if n.Address != "" && i < len(published) {
-			status.Names = append(status.Names, published[i].Host)
+		if n.Address != "" && i < len(offered) {
+			status.Names = append(status.Names, offered[i].Text)
 		}
 		if c.proxy != nil {
 			n.Served = append(slices.Clip(n.Served), "proxy")
@@ -78,9 +75,9 @@ const lacking = " is on, and cannot be had: "
 
 // missing tells, at each resource that it would serve, of a source that is to
 // be on and cannot be had.
-func (c *capture) missing(names []peer.NameReport, published []peer.Published, source string, serves func(host string) bool, why string) {
-	for i := range names[:min(len(names), len(published))] {
-		if serves(published[i].Host) {
+func (c *capture) missing(names []peer.NameReport, offered []*offer.Resource, source string, serves func(*offer.Resource) bool, why string) {
+	for i := range names[:min(len(names), len(offered))] {
+		if serves(offered[i]) {
 			addTrouble(&names[i], source+lacking+why)
 		}
 	}
@@ -93,14 +90,15 @@ func addTrouble(n *peer.NameReport, trouble string) {
 	n.Trouble = trouble
 }
 
-// isName tells whether a published host is a name or a wildcard.
-func isName(host string) bool { return !strings.ContainsAny(host, "/:") && !isAddr(host) }
+// isName tells whether a resource is a name or a wildcard.
+func isName(r *offer.Resource) bool {
+	_, wildcard := r.Domain()
+	return wildcard || isExact(r)
+}
 
-func isExact(host string) bool { return isName(host) && !strings.HasPrefix(host, "*.") }
-
-func isAddr(host string) bool {
-	_, err := netip.ParseAddr(host)
-	return err == nil
+func isExact(r *offer.Resource) bool {
+	_, exact := r.Exact()
+	return exact
 }
 
 // addRoutes puts what the TUN device serves into the report, which may be on

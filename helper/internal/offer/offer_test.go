@@ -1,47 +1,114 @@
 package offer
 
 import (
-	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/causeway-dev/causeway/helper/internal/nethost"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-func TestParse(t *testing.T) {
-	list, problems := Parse([]peer.Published{
-		{Name: "db", Host: "DB.corp.test", Ports: []peer.PublishedPort{{First: 5432, Last: 5432}}, Protocols: []string{"tcp"}, ByProgram: true},
-		{Name: "odd", Host: "127.1", Protocols: []string{"tcp"}},
-		{Name: "all", Host: "*.corp.test", Ports: []peer.PublishedPort{{First: 9, Last: 8}, {First: 0, Last: 3}, {First: 8, Last: 9}}, Protocols: []string{"udp", "sctp", "udp"}},
-		{Name: "net", Host: "10.0.0.0/8", Protocols: []string{"icmp"}},
-		{Name: "one", Host: "::ffff:10.0.0.1"},
-	})
-	want := []Resource{
-		{Name: "db", Host: nethost.Pattern{Kind: nethost.Name, Name: "db.corp.test"}, Ports: []Ports{{5432, 5432}}, Networks: []string{TCP}, ByProgram: true},
-		{Name: "all", Host: nethost.Pattern{Kind: nethost.Wildcard, Name: "corp.test"}, Ports: []Ports{{8, 9}}, Networks: []string{UDP}},
-		{Name: "net", Host: nethost.Pattern{Kind: nethost.Prefix, Prefix: netip.MustParsePrefix("10.0.0.0/8")}, Networks: []string{ICMP}},
-		{Name: "one", Host: nethost.Pattern{Kind: nethost.Address, Prefix: netip.MustParsePrefix("10.0.0.1/32")}},
+// Which program asks matters where a resource is for some alone.
+func TestByProgram(t *testing.T) {
+	ports := []peer.PublishedPort{{First: 443, Last: 443}}
+	of := func(host string, byProgram bool) peer.Published {
+		return peer.Published{Name: host, Host: host, Ports: ports, Protocols: []string{"tcp"}, ByProgram: byProgram}
 	}
-	if d := cmp.Diff(want, list, cmpopts.EquateComparable(netip.Prefix{})); d != "" {
-		t.Error(d)
+	m := parse(t, []peer.Published{of("web.test", false), of("db.test", true), of("*.dev.test", true), of("10.0.0.0/8", true), of("10.1.0.0/16", false)})
+	for host, want := range map[string]bool{"web.test": false, "db.test": true, "DB.test.": true, "a.dev.test": true, "10.2.0.1": true, "::ffff:10.2.0.1": true, "11.0.0.1": false} {
+		if got := m.ByProgram("tcp", host, 443); got != want {
+			t.Errorf("%s: %v", host, got)
+		}
 	}
-	if len(problems) != 1 || !strings.Contains(problems[0].Error(), `"odd"`) {
-		t.Errorf("problems: %v", problems)
+	if m.ByProgram("dns", "db.test", 443) || m.ByProgram("tcp", "db.test", 80) {
+		t.Error("it matters for what is no connection of the resource")
 	}
 }
 
 func TestCovers(t *testing.T) {
-	r := Resource{Ports: []Ports{{80, 80}, {8000, 8010}}, Networks: []string{TCP, ICMP}}
+	port := []peer.PublishedPort{{First: 443, Last: 443}, {First: 8000, Last: 8010}}
+	tcp := []string{"tcp"}
+	m := parse(t, []peer.Published{
+		{Name: "web", Host: "web.corp.test", Ports: port, Protocols: tcp},
+		{Name: "dns", Host: "web.corp.test", Ports: []peer.PublishedPort{{First: 53, Last: 53}}, Protocols: []string{"udp"}},
+		{Name: "all", Host: "*.dev.corp.test", Ports: port, Protocols: tcp},
+		{Name: "net", Host: "10.1.0.0/16", Ports: port, Protocols: tcp},
+		{Name: "one", Host: "fd00::1", Ports: port, Protocols: tcp},
+	})
 	for _, c := range []struct {
-		network string
-		port    uint16
-		want    bool
-	}{{TCP, 80, true}, {TCP, 8000, true}, {TCP, 8010, true}, {TCP, 8011, false}, {TCP, 0, false}, {UDP, 80, false}, {ICMP, 0, true}} {
-		if got := r.Covers(c.network, c.port); got != c.want {
-			t.Errorf("%s %d: %v", c.network, c.port, got)
+		network, host string
+		port          uint16
+		want          bool
+	}{
+		{"tcp", "web.corp.test", 443, true},
+		{"tcp", "WEB.corp.test.", 8005, true},
+		{"udp", "web.corp.test", 443, false},
+		{"udp", "web.corp.test", 53, true},
+		{"tcp", "web.corp.test", 444, false},
+		{"tcp", "other.corp.test", 443, false},
+		{"tcp", "a.dev.corp.test", 443, true},
+		{"tcp", "a.b.dev.corp.test", 443, true},
+		{"tcp", "dev.corp.test", 443, false},
+		{"tcp", "10.1.2.3", 443, true},
+		{"tcp", "::ffff:10.1.2.3", 443, true},
+		{"tcp", "10.2.2.3", 443, false},
+		{"tcp", "fd00::1", 443, true},
+		{"tcp", "fd00::2", 443, false},
+		{"tcp", "", 443, false},
+		{"lookup", "web.corp.test", 0, true},
+		{"lookup", "example.com", 0, false},
+	} {
+		if got := m.Covers(c.network, c.host, c.port); got != c.want {
+			t.Errorf("%s %s:%d: %v, want %v", c.network, c.host, c.port, got, c.want)
+		}
+	}
+}
+
+func parse(t *testing.T, published []peer.Published) *Set {
+	t.Helper()
+	s, err := Parse(published)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestMerge(t *testing.T) {
+	got := Merge([]Range{{First: 80, Last: 90}, {First: 0, Last: 2}, {First: 91, Last: 95}, {First: 7, Last: 5}, {First: 85, Last: 86}, {First: 65535, Last: 65535}, {First: 65000, Last: 65535}})
+	if want := []Range{{First: 1, Last: 2}, {First: 80, Last: 95}, {First: 65000, Last: 65535}}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if n := Count(got); n != 2+16+536 {
+		t.Errorf("%d ports", n)
+	}
+	for port, want := range map[uint16]bool{1: true, 3: false, 80: true, 95: true, 96: false, 65535: true} {
+		if Contains(got, port) != want {
+			t.Errorf("port %d: %v", port, !want)
+		}
+	}
+}
+
+// A kind of host that this version does not know stays in the list, since the
+// report has one entry for each resource.
+func TestUnknownHost(t *testing.T) {
+	s := parse(t, []peer.Published{{Host: "*.10.0.0.1"}, {Host: "a b"}, {Host: ""}, {Host: "1.2"}, {Host: "db.test"}})
+	if len(s.All) != 5 || s.All[0].Known || s.All[1].Known || s.All[2].Known || s.All[3].Known || !s.All[4].Known {
+		t.Errorf("%+v", s.All)
+	}
+	if names := s.Names(); !slices.Equal(names, []string{"db.test"}) {
+		t.Errorf("%q", names)
+	}
+}
+
+// A gateway cannot publish more than the settings can hold.
+func TestParseIsBounded(t *testing.T) {
+	for what, published := range map[string][]peer.Published{
+		"resources": make([]peer.Published, maxResources+1),
+		"ports":     {{Host: "db.test", Ports: make([]peer.PublishedPort, maxRanges+1)}},
+		"a name":    {{Host: "db.test", Name: strings.Repeat("x", maxName+1)}},
+	} {
+		if _, err := Parse(published); err == nil {
+			t.Errorf("too many bytes of %s pass", what)
 		}
 	}
 }

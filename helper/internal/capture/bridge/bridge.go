@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/names"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/offer"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
@@ -63,12 +63,12 @@ type Source struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
-	mu        sync.Mutex // held while it is set up or taken down
-	published []peer.Published
-	watching  bool
-	standing  *standing // nil while nothing is served
-	lost      int       // how often the host of addresses was lost
-	err       error     // why nothing is served
+	mu       sync.Mutex // held while it is set up or taken down
+	set      *offer.Set
+	watching bool
+	standing *standing // nil while nothing is served
+	lost     int       // how often the host of addresses was lost
+	err      error     // why nothing is served
 }
 
 // standing is what is there while the bridge is served.
@@ -96,16 +96,16 @@ func New(o Options) *Source {
 	return s
 }
 
-// Apply makes published the whole of what is served. It returns when that is so.
-func (s *Source) Apply(published []peer.Published) {
+// Apply makes set the whole of what is served. It returns when that is so.
+func (s *Source) Apply(set *offer.Set) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx.Err() != nil {
 		return
 	}
-	s.published = slices.Clone(published)
+	s.set = set
 	if s.standing != nil {
-		s.standing.names.Apply(published)
+		s.standing.names.Apply(set)
 		s.standing.dns.Apply(true) // forgets what it knew
 	}
 	s.look()
@@ -145,17 +145,14 @@ func (s *Source) Report() Report {
 		r.Note += fmt.Sprintf(". Names share that address, since there are no others (%v)", st.lacks)
 	}
 	for i, n := range st.names.Report().Names {
-		if i < len(s.published) && !isName(s.published[i].Host) {
-			n.Trouble = "" // nothing that a bridge would serve
+		if i < len(s.set.All) {
+			if _, address := s.set.All[i].Prefix(); address {
+				n.Trouble = "" // nothing that a bridge would serve
+			}
 		}
 		r.Names = append(r.Names, peer.NameReport{Name: n.Name, Trouble: n.Trouble})
 	}
 	return r
-}
-
-func isName(host string) bool {
-	_, err := netip.ParseAddr(host)
-	return err != nil && !strings.Contains(host, "/")
 }
 
 // watch follows the bridge, which comes and goes with what it is for.
@@ -252,7 +249,7 @@ func (s *Source) setUp(at netip.Prefix, index int) *standing {
 		Check:    func(c net.Conn) (owner.Owner, error) { return st.check(c.RemoteAddr()) },
 		CheckUDP: func(_, remote netip.AddrPort) (owner.Owner, error) { return st.admit(remote.Addr()) },
 	})
-	st.names.Apply(s.published)
+	st.names.Apply(s.set)
 	st.dns.Apply(true)
 	return st
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/offer"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
@@ -31,13 +32,17 @@ func TestNoBridge(t *testing.T) {
 		if r := s.Report(); r.Note != "" {
 			t.Errorf("before it is asked for: %+v", r)
 		}
-		s.Apply([]peer.Published{{Name: "x", Host: "x.test"}})
+		set, err := offer.Parse([]peer.Published{{Name: "x", Host: "x.test"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Apply(set)
 		<-changed
 		if r := s.Report(); !strings.Contains(r.Note, "Nothing is served on the bridge") || len(r.Names) > 0 {
 			t.Errorf("%+v", r)
 		}
 		s.Close()
-		s.Apply(nil)
+		s.Apply(set)
 		s.Close()
 	}
 	if len(changed) > 0 {

@@ -19,7 +19,7 @@ import (
 
 func TestFlow(t *testing.T) {
 	f := start(t, Options{})
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 	r := f.report("db.test")
 	if r.Address != f.lookup("db.test") || len(r.Served) != 1 || r.Served[0] != "db.test:5432" || r.Trouble != "" {
 		t.Errorf("%+v", r)
@@ -76,7 +76,7 @@ func TestEarlyData(t *testing.T) {
 		})
 	}})
 	f.gateway = gateway
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 	c := f.dial("db.test", 5432)
 	send(t, c, "early")
 	if got := <-opened; string(got) != "early" {
@@ -99,7 +99,7 @@ func (f openerFunc) Open(ctx context.Context, r tunnel.Request, early []byte) (*
 
 func TestRefusedIsReset(t *testing.T) {
 	f := start(t, Options{})
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 	for _, reset := range []func(*tunnel.Stream){
 		func(st *tunnel.Stream) { _ = st.Reply(tunnel.Denied, "policy"); _ = st.Close() },
 		func(st *tunnel.Stream) { st.Reset("gone") },
@@ -120,7 +120,7 @@ func TestStrangerIsReset(t *testing.T) {
 			t.Error("a flow was opened for a stranger")
 			return nil, net.ErrClosed
 		})})
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 	c, err := net.Dial("tcp", f.lookup("db.test")+":5432")
 	if err == nil {
 		defer c.Close()
@@ -141,7 +141,7 @@ func TestClientGoneWhileWaiting(t *testing.T) {
 		defer func() { checked <- struct{}{} }()
 		return checker.Check(c)
 	}})
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 
 	for _, early := range []string{"", "x"} {
 		c := f.dial("db.test", 5432)

@@ -40,7 +40,11 @@ func (s *Source) listen(e endpoint, named bool) (*listener, error) {
 	l := &listener{named: named}
 	var err error
 	if named {
-		l.at = netip.AddrPortFrom(s.addrs.of(e.host), e.port)
+		a := s.addrs.of(e.host)
+		if !a.IsValid() {
+			return nil, errNoAddress
+		}
+		l.at = netip.AddrPortFrom(a, e.port)
 		err = s.bind(l, e)
 		if errors.Is(err, syscall.EADDRNOTAVAIL) && s.o.Place == nil {
 			l.named, l.noAddress = false, true

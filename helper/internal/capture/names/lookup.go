@@ -4,15 +4,58 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
+	"sync"
 )
 
-// table is what is served now.
+// table is what is served now. It is safe for concurrent use.
 type table struct {
+	mu    sync.RWMutex
 	addrs map[string]netip.Addr
 	six   map[string]netip.Addr // of those in addrs that have one
 	names map[netip.Addr]string
+}
+
+func newTable() *table {
+	return &table{addrs: make(map[string]netip.Addr), six: make(map[string]netip.Addr), names: make(map[netip.Addr]string)}
+}
+
+// add adds host by its listener, unless that stands in for it at 127.0.0.1.
+func (t *table) add(host string, l *listener, shared bool) {
+	if !l.named {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.addrs[host] = l.at.Addr()
+	if !shared {
+		t.names[l.at.Addr()] = host
+	}
+}
+
+// lead adds host by the addresses that lead to the device.
+func (t *table) lead(host string, at led) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.addrs[host], t.names[at.v4] = at.v4, host
+	if at.v6.IsValid() {
+		t.six[host], t.names[at.v6] = at.v6, host
+	}
+}
+
+// of returns the addresses of host; v4 is not valid if it is not served.
+func (t *table) of(host string) (v4, v6 netip.Addr) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.addrs[host], t.six[host]
+}
+
+// at returns the name that is served at a.
+func (t *table) at(a netip.Addr) (string, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	name, ok := t.names[a]
+	return name, ok
 }
 
 // Errors of Address.
@@ -26,25 +69,24 @@ var (
 // listeners with the first call. Within the life of s no other name has the
 // same address, even when this one is not served any more.
 func (s *Source) Address(name string) (netip.Addr, error) {
-	if a, ok := s.served.Load().addrs[name]; ok {
+	if a, _ := s.served.Load().of(name); a.IsValid() {
 		return a, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a, ok := s.served.Load().addrs[name]; ok {
+	if a, _ := s.served.Load().of(name); a.IsValid() {
 		return a, nil
 	}
 	switch {
-	case s.closed || !s.covered(name):
+	case s.closed || len(s.set.Wildcards(name)) == 0:
 		return netip.Addr{}, fmt.Errorf("address of %s: %w", name, ErrNotCovered)
-	case slices.Contains(s.looked, name):
+	case s.lookedSet[name]:
 		return netip.Addr{}, s.whyNot(name)
 	case len(s.looked) >= maxLooked:
 		return netip.Addr{}, fmt.Errorf("address of %s: %w", name, ErrTooMany)
 	}
-	s.looked = append(s.looked, name)
-	s.reconcile()
-	if a, ok := s.served.Load().addrs[name]; ok {
+	s.look(name)
+	if a, _ := s.served.Load().of(name); a.IsValid() {
 		return a, nil
 	}
 	return netip.Addr{}, s.whyNot(name)
@@ -58,13 +100,14 @@ func (s *Source) Address6(name string) (netip.Addr, error) {
 	if _, err := s.Address(name); err != nil {
 		return netip.Addr{}, err
 	}
-	return s.served.Load().six[name], nil
+	_, six := s.served.Load().of(name)
+	return six, nil
 }
 
 // whyNot says why a name has no listener. The caller holds s.mu.
 func (s *Source) whyNot(name string) error {
-	for e, p := range s.problems {
-		if e.host == name {
+	for _, e := range s.plan.of[name] {
+		if p := s.problems[e]; p != nil {
 			return fmt.Errorf("address of %s: %w", name, p.err)
 		}
 	}
@@ -72,10 +115,7 @@ func (s *Source) whyNot(name string) error {
 }
 
 // NameOf returns the name that is served at a, if any.
-func (s *Source) NameOf(a netip.Addr) (string, bool) {
-	name, ok := s.served.Load().names[a]
-	return name, ok
-}
+func (s *Source) NameOf(a netip.Addr) (string, bool) { return s.served.Load().at(a) }
 
 // SpareAddress returns a loopback address that no name gets, the same in every
 // run of this user for the same n.
@@ -96,33 +136,15 @@ func (s *Source) FoundByDNS(yes bool) {
 	}
 }
 
-// covered tells whether a wildcard has name. The caller holds s.mu.
-func (s *Source) covered(name string) bool {
-	for _, p := range s.published {
-		if covers(p.Host, name) {
-			return true
-		}
-	}
-	return false
-}
-
 // updateServed takes over which names have a listener, or lead to the device.
 // The caller holds s.mu.
 func (s *Source) updateServed() {
-	t := &table{addrs: make(map[string]netip.Addr), six: make(map[string]netip.Addr), names: make(map[netip.Addr]string)}
+	t := newTable()
 	for e, l := range s.listeners {
-		if l.named {
-			t.addrs[e.host] = l.at.Addr()
-			if !s.shares() {
-				t.names[l.at.Addr()] = e.host
-			}
-		}
+		t.add(e.host, l, s.shares())
 	}
 	for host, at := range s.led {
-		t.addrs[host], t.names[at.v4] = at.v4, host
-		if at.v6.IsValid() {
-			t.six[host], t.names[at.v6] = at.v6, host
-		}
+		t.lead(host, at)
 	}
 	s.served.Store(t)
 }

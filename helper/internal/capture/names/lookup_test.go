@@ -33,7 +33,7 @@ func (f *fixture) address(name string) netip.Addr {
 func TestWildcard(t *testing.T) {
 	f := start(t, Options{})
 	f.source.FoundByDNS(true)
-	f.source.Apply([]peer.Published{wildcard("corp.test", 8080), wildcard("dev.corp.test", 9090), tcp("db.corp.test", 5432)})
+	f.apply([]peer.Published{wildcard("corp.test", 8080), wildcard("dev.corp.test", 9090), tcp("db.corp.test", 5432)})
 	if r := f.report("*.corp.test"); len(r.Served) != 1 || r.Served[0] != "*.corp.test:8080" || r.Trouble != "" {
 		t.Errorf("%+v", r)
 	}
@@ -63,14 +63,14 @@ func TestWildcard(t *testing.T) {
 		}
 	}
 
-	f.source.Apply([]peer.Published{wildcard("dev.corp.test", 9090)})
+	f.apply([]peer.Published{wildcard("dev.corp.test", 9090)})
 	if _, err := f.source.Address("x.corp.test"); !errors.Is(err, ErrNotCovered) {
 		t.Error(err)
 	}
 	if _, ok := f.source.NameOf(a); ok {
 		t.Error("an address that is served no more has a name")
 	}
-	f.source.Apply([]peer.Published{wildcard("corp.test", 8080)})
+	f.apply([]peer.Published{wildcard("corp.test", 8080)})
 	if f.address("x.corp.test") != a {
 		t.Error("another address than before")
 	}
@@ -81,7 +81,7 @@ func TestLookUpsAreBounded(t *testing.T) {
 	f.source.FoundByDNS(true)
 	p := wildcard("corp.test")
 	p.Ports = []peer.PublishedPort{{First: 20000, Last: 20000 + 2*maxLookedPorts}}
-	f.source.Apply([]peer.Published{p})
+	f.apply([]peer.Published{p})
 	names := maxLookedAll / maxLookedPorts
 	for i := range names {
 		f.address(fmt.Sprintf("n%d.corp.test", i))
@@ -101,7 +101,7 @@ func TestLookUpsAreBounded(t *testing.T) {
 
 func TestByDNSWithoutHostsFile(t *testing.T) {
 	f := start(t, Options{StartHosts: func(context.Context) (Hosts, error) { return nil, errors.New("no way") }})
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 	f.source.FoundByDNS(true)
 	if r := f.report("db.test"); r.Address != f.address("db.test").String() || len(f.source.Report().Notes) != 0 {
 		t.Errorf("%+v %q", r, f.source.Report().Notes)
@@ -131,7 +131,7 @@ func dialUDP(t *testing.T, at netip.AddrPort) *net.UDPConn {
 
 func TestUDP(t *testing.T) {
 	f := start(t, Options{})
-	f.source.Apply([]peer.Published{udp("ntp.test", 12300)})
+	f.apply([]peer.Published{udp("ntp.test", 12300)})
 	if r := f.report("ntp.test"); len(r.Served) != 1 || r.Served[0] != "ntp.test:12300/udp" || r.Trouble != "" {
 		t.Errorf("%+v", r)
 	}
@@ -192,7 +192,7 @@ func TestWildcardUDPAndMappedClients(t *testing.T) {
 	f.source.FoundByDNS(true)
 	p := wildcard("corp.test", 8081)
 	p.Protocols = []string{"tcp", "udp"}
-	f.source.Apply([]peer.Published{p})
+	f.apply([]peer.Published{p})
 	at := f.address("x.corp.test")
 	mapped := &syscall.SockaddrInet6{Port: 8081, Addr: netip.AddrFrom16(at.As16()).As16()}
 	for kind, want := range map[int]string{syscall.SOCK_STREAM: "tcp x.corp.test:8081", syscall.SOCK_DGRAM: "udp x.corp.test:8081"} {
@@ -234,7 +234,7 @@ func TestStrangersDatagrams(t *testing.T) {
 			return owner.Owner{}, owner.ErrStranger
 		},
 	})
-	f.source.Apply([]peer.Published{udp("ntp.test", 12300)})
+	f.apply([]peer.Published{udp("ntp.test", 12300)})
 	send(t, dialUDP(t, netip.AddrPortFrom(netip.MustParseAddr(f.lookup("ntp.test")), 12300)), "x")
 	<-asked
 	if f.gateway.Flows() != 0 {

@@ -9,6 +9,7 @@ package names
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/offer"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
@@ -88,14 +90,15 @@ type Source struct {
 	mu        sync.Mutex // held while ports are bound and the hosts file is written
 	watching  bool
 	closed    bool
-	published []peer.Published
+	set       *offer.Set
 	looked    []string // names that wildcards cover, in the order of look-up
-	byDNS     bool     // programs ask the stub resolver
+	lookedSet map[string]bool
+	plan      *plan
+	byDNS     bool // programs ask the stub resolver
 	addrs     addresses
 	led       map[string]led
 	listeners map[endpoint]*listener
 	problems  map[endpoint]*problem
-	over      map[string]int
 	lastLook  time.Time // for the holders of ports
 	hosts     hostsState
 
@@ -121,15 +124,16 @@ func New(o Options) *Source {
 	}
 	s.setup, s.stopSetup = context.WithCancel(context.Background())
 	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.set, s.plan, s.lookedSet = &offer.Set{}, &plan{}, make(map[string]bool)
 	s.report.Store(&Report{})
-	s.served.Store(&table{})
+	s.served.Store(newTable())
 	return s
 }
 
-// Apply makes published the whole of what is served. What stays the same is not
-// interrupted, and flows that have begun go on. It returns when ports and hosts
-// file are as Report says.
-func (s *Source) Apply(published []peer.Published) {
+// Apply makes set the whole of what is served. It does not interrupt listeners
+// and flows of resources that stay. It returns when ports and hosts file are as
+// Report says.
+func (s *Source) Apply(set *offer.Set) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -139,8 +143,12 @@ func (s *Source) Apply(published []peer.Published) {
 		s.watching = true
 		s.wg.Go(s.watch)
 	}
-	s.published = slices.Clone(published)
-	s.looked = slices.DeleteFunc(s.looked, func(name string) bool { return !s.covered(name) })
+	s.set = set
+	s.looked = slices.DeleteFunc(s.looked, func(name string) bool { return len(set.Wildcards(name)) == 0 })
+	s.lookedSet = make(map[string]bool, len(s.looked))
+	for _, name := range s.looked {
+		s.lookedSet[name] = true
+	}
 	s.reconcile()
 }
 
@@ -182,24 +190,24 @@ func (s *Source) watch() {
 	}
 }
 
-// reconcile makes listeners and hosts file what published asks for. A name goes
-// into the file after its ports are bound, and out of it before they close.
+// reconcile makes listeners and hosts file what set asks for. A name goes into
+// the file after its ports are bound, and out of it before they close.
 // The caller holds s.mu.
 func (s *Source) reconcile() {
-	p := makePlan(s.published, s.looked)
-	s.over = p.over
-	want := p.endpoints
+	exact := s.set.Names()
+	s.plan = makePlan(s.set, s.looked)
+	want := s.plan.endpoints(exact, s.looked)
 	if s.o.NoHosts && !s.byDNS {
 		want = nil
 	}
-	if len(want) > 0 || !s.o.NoHosts && s.numbers.leads() && len(s.exact()) > 0 { // low ports may take it, too
+	if len(want) > 0 || !s.o.NoHosts && s.numbers.leads() && len(exact) > 0 { // low ports may take it, too
 		s.hosts.start(s.setup, s.o.StartHosts)
 	}
 	stale := s.bindAll(want)
-	s.findLed()
+	s.findLed(exact)
 	if err := s.hosts.set(s.setup, s.entries()); err != nil && s.setup.Err() == nil {
 		stale = append(stale, s.bindAll(want)...) // without the file, then
-		s.findLed()
+		s.findLed(exact)
 	}
 	for _, l := range stale {
 		_ = l.Close()
@@ -207,6 +215,43 @@ func (s *Source) reconcile() {
 	s.findHolders()
 	s.updateServed()
 	s.updateReport()
+}
+
+// look serves name, which a wildcard covers and nobody has looked up before. Its
+// cost does not depend on what else is served. The caller holds s.mu.
+func (s *Source) look(name string) {
+	s.looked, s.lookedSet[name] = append(s.looked, name), true
+	if s.shares() || s.hosts.editor == nil && s.hosts.err == nil || s.hosts.died() || s.hosts.mayRestart() {
+		s.reconcile() // another name, or the privileged child, may be concerned
+		return
+	}
+	s.plan.look(s.set, name)
+	want := s.plan.of[name]
+	if s.o.NoHosts && !s.byDNS {
+		want = nil
+	}
+	for _, e := range want {
+		s.bindOne(e)
+	}
+	at, leads := s.leadTo(name)
+	if leads {
+		s.led[name] = at
+	}
+	failed := false
+	for _, e := range want {
+		if l := s.listeners[e]; l != nil {
+			s.served.Load().add(name, l, s.shares())
+		} else {
+			failed = true
+		}
+	}
+	if leads {
+		s.served.Load().lead(name, at)
+	}
+	if failed || s.plan.over[name] > 0 || len(s.looked) >= maxLooked {
+		s.findHolders()
+		s.updateReport()
+	}
 }
 
 // bindAll brings listeners and problems in line with want and returns the
@@ -219,23 +264,7 @@ func (s *Source) bindAll(want []endpoint) (stale []*listener) {
 	}
 	for _, e := range want {
 		wanted[e] = true
-		named := (s.hosts.editor != nil || s.byDNS || s.o.NoHosts) && hostnet.CheckName(e.host) == nil
-		old := s.listeners[e]
-		if old != nil && (old.named == named || named && old.noAddress) {
-			continue
-		}
-		l, err := s.listen(e, named)
-		if err != nil {
-			s.setProblem(e, err)
-			if old == nil {
-				continue
-			}
-			delete(s.listeners, e)
-		} else {
-			delete(s.problems, e)
-			s.listeners[e] = l
-		}
-		if old != nil {
+		if old := s.bindOne(e); old != nil {
 			stale = append(stale, old)
 		}
 	}
@@ -256,6 +285,25 @@ func (s *Source) bindAll(want []endpoint) (stale []*listener) {
 	return stale
 }
 
+// bindOne gives e its listener, and returns the one that it had if that is of no
+// more use. The caller holds s.mu.
+func (s *Source) bindOne(e endpoint) (stale *listener) {
+	named := (s.hosts.editor != nil || s.byDNS || s.o.NoHosts) && hostnet.CheckName(e.host) == nil
+	old := s.listeners[e]
+	if old != nil && (old.named == named || named && old.noAddress) {
+		return nil
+	}
+	l, err := s.listen(e, named)
+	if err != nil {
+		s.setProblem(e, err)
+		delete(s.listeners, e)
+	} else {
+		delete(s.problems, e)
+		s.listeners[e] = l
+	}
+	return old
+}
+
 // entries are the exact names that lead to the device, or have a listener at
 // their own address.
 func (s *Source) entries() []hostnet.Entry {
@@ -263,10 +311,7 @@ func (s *Source) entries() []hostnet.Entry {
 	if s.o.NoHosts {
 		return nil
 	}
-	seen := make(map[string]bool)
-	for _, name := range s.looked {
-		seen[name] = true // found by the stub resolver alone
-	}
+	seen := maps.Clone(s.lookedSet) // only the stub resolver tells of these
 	for host, at := range s.led {
 		if seen[host] {
 			continue

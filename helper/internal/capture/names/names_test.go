@@ -19,6 +19,7 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/offer"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel/tunneltest"
@@ -89,6 +90,16 @@ func start(t *testing.T, o Options) *fixture {
 		}
 	})
 	return f
+}
+
+// apply makes published the whole of what is served.
+func (f *fixture) apply(published []peer.Published) {
+	f.t.Helper()
+	set, err := offer.Parse(published)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.source.Apply(set)
 }
 
 func (f *fixture) startHosts(ctx context.Context) (Hosts, error) {
@@ -189,7 +200,7 @@ func send(t *testing.T, w io.Writer, s string) {
 
 func TestApplyDiff(t *testing.T) {
 	f := start(t, Options{})
-	f.source.Apply([]peer.Published{tcp("db.test", 5432), tcp("git.test", 22, 443)})
+	f.apply([]peer.Published{tcp("db.test", 5432), tcp("git.test", 22, 443)})
 	db, git := f.lookup("db.test"), f.lookup("git.test")
 	if db == git {
 		t.Fatal("two names share an address")
@@ -205,7 +216,7 @@ func TestApplyDiff(t *testing.T) {
 	_ = kept.Reply(tunnel.Connected, "")
 	before := f.source.listeners[endpoint{host: "db.test", port: 5432}]
 
-	f.source.Apply([]peer.Published{tcp("db.test", 5432, 5433), tcp("new.test", 80)})
+	f.apply([]peer.Published{tcp("db.test", 5432, 5433), tcp("new.test", 80)})
 	if f.source.listeners[endpoint{host: "db.test", port: 5432}] != before || f.lookup("db.test") != db {
 		t.Error("what stayed the same was touched")
 	}
@@ -222,11 +233,11 @@ func TestApplyDiff(t *testing.T) {
 	if f.lookup("new.test") == git {
 		t.Error("an address was given to another name")
 	}
-	f.source.Apply([]peer.Published{tcp("git.test", 22)})
+	f.apply([]peer.Published{tcp("git.test", 22)})
 	if f.lookup("git.test") != git {
 		t.Error("a name that came back has another address")
 	}
-	f.source.Apply(nil)
+	f.apply(nil)
 	if got := f.hosts(); got != original {
 		t.Errorf("%q", got)
 	}
@@ -234,7 +245,7 @@ func TestApplyDiff(t *testing.T) {
 
 func TestCloseResets(t *testing.T) {
 	f := start(t, Options{})
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 	open, waiting := f.dial("db.test", 5432), f.dial("db.test", 5432)
 	_ = f.accept().Reply(tunnel.Connected, "")
 	f.accept()
@@ -246,7 +257,7 @@ func TestCloseResets(t *testing.T) {
 			t.Errorf("read: %v, want a reset", err)
 		}
 	}
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 	if got := f.hosts(); got != original {
 		t.Errorf("%q", got)
 	}
@@ -260,7 +271,7 @@ func TestConflict(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	f.source.Apply([]peer.Published{tcp("db.test", 5439, 5440)})
+	f.apply([]peer.Published{tcp("db.test", 5439, 5440)})
 	r := f.report("db.test")
 	// The user of the tests is not the one whose addresses these are.
 	want := fmt.Sprintf(`port 5439: taken by "names.test" (pid %d, user "root"); map another to it, as in "15439:5439"`, os.Getpid())
@@ -285,9 +296,9 @@ func TestConflict(t *testing.T) {
 func TestTakeover(t *testing.T) {
 	first := start(t, Options{})
 	second := start(t, Options{Retry: 10 * time.Millisecond})
-	first.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	first.apply([]peer.Published{tcp("db.test", 5432)})
 	second.source.o.UID = os.Geteuid() // whose program holds the port; the addresses stay
-	second.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	second.apply([]peer.Published{tcp("db.test", 5432)})
 	if r, want := second.report("db.test"), fmt.Sprintf("port 5432: served by another window (pid %d)", os.Getpid()); r.Trouble != want || len(r.Served) != 0 {
 		t.Errorf("%+v", r)
 	}
@@ -310,7 +321,7 @@ func TestTakeover(t *testing.T) {
 
 func TestWithoutHostsFile(t *testing.T) {
 	f := start(t, Options{StartHosts: func(context.Context) (Hosts, error) { return nil, errors.New("cannot edit /etc/hosts: no way") }})
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 	r := f.report("db.test")
 	want := netip.AddrPortFrom(localhost, localPort(testUID, endpoint{host: "db.test", port: 5432}, 0)).String()
 	if r.Address != "127.0.0.1" || len(r.Served) != 1 || r.Served[0] != want {
@@ -352,7 +363,7 @@ func TestHostsDie(t *testing.T) {
 		started <- h
 		return h, nil
 	}})
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 	(<-started).Close()
 	second := <-started
 	if r := f.report("db.test"); r.Address == "127.0.0.1" {
@@ -377,7 +388,7 @@ func TestHostsRefuse(t *testing.T) {
 	f := start(t, Options{Retry: time.Hour, StartHosts: func(context.Context) (Hosts, error) {
 		return &fakeHosts{done: make(chan struct{}), set: errors.New("refused")}, nil
 	}})
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 	if r := f.report("db.test"); r.Address != "127.0.0.1" || len(f.source.listeners) != 1 {
 		t.Errorf("%+v", r)
 	}
@@ -386,28 +397,36 @@ func TestHostsRefuse(t *testing.T) {
 	}
 }
 
+// Where more ports are published than can have a listener, a wide range leaves
+// the other names theirs.
 func TestManyPorts(t *testing.T) {
 	f := start(t, Options{})
 	p := tcp("many.test")
 	p.Ports = []peer.PublishedPort{{First: 3000, Last: 3000 + MaxListeners + 9}}
-	f.source.Apply([]peer.Published{p, tcp("late.test", 80)})
+	more := tcp("late.test", 80)
+	more.Name, more.Ports = "more", []peer.PublishedPort{{First: 80, Last: 82}}
+	f.apply([]peer.Published{p, tcp("late.test", 80), more})
 	r := f.report("many.test")
-	if want := fmt.Sprintf("many.test:3000-%d", 3000+MaxListeners-1); len(r.Served) != 1 || r.Served[0] != want {
+	if want := fmt.Sprintf("many.test:3000-%d", 3000+MaxListeners-4); len(r.Served) != 1 || r.Served[0] != want {
 		t.Errorf("%q", r.Served)
 	}
-	if want := "10 ports are served by the proxy only, since 1024 in all have a listener"; r.Trouble != want {
+	if want := "13 ports are served by the proxy only, since 1024 in all have a listener"; r.Trouble != want {
 		t.Errorf("%q", r.Trouble)
 	}
-	if r := f.report("late.test"); len(r.Served) != 0 || r.Trouble == "" {
-		t.Errorf("%+v", r)
+	for name, want := range map[string]string{"late.test": "late.test:80", "more": "late.test:80-82"} {
+		if r := f.report(name); len(r.Served) != 1 || r.Served[0] != want || r.Trouble != "" {
+			t.Errorf("%+v", r)
+		}
 	}
-	f.dial("many.test", 3000+MaxListeners-1)
+	f.dial("many.test", 3000+MaxListeners-4)
+	f.accept()
+	f.dial("late.test", 82)
 	f.accept()
 }
 
 func TestNotServedHere(t *testing.T) {
 	f := start(t, Options{})
-	f.source.Apply([]peer.Published{tcp("*.corp.test", 80), tcp("10.0.0.1", 80), tcp("10.0.0.0/8", 80), tcp("localhost", 80)})
+	f.apply([]peer.Published{tcp("*.corp.test", 80), tcp("10.0.0.1", 80), tcp("10.0.0.0/8", 80), tcp("localhost", 80)})
 	if got := f.hosts(); got != original {
 		t.Errorf("%q", got)
 	}

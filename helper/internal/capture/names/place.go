@@ -17,11 +17,13 @@ type Place struct {
 	Shared netip.Addr
 }
 
-// of is the address of a name at a try.
+// size is how many addresses there are for names.
+func (p *Place) size() int { return max(0, 1<<(32-p.Names.Bits())-2) }
+
+// of returns the address of a name for a try, which h stands for.
 func (p *Place) of(h uint64) netip.Addr {
-	size := uint64(1) << (32 - p.Names.Bits())
 	b := p.Names.Addr().As4()
-	n := binary.BigEndian.Uint32(b[:]) + uint32(1+h%(size-2))
+	n := binary.BigEndian.Uint32(b[:]) + uint32(1+h%uint64(p.size()))
 	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 }
 

@@ -32,7 +32,7 @@ func TestSharedAddress(t *testing.T) {
 	shared := netip.AddrFrom4([4]byte{127, 5, byte(testUID >> 8), byte(testUID)})
 	f := start(t, Options{Place: &Place{Device: "lo", Shared: shared}})
 	udp := peer.Published{Name: "u.test", Host: "u.test", Ports: tcp("u.test", 5400).Ports, Protocols: []string{"udp"}}
-	f.source.Apply([]peer.Published{tcp("a.test", 5400), tcp("b.test", 5401, 5400), tcp("c.test", 5401), udp, tcp("*.d.test", 5402)})
+	f.apply([]peer.Published{tcp("a.test", 5400), tcp("b.test", 5401, 5400), tcp("c.test", 5401), udp, tcp("*.d.test", 5402)})
 	if _, err := f.source.Address("a.test"); err == nil {
 		t.Error("names are served before anybody could find them")
 	}
@@ -58,7 +58,7 @@ func TestSharedAddress(t *testing.T) {
 	if st := f.accept(); st.Request().Target.Host != "c.test" {
 		t.Errorf("port 5401 leads to %s", st.Request().Target.Host)
 	}
-	f.source.Apply([]peer.Published{tcp("b.test", 5401, 5400)})
+	f.apply([]peer.Published{tcp("b.test", 5401, 5400)})
 	if a, err := f.source.Address("b.test"); err != nil || a != shared {
 		t.Errorf("alone, b.test: %s %v", a, err)
 	}

@@ -1,13 +1,16 @@
 package names
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/causeway-dev/causeway/helper/internal/peer"
+	"github.com/causeway-dev/causeway/helper/internal/offer"
 )
 
 // MaxListeners is how many ports of exact names are served in all.
@@ -29,76 +32,126 @@ type endpoint struct {
 
 // plan is what is to be served.
 type plan struct {
-	endpoints []endpoint     // in the order of publication, then of look-up
-	over      map[string]int // how many ports of a host are beyond the bounds
-	seen      map[endpoint]bool
+	of   map[string][]endpoint // by host
+	over map[string]int        // how many ports of a host are beyond the bounds
+	// looked is how many of the endpoints are of names that wildcards cover.
+	looked int
 }
 
-// makePlan plans for the exact names among published, and for looked, names
-// that its wildcards cover.
-func makePlan(published []peer.Published, looked []string) plan {
-	p := plan{over: make(map[string]int), seen: make(map[endpoint]bool)}
-	var exact []string
-	for _, r := range published {
-		if host, ok := exactName(r.Host); ok {
-			exact = append(exact, host)
-			p.add(host, r, MaxListeners)
+// endpoints returns all endpoints of the hosts, in their order.
+func (p *plan) endpoints(hosts ...[]string) (all []endpoint) {
+	for _, some := range hosts {
+		for _, host := range some {
+			all = append(all, p.of[host]...)
 		}
 	}
-	// A wildcard may list more ports of a name that has an entry of its own.
-	p.addWildcards(exact, published, MaxListeners, MaxListeners)
-	p.addWildcards(looked, published, maxLookedPorts, len(p.endpoints)+maxLookedAll)
+	return all
+}
+
+// makePlan plans for the exact names of set, and for looked, names that its
+// wildcards cover. Each exact name gets its own ports first, and then those that
+// a wildcard adds to it. Where there are too many, the names share what there is:
+// a wide range leaves the others their ports.
+func makePlan(set *offer.Set, looked []string) *plan {
+	p := &plan{of: make(map[string][]endpoint), over: make(map[string]int)}
+	exact := set.Names()
+	own, more := make([]ports, len(exact)), make([]ports, len(exact))
+	for i, host := range exact {
+		own[i] = portsOf(set.Exact(host))
+		if wildcards := set.Wildcards(host); len(wildcards) > 0 {
+			more[i] = portsOf(append(slices.Clip(set.Exact(host)), wildcards...))
+		}
+	}
+	left := p.share(exact, own, MaxListeners)
+	p.share(exact, more, left)
+	for _, host := range looked {
+		p.look(set, host)
+	}
 	return p
 }
 
-func (p *plan) addWildcards(hosts []string, published []peer.Published, each, all int) {
-	for _, host := range hosts {
-		limit := min(all, len(p.endpoints)+each)
-		for _, r := range published {
-			if covers(r.Host, host) {
-				p.add(host, r, limit)
+// look plans for one more name that wildcards of set cover.
+func (p *plan) look(set *offer.Set, host string) {
+	all := portsOf(set.Wildcards(host))
+	p.add(host, all, min(maxLookedPorts, maxLookedAll-p.looked))
+	p.looked += len(p.of[host])
+}
+
+// share plans for hosts with their ports, budget endpoints at most in all, and
+// returns what is left of it.
+func (p *plan) share(hosts []string, all []ports, budget int) int {
+	least := make([]int, len(hosts)) // by how many each lacks
+	for i := range least {
+		least[i] = i
+	}
+	lacks := func(i int) int { return max(0, all[i].count()-len(p.of[hosts[i]])) }
+	slices.SortStableFunc(least, func(a, b int) int { return cmp.Compare(lacks(a), lacks(b)) })
+	for n, i := range least {
+		lack := lacks(i)
+		part := min(lack, budget/(len(hosts)-n))
+		if lack > 0 {
+			p.add(hosts[i], all[i], part)
+		}
+		budget -= part
+	}
+	return budget
+}
+
+// add plans for at most limit more ports of host, out of all.
+func (p *plan) add(host string, all ports, limit int) {
+	had := p.of[host]
+	seen := make(map[endpoint]bool, len(had))
+	for _, e := range had {
+		seen[e] = true
+	}
+	added := 0
+	for _, udp := range []bool{false, true} {
+		for _, r := range all.of(udp) {
+			for port := int(r.First); port <= int(r.Last) && added < limit; port++ {
+				if e := (endpoint{host, uint16(port), udp}); !seen[e] {
+					p.of[host] = append(p.of[host], e)
+					added++
+				}
 			}
 		}
 	}
-}
-
-// add plans for host with the ports of r, until there are limit endpoints.
-func (p *plan) add(host string, r peer.Published, limit int) {
-	for _, protocol := range r.Protocols {
-		if protocol != "tcp" && protocol != "udp" {
-			continue
-		}
-		for _, ports := range r.Ports {
-			for port := max(1, int(ports.First)); port <= int(ports.Last); port++ {
-				e := endpoint{host, uint16(port), protocol == "udp"}
-				if p.seen[e] {
-					continue
-				}
-				if len(p.endpoints) >= limit {
-					p.over[host] += int(ports.Last) - port + 1
-					break
-				}
-				p.seen[e] = true
-				p.endpoints = append(p.endpoints, e)
-			}
-		}
+	delete(p.over, host)
+	if n := all.count() - len(p.of[host]); n > 0 {
+		p.over[host] = n
 	}
 }
 
-// covers tells whether pattern is a wildcard that host belongs to.
-func covers(pattern, host string) bool {
-	domain, ok := strings.CutPrefix(pattern, "*.")
-	return ok && strings.HasSuffix(host, "."+domain)
+// ports are those of some resources together.
+type ports struct{ tcp, udp []offer.Range }
+
+func portsOf(resources []*offer.Resource) (p ports) {
+	for _, r := range resources {
+		if r.TCP {
+			p.tcp = append(p.tcp, r.Ports...)
+		}
+		if r.UDP {
+			p.udp = append(p.udp, r.Ports...)
+		}
+	}
+	p.tcp, p.udp = offer.Merge(p.tcp), offer.Merge(p.udp)
+	return p
 }
 
-// exactName returns host in lower case, and whether it is one name rather than
-// a wildcard, an address or a CIDR.
-func exactName(host string) (string, bool) {
-	if _, err := netip.ParseAddr(host); err == nil || host == "" || strings.ContainsAny(host, "*/:") {
-		return "", false
+func (p ports) of(udp bool) []offer.Range {
+	if udp {
+		return p.udp
 	}
-	return strings.ToLower(strings.TrimSuffix(host, ".")), true
+	return p.tcp
 }
+
+func (p ports) count() int { return offer.Count(p.tcp) + offer.Count(p.udp) }
+
+// maxAddresses bounds how many names get an address in a session. The addresses
+// of names that are gone are kept, since programs may still use them.
+const maxAddresses = 1 << 15
+
+// errNoAddress is why a name is not served when every address has been given.
+var errNoAddress = errors.New("no address is left: too many names were served in this session")
 
 // addresses gives every name an address of its own, the same in every
 // run of this user, and never one that another name had in this session.
@@ -113,12 +166,18 @@ func newAddresses(uid int) addresses {
 	return addresses{uid: uid, names: make(map[string]netip.Addr), taken: make(map[netip.Addr]bool)}
 }
 
+// of returns the address of host, or the zero Addr if none is left.
 func (a addresses) of(host string) netip.Addr {
 	if addr, ok := a.names[host]; ok {
 		return addr
 	}
 	if a.place != nil && !a.place.Names.IsValid() {
 		return a.place.Shared
+	}
+	// At least an eighth of the addresses stays free, so that the loop below needs
+	// eight tries on average at most.
+	if len(a.names) >= a.most() {
+		return netip.Addr{}
 	}
 	for try := 0; ; try++ {
 		h := digest("address", strconv.Itoa(a.uid), host, strconv.Itoa(try))
@@ -131,6 +190,14 @@ func (a addresses) of(host string) netip.Addr {
 			return addr
 		}
 	}
+}
+
+// most is how many names get an address.
+func (a addresses) most() int {
+	if a.place == nil {
+		return maxAddresses
+	}
+	return min(maxAddresses, a.place.size()-a.place.size()/8)
 }
 
 // usable leaves out 127.0/16, where systems put localhost, the machine's own

@@ -13,13 +13,14 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/offer"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 )
 
 // updateReport works out the report and tells of a change. The caller holds s.mu.
 func (s *Source) updateReport() {
-	r := &Report{Names: make([]peer.NameReport, 0, len(s.published))}
-	for _, p := range s.published {
+	r := &Report{Names: make([]peer.NameReport, 0, len(s.set.All))}
+	for _, p := range s.set.All {
 		r.Names = append(r.Names, s.reportOn(p))
 	}
 	if !s.o.NoHosts {
@@ -37,21 +38,23 @@ func (s *Source) updateReport() {
 	}
 }
 
-func (s *Source) reportOn(p peer.Published) peer.NameReport {
+func (s *Source) reportOn(p *offer.Resource) peer.NameReport {
 	r := peer.NameReport{Name: p.Name, Served: []string{}}
-	host, exact := exactName(p.Host)
+	host, exact := p.Exact()
+	domain, wildcard := p.Domain()
 	var troubles []string
 	switch {
 	case exact && s.o.NoHosts && !s.byDNS:
 		troubles = append(troubles, "its name is found by the stub resolver alone, which there is none of; use the proxy")
 	case exact && s.led[host].v4.IsValid():
 		r.Address = s.led[host].v4.String()
-		reportLed(host, p, &r)
+		addServed(&r, host, p)
+		r.Served = append(r.Served, "tun")
 	case exact:
 		troubles = s.reportPorts(host, p, &r)
-	case strings.HasPrefix(p.Host, "*.") && s.byDNS:
-		troubles = s.reportWildcard(p, &r)
-	case strings.HasPrefix(p.Host, "*."):
+	case wildcard && s.byDNS:
+		troubles = s.reportWildcard(domain, p, &r)
+	case wildcard:
 		troubles = append(troubles, "a domain's names need the stub resolver, which there is none of; use the proxy")
 	default:
 		troubles = append(troubles, "only a name gets an address of its own; use the proxy")
@@ -60,49 +63,26 @@ func (s *Source) reportOn(p peer.Published) peer.NameReport {
 	return r
 }
 
-// addServed tells of ports of host that work.
-func addServed(r *peer.NameReport, host, protocol string, ports []uint16) {
-	suffix := ""
-	if protocol == "udp" {
-		suffix = "/udp"
+// addServed tells that all ports of p work.
+func addServed(r *peer.NameReport, host string, p *offer.Resource) {
+	if p.TCP {
+		addRanges(r, host, "", p.Ports)
 	}
-	for _, span := range spans(ports) {
-		r.Served = append(r.Served, host+":"+span+suffix)
+	if p.UDP {
+		addRanges(r, host, "/udp", p.Ports)
 	}
 }
 
-// reportLed tells of a name that leads to the device: all of its ports do.
-func reportLed(host string, p peer.Published, r *peer.NameReport) {
-	for _, protocol := range p.Protocols {
-		if protocol == "icmp" {
-			continue
-		}
-		var all []uint16
-		for _, ports := range p.Ports {
-			for port := int(ports.First); port <= int(ports.Last); port++ {
-				all = append(all, uint16(port))
-			}
-		}
-		addServed(r, host, protocol, all)
+func addRanges(r *peer.NameReport, host, suffix string, ranges []offer.Range) {
+	for _, one := range ranges {
+		r.Served = append(r.Served, host+":"+span(one)+suffix)
 	}
-	r.Served = append(r.Served, "tun")
 }
 
-// reportWildcard tells that every name below p's domain is served, but for
-// those that were looked up and are not.
-func (s *Source) reportWildcard(p peer.Published, r *peer.NameReport) (troubles []string) {
-	for _, protocol := range p.Protocols {
-		for _, ports := range p.Ports {
-			span := strconv.Itoa(int(ports.First))
-			if ports.Last > ports.First {
-				span += "-" + strconv.Itoa(int(ports.Last))
-			}
-			if protocol == "udp" {
-				span += "/udp"
-			}
-			r.Served = append(r.Served, p.Host+":"+span)
-		}
-	}
+// reportWildcard tells that every name below domain is served, except those that
+// were looked up and are not.
+func (s *Source) reportWildcard(domain string, p *offer.Resource, r *peer.NameReport) (troubles []string) {
+	addServed(r, p.Host.String(), p)
 	if len(s.looked) >= maxLooked {
 		troubles = append(troubles, fmt.Sprintf("%d names were looked up: more are served by the proxy only", maxLooked))
 	}
@@ -110,9 +90,10 @@ func (s *Source) reportWildcard(p peer.Published, r *peer.NameReport) (troubles 
 		r.Served = append(r.Served, "tun")
 		return troubles
 	}
+	below := func(host string) bool { return strings.HasSuffix(host, "."+domain) }
 	failed := make(map[string]bool)
 	for e, problem := range s.problems {
-		if covers(p.Host, e.host) {
+		if below(e.host) {
 			failed[s.explain(problem)] = true
 		}
 	}
@@ -120,8 +101,8 @@ func (s *Source) reportWildcard(p peer.Published, r *peer.NameReport) (troubles 
 		troubles = append(troubles, "some ports of its names: "+text)
 	}
 	over := 0
-	for host := range s.over {
-		if covers(p.Host, host) {
+	for host := range s.plan.over {
+		if below(host) {
 			over++
 		}
 	}
@@ -132,27 +113,28 @@ func (s *Source) reportWildcard(p peer.Published, r *peer.NameReport) (troubles 
 	return troubles
 }
 
-func (s *Source) reportPorts(host string, p peer.Published, r *peer.NameReport) (troubles []string) {
+// reportPorts goes by the endpoints that were planned, since these are few
+// whatever p lists.
+func (s *Source) reportPorts(host string, p *offer.Resource, r *peer.NameReport) (troubles []string) {
 	failed := make(map[string][]uint16)
-	for _, protocol := range p.Protocols {
-		var named []uint16
-		for _, ports := range p.Ports {
-			for port := int(ports.First); port <= int(ports.Last); port++ {
-				e := endpoint{host, uint16(port), protocol == "udp"}
-				if l := s.listeners[e]; l != nil && l.named {
-					r.Address = l.at.Addr().String()
-					named = append(named, e.port)
-				} else if l != nil {
-					r.Address = l.at.Addr().String()
-					r.Served = append(r.Served, l.at.String())
-				} else if p := s.problems[e]; p != nil {
-					text := s.explain(p)
-					failed[text] = append(failed[text], e.port)
-				}
-			}
+	named := make(map[bool][]uint16) // by whether they are UDP's
+	for _, e := range s.plan.of[host] {
+		if e.udp && !p.UDP || !e.udp && !p.TCP || !offer.Contains(p.Ports, e.port) {
+			continue
 		}
-		addServed(r, host, protocol, named)
+		if l := s.listeners[e]; l != nil && l.named {
+			r.Address = l.at.Addr().String()
+			named[e.udp] = append(named[e.udp], e.port)
+		} else if l != nil {
+			r.Address = l.at.Addr().String()
+			r.Served = append(r.Served, l.at.String())
+		} else if p := s.problems[e]; p != nil {
+			text := s.explain(p)
+			failed[text] = append(failed[text], e.port)
+		}
 	}
+	addRanges(r, host, "", rangesOf(named[false]))
+	addRanges(r, host, "/udp", rangesOf(named[true]))
 	if err := hostnet.CheckName(host); err != nil && s.hosts.editor != nil {
 		troubles = append(troubles, err.Error()+", so it gets ports of 127.0.0.1")
 	}
@@ -163,31 +145,35 @@ func (s *Source) reportPorts(host string, p peer.Published, r *peer.NameReport) 
 		}
 		troubles = append(troubles, word+strings.Join(spans(ports), ", ")+": "+text)
 	}
-	if n := s.over[host]; n > 0 {
+	if n := s.plan.over[host]; n > 0 {
 		troubles = append(troubles, fmt.Sprintf("%d ports are served by the proxy only, since %d in all have a listener", n, MaxListeners))
 	}
 	slices.Sort(troubles)
 	return troubles
 }
 
-// spans writes sorted ports as "80" and "8000-8099".
+func rangesOf(ports []uint16) []offer.Range {
+	ranges := make([]offer.Range, len(ports))
+	for i, port := range ports {
+		ranges[i] = offer.Range{First: port, Last: port}
+	}
+	return offer.Merge(ranges)
+}
+
+// spans writes ports as "80" and "8000-8099".
 func spans(ports []uint16) []string {
-	slices.Sort(ports)
-	ports = slices.Compact(ports)
 	var all []string
-	for i := 0; i < len(ports); {
-		j := i
-		for j+1 < len(ports) && ports[j+1] == ports[j]+1 {
-			j++
-		}
-		text := strconv.Itoa(int(ports[i]))
-		if j > i {
-			text += "-" + strconv.Itoa(int(ports[j]))
-		}
-		all = append(all, text)
-		i = j + 1
+	for _, r := range rangesOf(ports) {
+		all = append(all, span(r))
 	}
 	return all
+}
+
+func span(r offer.Range) string {
+	if r.Last == r.First {
+		return strconv.Itoa(int(r.First))
+	}
+	return strconv.Itoa(int(r.First)) + "-" + strconv.Itoa(int(r.Last))
 }
 
 // explain says why an endpoint has no listener, and what to do.

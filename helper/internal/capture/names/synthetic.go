@@ -97,27 +97,23 @@ type led struct{ v4, v6 netip.Addr }
 
 // findLed works out which names lead to the device: all that programs can find,
 // whether they have a listener or not. The caller holds s.mu.
-func (s *Source) findLed() {
+func (s *Source) findLed(exact []string) {
 	s.led = make(map[string]led)
-	if !s.byDNS && (s.hosts.editor == nil || s.o.NoHosts) {
-		return
-	}
-	for _, host := range append(s.exact(), s.looked...) {
-		if hostnet.CheckName(host) != nil {
-			continue
-		}
-		if v4, v6 := s.numbers.give(host); v4.IsValid() {
-			s.led[host] = led{v4, v6}
+	for _, names := range [][]string{exact, s.looked} {
+		for _, host := range names {
+			if at, ok := s.leadTo(host); ok {
+				s.led[host] = at
+			}
 		}
 	}
 }
 
-// exact are the published names that are none of a wildcard.
-func (s *Source) exact() (all []string) {
-	for _, p := range s.published {
-		if host, ok := exactName(p.Host); ok {
-			all = append(all, host)
-		}
+// leadTo gives host its addresses on the device, if there is one and programs
+// can find them. The caller holds s.mu.
+func (s *Source) leadTo(host string) (led, bool) {
+	if !s.byDNS && (s.hosts.editor == nil || s.o.NoHosts) || hostnet.CheckName(host) != nil {
+		return led{}, false
 	}
-	return all
+	v4, v6 := s.numbers.give(host)
+	return led{v4, v6}, v4.IsValid()
 }

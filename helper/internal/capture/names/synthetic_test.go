@@ -33,7 +33,7 @@ func TestLead(t *testing.T) {
 	wide.Ports = []peer.PublishedPort{{First: 1, Last: 65535}}
 	ping := tcp("ping.test")
 	ping.Ports, ping.Protocols = nil, []string{"icmp"}
-	f.source.Apply([]peer.Published{tcp("db.test", 5439), wide, ping, wildcard("corp.test", 8080)})
+	f.apply([]peer.Published{tcp("db.test", 5439), wide, ping, wildcard("corp.test", 8080)})
 
 	// In the hosts file by both addresses, whatever ports can be listened on.
 	for _, name := range []string{"db.test", "wide.test", "ping.test"} {
@@ -75,7 +75,7 @@ func TestLead(t *testing.T) {
 		t.Errorf("%s and %s, %q", x, x6, name)
 	}
 	// What is not published any more is not given away.
-	f.source.Apply([]peer.Published{tcp("new.test", 5432)})
+	f.apply([]peer.Published{tcp("new.test", 5432)})
 	if name, _ := f.source.At(netip.MustParseAddr(db)); name != "db.test" {
 		t.Errorf("%s is that of %q", db, name)
 	}
@@ -89,7 +89,7 @@ func TestLead(t *testing.T) {
 func TestLeadElsewhere(t *testing.T) {
 	f := start(t, Options{})
 	f.source.FoundByDNS(true)
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 	before := f.lookup("db.test")
 	f.dial("db.test", 5432)
 	f.accept()
@@ -121,7 +121,7 @@ func TestLeadElsewhere(t *testing.T) {
 // Without a way to tell programs, names are where they were.
 func TestLeadUntold(t *testing.T) {
 	f := start(t, Options{StartHosts: func(context.Context) (Hosts, error) { return nil, errors.New("no way") }})
-	f.source.Apply([]peer.Published{tcp("db.test", 5432)})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
 	before := f.report("db.test")
 	f.source.Lead(ranges)
 	if r := f.report("db.test"); before.Address != "127.0.0.1" || r.Address != before.Address || r.Served[0] != before.Served[0] {

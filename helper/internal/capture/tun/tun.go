@@ -22,7 +22,7 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
-	"github.com/causeway-dev/causeway/helper/internal/peer"
+	"github.com/causeway-dev/causeway/helper/internal/offer"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
@@ -115,18 +115,18 @@ type Source struct {
 	stop  context.CancelFunc
 	wg    sync.WaitGroup // the watchers
 
-	mu        sync.Mutex // held while device and routes change
-	watching  bool
-	closed    bool
-	published []peer.Published
-	engine    *engine // nil without a device
-	host      Host    // nil without a device
-	names     hostnet.Ranges
-	err       error // why there is none
-	retry     time.Duration
-	again     time.Time // when to try again; zero: with the next Apply
-	refused   bool      // a route was
-	asked     time.Time // for routes
+	mu       sync.Mutex // held while device and routes change
+	watching bool
+	closed   bool
+	set      *offer.Set
+	engine   *engine // nil without a device
+	host     Host    // nil without a device
+	names    hostnet.Ranges
+	err      error // why there is none
+	retry    time.Duration
+	again    time.Time // when to try again; zero: with the next Apply
+	refused  bool      // a route was
+	asked    time.Time // for routes
 
 	report atomic.Pointer[[]Route]
 	lost   chan struct{} // of capacity 1: look at the device
@@ -144,13 +144,14 @@ func New(o Options) *Source {
 	o.strangers = &rate.Sometimes{First: 5, Interval: 10 * time.Second}
 	s := &Source{o: o, lost: make(chan struct{}, 1)}
 	s.setup, s.stop = context.WithCancel(context.Background())
+	s.set = &offer.Set{}
 	s.report.Store(&[]Route{})
 	return s
 }
 
-// Apply makes published the whole of what is served. Flows that have begun go
-// on. It returns when the routes are as Report says.
-func (s *Source) Apply(published []peer.Published) {
+// Apply makes set the whole of what is served. Flows that have begun go on. It
+// returns when the routes are as Report says.
+func (s *Source) Apply(set *offer.Set) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -160,7 +161,7 @@ func (s *Source) Apply(published []peer.Published) {
 		s.watching = true
 		s.wg.Go(s.watch)
 	}
-	s.published = slices.Clone(published)
+	s.set = set
 	s.err, s.retry, s.again = nil, s.o.Retry, time.Time{}
 	s.reconcile()
 }
@@ -248,21 +249,12 @@ func (s *Source) lead(r hostnet.Ranges) {
 	}
 }
 
-// prefixOf is the network that a resource's host names, if it is none by name.
-func prefixOf(host string) (netip.Prefix, bool) {
-	if a, err := netip.ParseAddr(host); err == nil {
-		return netip.PrefixFrom(a, a.BitLen()), true
-	}
-	p, err := netip.ParsePrefix(host)
-	return p.Masked(), err == nil
-}
-
 // reconcile brings device and routes in line with what is published. The caller
 // holds s.mu.
 func (s *Source) reconcile() {
 	var prefixes []netip.Prefix
-	for _, p := range s.published {
-		if prefix, ok := prefixOf(p.Host); ok && !slices.Contains(prefixes, prefix) && len(prefixes) < hostnet.MaxRoutes {
+	for _, r := range s.set.All {
+		if prefix, ok := r.Prefix(); ok && !slices.Contains(prefixes, prefix) && len(prefixes) < hostnet.MaxRoutes {
 			prefixes = append(prefixes, prefix)
 		}
 	}
@@ -298,9 +290,9 @@ func (s *Source) reconcile() {
 
 // forNames tells whether names alone are worth a device.
 func (s *Source) forNames() bool {
-	return s.o.Names != nil && slices.ContainsFunc(s.published, func(p peer.Published) bool {
-		_, address := prefixOf(p.Host)
-		return !address && (s.o.Always || slices.Contains(p.Protocols, "icmp"))
+	return s.o.Names != nil && slices.ContainsFunc(s.set.All, func(r *offer.Resource) bool {
+		_, address := r.Prefix()
+		return r.Known && !address && (s.o.Always || r.Ping)
 	})
 }
 
@@ -337,9 +329,9 @@ func (s *Source) start() error {
 // updateReport works out the report and tells of a change. reports are on the
 // routes, if there is a device. The caller holds s.mu.
 func (s *Source) updateReport(reports []hostnet.RouteReport) {
-	routes := make([]Route, len(s.published))
-	for i, p := range s.published {
-		prefix, ok := prefixOf(p.Host)
+	routes := make([]Route, len(s.set.All))
+	for i, r := range s.set.All {
+		prefix, ok := r.Prefix()
 		if !ok {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
+	"github.com/causeway-dev/causeway/helper/internal/offer"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	wgtun "golang.zx2c4.com/wireguard/tun"
 	"golang.zx2c4.com/wireguard/tun/tuntest"
@@ -89,6 +90,14 @@ func (r *sourceRig) start(context.Context) (Started, error) {
 	return Started{Host: h, Device: &hostnet.Device{Name: "causeway0", Index: 7, MTU: 1500, Names: someRanges}}, nil
 }
 
+func (r *sourceRig) apply(published []peer.Published) {
+	set, err := offer.Parse(published)
+	if err != nil {
+		panic(err)
+	}
+	r.source.Apply(set)
+}
+
 func (r *sourceRig) started() []*fakeHost {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,11 +113,11 @@ func publish(hosts ...string) (all []peer.Published) {
 
 func TestRoutesFollowWhatIsPublished(t *testing.T) {
 	r := newSource(t)
-	r.source.Apply(publish("db.test", "*.test"))
+	r.apply(publish("db.test", "*.test"))
 	if n := len(r.started()); n != 0 || r.source.Report()[0] != (Route{}) {
 		t.Fatalf("%d devices for names: %+v", n, r.source.Report())
 	}
-	r.source.Apply(publish("db.test", "10.20.0.7", "fd20::/64", "10.66.0.0/24", "10.20.0.7", "10.0.0.0/8"))
+	r.apply(publish("db.test", "10.20.0.7", "fd20::/64", "10.66.0.0/24", "10.20.0.7", "10.0.0.0/8"))
 	h := r.started()[0]
 	want := []string{"10.20.0.7/32", "fd20::/64", "10.66.0.0/24", "10.0.0.0/8"}
 	if got := texts(h.routes); !slices.Equal(got, want) {
@@ -123,7 +132,7 @@ func TestRoutesFollowWhatIsPublished(t *testing.T) {
 		}
 	}
 	// Without anything that leads there, there is no device.
-	r.source.Apply(publish("10.66.0.0/24"))
+	r.apply(publish("10.66.0.0/24"))
 	select {
 	case <-h.done:
 	default:
@@ -144,7 +153,7 @@ func texts(prefixes []netip.Prefix) (all []string) {
 // A subcommand that dies takes the device with it, at once, and another follows.
 func TestLostDeviceIsMadeAgain(t *testing.T) {
 	r := newSource(t)
-	r.source.Apply(publish("10.20.0.7"))
+	r.apply(publish("10.20.0.7"))
 	<-r.changed
 	_ = r.started()[0].Close()
 	<-r.changed
@@ -160,18 +169,18 @@ func TestLostDeviceIsMadeAgain(t *testing.T) {
 func TestNoDevice(t *testing.T) {
 	r := newSource(t)
 	r.failing = errors.New("cannot open a TUN device: no")
-	r.source.Apply(publish("10.20.0.7"))
+	r.apply(publish("10.20.0.7"))
 	if got := r.source.Report()[0]; got != (Route{Address: true, Trouble: "cannot open a TUN device: no"}) {
 		t.Errorf("%+v", got)
 	}
 	// What has changed since may have brought the right.
 	r.failing = nil
-	r.source.Apply(publish("10.20.0.7"))
+	r.apply(publish("10.20.0.7"))
 	if got := r.source.Report()[0]; !got.Served {
 		t.Errorf("%+v", got)
 	}
 	r.source.Close()
-	r.source.Apply(publish("10.20.0.8"))
+	r.apply(publish("10.20.0.8"))
 	if n := len(r.started()); n != 1 {
 		t.Errorf("%d devices, one of them after Close", n)
 	}
@@ -200,7 +209,7 @@ func TestNamesLeadToTheDevice(t *testing.T) {
 		{publish("10.20.0.7"), false, 4, true},
 	} {
 		r.source.o.Always = c.always
-		r.source.Apply(c.published)
+		r.apply(c.published)
 		if n, leads := len(r.started()), r.led == someRanges; n != c.devices || leads != c.leads {
 			t.Errorf("%d: %d devices so far, names lead there: %v; want %d, %v", i, n, leads, c.devices, c.leads)
 		}
