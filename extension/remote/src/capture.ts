@@ -25,7 +25,7 @@ export interface CaptureOptions {
   environment: Pick<ProxyEnvironment, 'set' | 'clear'>;
   /** Starts a capture helper. */
   start: () => Promise<Wire>;
-  /** Calls the UI extension with frames; its result is the credit. */
+  /** Sends frames to the UI extension. The result returns their credit. */
   sendFrames(link: string, frames: Uint8Array[]): PromiseLike<unknown>;
 }
 
@@ -43,10 +43,10 @@ class Ending {
   }
 }
 
-/** The helper does not have the session that was to be resumed. */
+/** The capture helper no longer has the session to resume. */
 export class SessionGone extends Error {}
 
-/** One session at a capture helper, over one link after the other. */
+/** One session at a capture helper. It has one link at a time. */
 export class Capture {
   private helper: Helper | undefined;
   private started: Promise<string> | undefined;
@@ -62,7 +62,7 @@ export class Capture {
     return this.first.session;
   }
 
-  /** Resolves with the reason when the session is over here, or the helper gone. */
+  /** Resolves with the reason when the session has ended here or the helper is gone. */
   get ended(): Promise<string> {
     return this.ending.promise;
   }
@@ -72,18 +72,18 @@ export class Capture {
   }
 
   /**
-   * Resolves when the helper takes frames of the link, which takes the place of
-   * an earlier one: with its version, and with the port for direct links.
+   * Opens a link in place of the earlier one. Resolves when the helper takes its
+   * frames, with the helper's version and its port for direct links, if it has one.
    */
   async open(link: OpenLink): Promise<{ helper: string; port?: number }> {
-    if (link.secret !== this.first.secret) throw new Error('the secret is not that of the session');
+    if (link.secret !== this.first.secret) throw new Error('the secret does not match the session');
     this.closeLink('another link took its place');
     this.started ??= within(this.start(), HANDSHAKE_MS, 'the capture helper');
     const version = await this.started;
     const { helper } = this;
     if (helper === undefined || this.over) throw new Error(await this.ended);
     this.closeLink('another link took its place');
-    // After the reply nothing of an earlier link comes that could pass for this one's.
+    // After the reply no frame of an earlier link can arrive and be taken for one of this link.
     await within(
       helper.call(LinkClose, { reason: 'another link takes its place' }),
       HANDSHAKE_MS,
@@ -107,7 +107,7 @@ export class Capture {
     return { helper: version, ...listening };
   }
 
-  /** Resolves with the reason when the link is over; undefined if it is not the one in use. */
+  /** Resolves with the reason when the link has ended; undefined if it is not the current link. */
   watch(link: unknown): Promise<string> | undefined {
     return this.link?.id === link ? this.link?.ending.promise : undefined;
   }
@@ -116,18 +116,18 @@ export class Capture {
     if (this.link?.id === link) this.link?.frames.receive(frames);
   }
 
-  /** The link is over, the session waits. */
+  /** Ends the link; the session waits. */
   lose(link: unknown): void {
     if (this.link?.id === link) this.closeLink('it was closed');
   }
 
-  /** Ends the session, which takes back what was done to this host. Idempotent. */
+  /** Ends the session and undoes its changes to this host. Idempotent. */
   async close(reason: string): Promise<void> {
     this.end(reason);
     await this.helper?.close();
   }
 
-  /** Lets go of the helper, where the session waits for the next of us. */
+  /** Leaves the helper, where the session waits for the next driver. */
   async leave(reason: string): Promise<void> {
     this.end(reason);
     await this.helper?.leave();

@@ -6,26 +6,26 @@ export interface EndpointOptions extends CaptureOptions {
   log(message: string): void;
 }
 
-/** The remote's end: at most one session, the one that was asked for last. */
+/** The remote's end: at most one session, the one that was opened last. */
 export class Endpoint {
   private current: Capture | undefined;
 
   constructor(private readonly options: EndpointOptions) {}
 
   hello(hello: unknown): HelloReply {
-    if (!isHello(hello)) return { refused: 'The companion was greeted with something that is no greeting.' };
+    if (!isHello(hello)) return { refused: 'The companion received a malformed greeting.' };
     const { version } = this.options;
     const protocol = commonVersion(BRIDGE, hello.protocol);
     if (protocol !== undefined) return { protocol, version };
     const older = hello.protocol.max < BRIDGE.min ? 'the Causeway extension' : 'the companion';
     return {
-      refused: `Causeway ${plain(hello.version, 40)} and its companion ${version} have no version in common: update ${older}.`,
+      refused: `Causeway ${plain(hello.version, 40)} and its companion ${version} cannot work together. Update ${older}.`,
     };
   }
 
-  /** Opens a link of a session; another session ends first. */
+  /** Opens a link of a session. A different session ends first. */
   async open(link: unknown): Promise<OpenReply> {
-    if (!isOpenLink(link)) return { failed: 'the companion was asked for something that is no link' };
+    if (!isOpenLink(link)) return { failed: 'the companion received a malformed request for a link' };
     const before = this.current;
     const known = before !== undefined && !before.over && before.session === link.session;
     const capture = known ? before : this.begin(new Capture(link, this.options));
@@ -39,7 +39,7 @@ export class Endpoint {
     }
   }
 
-  /** Resolves with the reason when the link is over. */
+  /** Resolves with the reason when the link has ended. */
   watch(link: unknown): Promise<string> {
     return this.current?.watch(link) ?? Promise.resolve('the companion knows no such link');
   }
@@ -48,17 +48,17 @@ export class Endpoint {
     this.current?.receive(link, frames);
   }
 
-  /** The link is over; its session waits for another. */
+  /** Ends the link; its session waits for another link. */
   close(link: unknown): void {
     this.current?.lose(link);
   }
 
-  /** Resolves when the session is over and cleaned up. */
+  /** Ends the session. Resolves when its changes to this host are undone. */
   async end(session: unknown): Promise<void> {
     if (this.current?.session === session) await this.current?.close('the session was closed');
   }
 
-  /** Leaves the session to the next of us, which a reload of the window brings. */
+  /** Leaves the session to the next companion, which a reload of the window starts. */
   async dispose(): Promise<void> {
     await this.current?.leave('the companion was shut down');
   }

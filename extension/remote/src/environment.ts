@@ -1,4 +1,4 @@
-/** The part of an EnvironmentVariableCollection that is used. */
+/** The part of an EnvironmentVariableCollection that we use. */
 export interface Collection {
   persistent: boolean;
   description: unknown;
@@ -7,8 +7,8 @@ export interface Collection {
 }
 
 /**
- * The proxy variables of new terminals. Every change marks all open terminals as
- * stale, so they stand until the proxy changes or goes.
+ * The proxy variables of new terminals. With every change VS Code marks all open
+ * terminals as stale, so the variables change only when the proxy does.
  */
 export class ProxyEnvironment {
   private current: string | undefined;
@@ -24,7 +24,7 @@ export class ProxyEnvironment {
   set(proxy: string, noProxy: string[]): void {
     if (this.current === proxy) return;
     this.current = proxy;
-    this.collection.description = 'Causeway: private resources by way of the proxy on this host';
+    this.collection.description = 'Causeway: private resources through the proxy on this host';
     const url = `http://${proxy}`;
     const old = this.env.no_proxy ?? this.env.NO_PROXY ?? '';
     const exceptions = new Set(

@@ -10,7 +10,7 @@ import { ProxyEnvironment } from './environment';
 let endpoint: Endpoint | undefined;
 
 export function activate(context: vscode.ExtensionContext): void {
-  // First of all: a proxy that outlives its helper would break every shell.
+  // This comes first: proxy variables that outlive the helper would break every shell.
   const environment = new ProxyEnvironment(context.environmentVariableCollection, process.env);
   const log = vscode.window.createOutputChannel('Causeway Capture', { log: true });
   const { version } = context.extension.packageJSON as { version: string };
@@ -44,9 +44,9 @@ export function activate(context: vscode.ExtensionContext): void {
   );
 }
 
-/** A shell under "causeway run", which carries what it starts to addresses too. */
+/** Opens a shell under "causeway run", which also carries connections to addresses. */
 async function openTerminal(helper: () => Promise<string>): Promise<string | undefined> {
-  if (process.platform !== 'linux') return 'such terminals are for Linux remotes only';
+  if (process.platform !== 'linux') return 'the remote does not run Linux';
   try {
     const shell = vscode.env.shell || process.env.SHELL || '/bin/sh';
     const options = { name: 'Causeway', shellPath: await helper(), shellArgs: ['run', '--', shell] };

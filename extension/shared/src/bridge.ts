@@ -1,10 +1,10 @@
-// What the two extensions say to each other: private commands, which any other
-// extension can execute too. So everything that arrives is checked, a link is
-// known by an id that was made for it, and nothing here approves anything.
+// The two extensions talk by private commands. Any other extension can execute
+// them too. So each half checks everything that arrives, a link has a random id,
+// and no command approves anything.
 
 import { LOG_LEVELS, type LogLevel, MAX_BRIDGES, type Range, SOURCE_MODES, SOURCES, type Sources } from './protocol';
 
-/** Versions of this conversation; the two extensions are updated separately. */
+/** Versions of these commands. Users update the two extensions separately. */
 export const BRIDGE: Range = { min: 1, max: 1 };
 
 /** Commands of the companion, executed by the UI extension. */
@@ -12,13 +12,13 @@ export const REMOTE = {
   hello: '_causeway.remote.hello',
   open: '_causeway.remote.open',
   frames: '_causeway.remote.frames',
-  /** Returns when the link is over, with the reason: it is how the UI extension learns that at once. */
+  /** Returns the reason when the link has ended, so that the UI extension learns of it at once. */
   watch: '_causeway.remote.watch',
-  /** The link is over; the session waits for another. */
+  /** Ends the link; the session waits for another link. */
   close: '_causeway.remote.close',
-  /** The session is over. */
+  /** Ends the session. */
   end: '_causeway.remote.end',
-  /** Opens a terminal whose connections are carried; returns what is in the way, if anything. */
+  /** Opens a terminal whose connections Causeway carries. Returns why it cannot, or undefined. */
   terminal: '_causeway.remote.terminal',
 } as const;
 
@@ -30,42 +30,42 @@ export interface Hello {
   version: string;
 }
 
-/** Either the version to speak from here on, or why there is none. */
+/** The version that both halves speak from now on, or why they have none in common. */
 export type HelloReply = { protocol: number; version: string } | { refused: string };
 
 export interface OpenLink {
   link: string;
   session: string;
   secret: string;
-  /** The gateway has the session already: it is of no use if the capture has not. */
+  /** The gateway already has the session. Opening fails if the capture does not have it. */
   resumed: boolean;
-  /** Which window this is, as far as that can be told: what it left behind ends. */
+  /** Identifies the window as well as possible. Sessions that it left behind end. */
   window: string;
-  /** How long the session waits without a link. */
+  /** How long the session waits without a link, in seconds. */
   resumeSeconds: number;
   logLevel: LogLevel;
   setProxyEnvironment: boolean;
-  /** Absent from a UI extension that knows of none. */
+  /** Absent if the UI extension does not know them. */
   sources?: Sources;
   bridges?: string[];
 }
 
-/** Errors of a command lose all but their text on the way, so a failure is a reply. */
+/** VS Code passes on only the text of a command's error, so a failure is a reply. */
 export type OpenReply =
-  /** port: where direct links may come to on the remote, if they may. */
+  /** port: the remote's port for direct links, if it has one. */
   | { helper: string; port?: number }
-  /** gone: the capture does not have the session any more. */
+  /** gone: the capture no longer has the session. */
   | { failed: string; gone?: boolean };
 
-/** The version both speak, the highest; undefined if there is none. */
+/** Returns the highest version that both speak; undefined if there is none. */
 export function commonVersion(mine: Range, theirs: Range): number | undefined {
   const version = Math.min(mine.max, theirs.max);
   return version >= Math.max(mine.min, theirs.min) ? version : undefined;
 }
 
 /**
- * The bytes of a command argument: another host sends an ArrayBuffer, the same
- * host the very object. Undefined for anything else.
+ * Returns the bytes of a command argument. Another extension host sends an
+ * ArrayBuffer, the same host passes the object itself. Undefined for anything else.
  */
 export function toBytes(value: unknown): Uint8Array | undefined {
   if (value instanceof Uint8Array) return value;
@@ -100,7 +100,7 @@ export function isOpenLink(value: unknown): value is OpenLink {
   );
 }
 
-/** Whether it may be the name of a network bridge. */
+/** Whether value can be the name of a network bridge. */
 export function isBridge(value: unknown): value is string {
   return typeof value === 'string' && /^[\w.-]{1,15}$/.test(value);
 }

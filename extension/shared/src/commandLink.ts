@@ -5,21 +5,21 @@ import { errorText } from './text';
 import type { Wire } from './wire';
 
 /**
- * Bytes that the helper has not taken from us. Its carrier has a window of 2 MiB,
- * so more than this comes from a sender that keeps to no rule.
+ * Most bytes that may wait for our helper. The carrier's window is 2 MiB, so only
+ * a sender that ignores the window exceeds this.
  */
 const MAX_BACKLOG = 8 << 20;
 
 export interface CommandLinkOptions {
   id: string;
   wire: Wire;
-  /** Calls the other half with frames; its result is the credit. */
+  /** Sends frames to the other half. The result returns their credit. */
   send(frames: Uint8Array[]): PromiseLike<unknown>;
-  /** The link is of no use any more; comes at most once, and not after close. */
+  /** The link has failed. Called at most once, and never after close. */
   lost(reason: string): void;
 }
 
-/** One link between the helpers, laid over commands; either half has one end of it. */
+/** One end of a command link, which carries frames between the helpers as arguments of commands. */
 export class CommandLink {
   readonly id: string;
   private readonly pump: Pump;
@@ -35,23 +35,23 @@ export class CommandLink {
     });
   }
 
-  /** Takes a frame of our helper over, to be sent once the link has started. */
+  /** Takes over a frame of our helper and sends it once the link has started. */
   push(frame: Uint8Array): void {
     this.pump.push(frame);
   }
 
-  /** The other half can take frames from here on. */
+  /** The other half can take frames from now on. */
   start(): void {
     this.pump.start();
   }
 
-  /** Hands frames of the other half to our helper, at once and in order. */
+  /** Passes frames of the other half to our helper, at once and in order. */
   receive(frames: unknown[]): void {
     if (this.over) return;
     for (const frame of frames) {
       const bytes = toBytes(frame);
       if (bytes === undefined || bytes.byteLength > MAX_FRAME) {
-        this.fail('the other half sent something that is no frame');
+        this.fail('the other half sent an argument that is not a frame');
         return;
       }
       this.options.wire.sendFrame(bytes);

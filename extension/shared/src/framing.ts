@@ -1,7 +1,7 @@
-// The stdio of a helper: LSP base-protocol messages, among them link frames,
-// which a Content-Type of their own tells apart from JSON.
+// The stdio of a helper carries LSP base-protocol messages. Link frames have a
+// Content-Type of their own.
 
-/** Bounds that both sides keep to; whatever exceeds them is a fault. */
+/** Bounds for both sides, in bytes. Exceeding one is a protocol error. */
 export const MAX_HEADER = 1024;
 export const MAX_MESSAGE = 8 << 20;
 export const MAX_FRAME = 1 << 20;
@@ -10,7 +10,7 @@ const FRAME_TYPE = 'application/octet-stream';
 const CR = 13;
 const LF = 10;
 
-/** What a FrameDecoder found. The bytes are the receiver's to keep. */
+/** Takes what a FrameDecoder finds. It may keep the bytes. */
 export interface DecodedSink {
   message(body: Uint8Array): void;
   frame(bytes: Uint8Array): void;
@@ -27,10 +27,9 @@ export function messageHeader(length: number): Uint8Array {
 }
 
 /**
- * Splits a stream of chunks, however cut, into messages and frames. A body that
- * lies within one chunk is a view of it; one that does not is copied once. The
- * chunks must not be reused by the caller. After push has thrown, the stream is
- * beyond repair.
+ * Splits a stream of chunks into messages and frames. A body within one chunk is a
+ * view of that chunk; any other body is copied once. The caller must not reuse the
+ * chunks. After push has thrown, the stream cannot be decoded any further.
  */
 export class FrameDecoder {
   private readonly head = new Uint8Array(MAX_HEADER);

@@ -14,11 +14,11 @@ import {
 import { Initialize, type InitializeResult, PROTOCOL } from './protocol';
 import type { Wire } from './wire';
 
-/** What a Helper tells its owner besides replies. */
+/** Events of a Helper besides replies. */
 export interface HelperEvents {
   /** A frame of the open link, in order. */
   frame(bytes: Uint8Array): void;
-  /** The helper is gone; comes once, last, and not after close. */
+  /** The helper is gone. Called once, as the last event, and never after close. */
   ended(reason: string): void;
 }
 
@@ -82,12 +82,12 @@ export class Helper {
     });
   }
 
-  /** The handshake, before anything else. Rejects if the versions do not meet. */
+  /** Does the handshake, which comes before everything else. Rejects if the two sides have no version in common. */
   initialize(client: { name: string; version: string }, token?: string): Promise<InitializeResult> {
     return this.call(Initialize, { protocol: PROTOCOL, client, ...(token === undefined ? {} : { token }) });
   }
 
-  /** Calls a method. Rejects with the helper's error, or with why the helper is gone. */
+  /** Calls a method. Rejects with the helper's error, or with the reason why the helper is gone. */
   call<R>(type: RequestType0<R, void>): Promise<R>;
   call<P, R>(type: RequestType<P, R, void>, params: P, signal?: AbortSignal): Promise<R>;
   async call<P, R>(
@@ -114,14 +114,14 @@ export class Helper {
     this.connection.onNotification(type, handler);
   }
 
-  /** Ends our side of the wire and waits for the helper to go; pending calls reject. Idempotent. */
+  /** Closes our side of the wire and waits until the helper has ended. Pending calls reject. Idempotent. */
   close(): Promise<void> {
     this.finish('it was told to end');
     this.wire.close();
     return this.wire.exited;
   }
 
-  /** As close, but the session stays at the helper for whoever comes next. */
+  /** Like close, but the session stays at the helper for the next driver. */
   leave(): Promise<void> {
     this.finish('it was let go');
     this.wire.leave();

@@ -1,12 +1,12 @@
 import { LOG_LEVELS, type LogLevel, type LogMessage } from './protocol';
 import { plain } from './text';
 
-/** The part of a LogOutputChannel that is written to. */
+/** The part of a LogOutputChannel that writes. */
 export type LogSink = Record<LogLevel, (message: string) => void>;
 
 const LONGEST = 8 << 10;
 
-/** Reads a line of a helper's stderr: JSON of its log, or what a crash leaves there. */
+/** Reads a line of a helper's stderr: a log message in JSON, or the text of a crash. */
 export function parseLogLine(line: string): LogMessage {
   let parsed: unknown;
   try {
@@ -28,7 +28,7 @@ export function writeLog(sink: LogSink, { level, message, fields }: LogMessage):
   sink[toLevel(level)](plain(parts.join(' '), LONGEST));
 }
 
-/** Splits chunks of text into lines, cutting those that have no end. */
+/** Splits text into lines. Longer lines than LONGEST characters are cut. */
 export class LineSplitter {
   private rest = '';
 
@@ -41,7 +41,7 @@ export class LineSplitter {
     if (this.rest.length > LONGEST) this.end();
   }
 
-  /** Delivers what has no newline. */
+  /** Delivers the rest, which has no newline. */
   end(): void {
     const { rest } = this;
     this.rest = '';

@@ -1,6 +1,6 @@
-// The contract between a shim and the helper that it drives; the Go statement of
-// it is helper/internal/rpc/protocol.go, and test/protocol holds messages that
-// both must read.
+// The protocol between a driver, here an extension, and its helper. Its Go form is
+// helper/internal/rpc/protocol.go. The tests of both read the messages in
+// test/protocol.
 
 import { NotificationType, RequestType, RequestType0 } from 'vscode-jsonrpc';
 
@@ -55,7 +55,7 @@ export interface LinkParams {
   kind: 'command' | 'exec';
 }
 
-/** A port of the loopback of the helper that is told. */
+/** A port on the loopback of the helper that receives the message. */
 export interface DirectLink {
   port: number;
 }
@@ -64,12 +64,12 @@ export interface LinkClosed {
   reason: string;
 }
 
-/** Lists and exits go as they stand in the settings, mistakes and all: the gateway validates. */
+/** The lists and exits exactly as the settings have them: the gateway validates them. */
 export interface ResourcesParams {
   resources?: unknown;
   workspaceResources?: unknown;
   exits?: unknown;
-  /** Of proxies, by their URLs: { user, password }. Never logged. */
+  /** Credentials of proxies, by URL: { user, password }. Never logged. */
   credentials?: unknown;
 }
 
@@ -79,11 +79,11 @@ export interface GatewayOpenParams extends ResourcesParams {
   /** The URI of the workspace or its first folder; may be empty. */
   workspace: string;
   strictProxy?: boolean;
-  /** Rather opens another session than resume the one that waits. */
+  /** Opens a new session even if one waits to be resumed. */
   fresh?: boolean;
-  /** Fails with noSession if none waits. */
+  /** Fails with noSession if no session waits. */
   resumeOnly?: boolean;
-  /** How long the session waits without a link or without us. */
+  /** How long the session waits without a link or a driver, in seconds. */
   resumeSeconds?: number;
 }
 
@@ -114,7 +114,7 @@ export interface Approval {
   protocols: string[];
   addresses?: string[];
   as?: string;
-  /** Its name and where it leads. */
+  /** The exit's name and where it leads. */
   exit?: string;
   programs?: string[];
   description?: string;
@@ -155,7 +155,7 @@ export interface ResourceStatus {
   host: string;
   ports: string[];
   as?: string;
-  /** The only ones whose connections it takes. */
+  /** Only these programs may use the resource. Absent: all. */
   programs?: string[];
   from: 'user' | 'workspace';
   state: 'pending' | 'denied' | 'ready' | 'trouble';
@@ -166,7 +166,7 @@ export interface ResourceStatus {
   bytesUp: number;
   bytesDown: number;
   lastError?: { time: string; code: string; reason: string };
-  /** Whose the flows are, as the remote says: those with the most first, at most 16. */
+  /** The programs that have flows, as the remote reports them: those with the most flows first, at most 16. */
   clients?: Client[];
 }
 
@@ -183,7 +183,7 @@ export interface ClientParams {
   pid: number;
 }
 
-/** Its command line, escaped; empty if the remote cannot tell. To be shown, and kept nowhere. */
+/** The program's command line, escaped; empty if the remote cannot tell. Show it, and store it nowhere. */
 export interface ClientArguments {
   arguments: string;
 }
@@ -212,10 +212,10 @@ export interface CaptureOpenParams {
   /** Fails with noSession if the helper does not have the session. */
   resumed?: boolean;
   resumeSeconds?: number;
-  /** What of this window waits for its shim ends when another session begins. */
+  /** Identifies the window: its waiting sessions end when another session begins. */
   window?: string;
   sources?: Sources;
-  /** Bridges of the remote whose containers are served too. */
+  /** Network bridges of the remote whose containers reach the resources too. */
   bridges?: string[];
 }
 
@@ -224,7 +224,7 @@ export const MAX_BRIDGES = 8;
 export const SOURCES = ['names', 'dns', 'tun', 'proxy'] as const;
 export const SOURCE_MODES = ['auto', 'on', 'off'] as const;
 
-/** Whether each way of capturing connections is used; absent means auto: if it can be had. */
+/** Which ways of capturing connections to use. Absent means auto: use it if it is available. */
 export type Sources = { [source in (typeof SOURCES)[number]]?: (typeof SOURCE_MODES)[number] };
 
 export interface CaptureStatus {
@@ -240,9 +240,9 @@ export const SetLogLevel = new RequestType<{ level: LogLevel }, null, void>('log
 export const SessionClose = new RequestType0<null, void>('session/close');
 export const LinkOpen = new RequestType<LinkParams, null, void>('link/open');
 export const LinkClose = new RequestType<LinkClosed, null, void>('link/close');
-/** The capture's: a port that direct links may come to. */
+/** To the capture: returns a port that accepts direct links. */
 export const LinkListen = new RequestType0<DirectLink, void>('link/listen');
-/** The gateway's: keep direct links by this port. */
+/** To the gateway: keep direct links through this port. */
 export const LinkDial = new RequestType<DirectLink, null, void>('link/dial');
 export const GatewayOpen = new RequestType<GatewayOpenParams, GatewayOpenResult, void>('session/open');
 export const CaptureOpen = new RequestType<CaptureOpenParams, null, void>('session/open');

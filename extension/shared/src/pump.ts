@@ -1,7 +1,7 @@
 // The sending half of a command link. VS Code queues command arguments without
-// bound, through cuts of its own connection too, so the bound is here.
+// limit, even while its own connection is down, so the limit is here.
 
-/** The cost of a command is per call, so frames that are small or close together share one. */
+/** Each call has a cost, so small frames that come close together share one. */
 export const FLUSH_BYTES = 64 << 10;
 export const BATCH_BYTES = 256 << 10;
 export const DELAY_MS = 3;
@@ -9,23 +9,20 @@ export const DELAY_MS = 3;
 export const BATCH_FRAMES = 100;
 /** Bytes in calls that have not returned yet. */
 export const MAX_IN_FLIGHT = 1 << 20;
-/** Bytes waiting for credit, above which the source is asked to pause. */
+/** When more bytes than this wait for credit, the pump pauses its source. */
 export const MAX_QUEUED = 1 << 20;
 
 export interface PumpOptions {
-  /** Calls the other half with frames, in order; its result is the credit. */
+  /** Sends frames to the other half, in order. The result returns their credit. */
   send(frames: Uint8Array[]): PromiseLike<unknown>;
-  /** Asks the source of frames to pause, and later to go on. */
+  /** Pauses the source of frames; resume lets it go on. */
   pause(): void;
   resume(): void;
-  /** A call failed: the other half is gone. Comes once; nothing is sent after it. */
+  /** A call failed: the other half is gone. Called once; the pump sends nothing after it. */
   failed(error: unknown): void;
 }
 
-/**
- * Sends frames in order, coalesced and bounded. It holds what is put into it
- * until start, which is when the other half can take frames.
- */
+/** Sends frames in order, in batches and within bounds. Until start it only keeps them. */
 export class Pump {
   private queue: Uint8Array[] = [];
   private queued = 0;
@@ -38,7 +35,7 @@ export class Pump {
 
   constructor(private readonly options: PumpOptions) {}
 
-  /** Takes a frame over: the caller must not change it any more. */
+  /** Takes over a frame: the caller must not change it afterwards. */
   push(frame: Uint8Array): void {
     if (this.state === 'stopped') return;
     this.queue.push(frame);
@@ -56,7 +53,7 @@ export class Pump {
     this.flush(true);
   }
 
-  /** Drops what is queued. Idempotent. */
+  /** Drops the queue. Idempotent. */
   stop(): void {
     this.state = 'stopped';
     this.queue = [];
@@ -66,8 +63,8 @@ export class Pump {
 
   private flush(due: boolean): void {
     while (this.state === 'running' && this.queue.length > 0 && this.inFlight < MAX_IN_FLIGHT) {
-      // Where both halves share a host a call returns at once, and yet the editor
-      // falls behind if there are thousands a second.
+      // If both halves share an extension host, a call returns at once, but the
+      // editor falls behind at thousands of calls per second.
       const soon = this.calls > 0 || performance.now() - this.sentAt < DELAY_MS;
       if (!due && soon && this.queued < FLUSH_BYTES && this.queue.length < BATCH_FRAMES) {
         this.timer ??= setTimeout(() => {
@@ -78,7 +75,7 @@ export class Pump {
       }
       this.sendBatch();
     }
-    // With frames left there is no credit, and a result flushes.
+    // Frames that are left wait for credit; the next result flushes them.
     this.disarm();
     if (this.paused && this.state === 'running' && this.queued <= MAX_QUEUED / 2) {
       this.paused = false;

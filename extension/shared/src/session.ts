@@ -1,16 +1,16 @@
-// The state of the connection to the remote, as the user sees it: one union, one
-// pure transition function. Who drives it lives in ui/src/controller.ts.
+// The state of the connection as the user sees it: one union and one pure
+// transition function. ui/src/controller.ts drives it.
 
 import type { GatewayStatus } from './protocol';
 
-/** What connecting waits for. */
+/** The part that an attempt to connect waits for. */
 export type Step = 'gateway' | 'companion' | 'session' | 'capture' | 'link';
 
 export type SessionState =
   | { kind: 'disconnected'; reason?: string }
   | { kind: 'connecting'; step: Step; approvals: number; attempt: number }
   | { kind: 'connected'; status: GatewayStatus; approvals: number }
-  /** since, until: when the session was lost and until when it waits, as Date.now has it; none without a session. */
+  /** waits: when the session was lost and until when it waits (Date.now); absent if no session waits. */
   | {
       kind: 'reconnecting';
       reason: string;
@@ -23,13 +23,13 @@ export type SessionState =
   | { kind: 'error'; message: string };
 
 export type SessionEvent =
-  /** The user, or a timer in reconnecting, wants a connection. */
+  /** The user or the timer of reconnecting asks for a connection. */
   | { type: 'connect' }
   | { type: 'step'; step: Step }
-  /** Number of resources that wait for the user's word. */
+  /** How many resources wait for approval. */
   | { type: 'approvals'; count: number }
   | { type: 'status'; status: GatewayStatus }
-  /** Connecting failed; retryMs is set if it will be tried again by itself. */
+  /** Connecting failed. retryMs is set if the controller tries again by itself. */
   | { type: 'failed'; message: string; retryMs?: number }
   /** An established session ended, or waits to be resumed. */
   | { type: 'lost'; reason: string; retryMs?: number; waits?: { since: number; until: number } }
@@ -38,7 +38,7 @@ export type SessionEvent =
 
 export const INITIAL: SessionState = { kind: 'disconnected' };
 
-/** The state after event. An event that means nothing in a state leaves it as it is. */
+/** Returns the state after event. An event that has no meaning in a state changes nothing. */
 export function reduce(state: SessionState, event: SessionEvent): SessionState {
   switch (event.type) {
     case 'connect':
@@ -83,12 +83,12 @@ export function reduce(state: SessionState, event: SessionEvent): SessionState {
   }
 }
 
-/** Whether a connection exists or is sought, so that Disconnect makes sense. */
+/** Whether there is something to disconnect: a connection or an attempt. */
 export function isActive({ kind }: SessionState): boolean {
   return kind === 'connecting' || kind === 'connected' || kind === 'reconnecting' || kind === 'disconnecting';
 }
 
-/** Delay before attempt n (from 0) at something, growing from base to max, with a jitter of a quarter. */
+/** Returns the delay before attempt n (from 0), in ms: it doubles from base up to max, minus up to a quarter at random. */
 export function backoff(attempt: number, base: number, max: number, random: () => number = Math.random): number {
   const delay = Math.min(max, base * 2 ** Math.min(attempt, 30));
   return Math.round(delay * (1 - random() / 4));

@@ -1,26 +1,26 @@
-// Text for people. What came from the remote or from a workspace may try to look
-// like something else, so control and direction characters are made visible.
+// Text for people. Text from the remote or from a workspace may be made to
+// mislead, so control and direction characters are made visible.
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+// biome-ignore lint/suspicious/noControlCharactersInRegex: this pattern finds control characters
 const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 
-/** text on one line, at most max characters, with nothing invisible in it. */
+/** Returns text on one line, at most max characters, with its invisible characters escaped. */
 export function plain(text: string, max = 300): string {
   const cut = text.length > max ? `${text.slice(0, max - 1)}…` : text;
   return cut.replace(INVISIBLE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** text for a place that renders Markdown and must show it literally. */
+/** Returns text for a place that renders Markdown and must show it literally. */
 export function markdown(text: string, max = 300): string {
   return plain(text, max).replace(/[\\`*_{}[\]()#+\-.!|<>~&$:@]/g, '\\$&');
 }
 
-/** An error's text, whatever was thrown. */
+/** Returns the text of anything that was thrown. */
 export function errorText(error: unknown): string {
   return plain(error instanceof Error ? error.message : String(error));
 }
 
-/** text as a sentence: a capital letter at its start, and a mark at its end. */
+/** Returns text as a sentence: with a capital letter at its start and a mark at its end. */
 export function sentence(text: string, max?: number): string {
   const line = plain(text.trim(), max);
   const whole = `${line.charAt(0).toUpperCase()}${line.slice(1)}`;

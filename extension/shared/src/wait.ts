@@ -14,7 +14,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** promise, unless signal is aborted first or ms go by: then it rejects, with what when it was the time. */
+/** Settles like promise, but rejects if signal is aborted first, or after ms with an error that names what. */
 export async function within<T>(promise: PromiseLike<T>, ms: number, what: string, signal?: AbortSignal): Promise<T> {
   const done = new AbortController();
   const stop = () => done.abort(signal?.reason);

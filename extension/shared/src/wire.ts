@@ -1,6 +1,6 @@
 import type { Message } from 'vscode-jsonrpc';
 
-/** What arrives from a helper, in order. After end nothing more comes. */
+/** Takes what a helper sends, in order. end is the last call. */
 export interface WireSink {
   message(message: Message): void;
   frame(bytes: Uint8Array): void;
@@ -11,19 +11,19 @@ export interface WireSink {
 export interface Wire {
   /** Begins to deliver; called once. */
   open(sink: WireSink): void;
-  /** Resolves when the message was handed on; rejects once the wire has ended. */
+  /** Resolves when the message has been passed on; rejects once the wire has ended. */
   sendMessage(message: Message): Promise<void>;
-  /** Takes bytes over: the caller must not change them any more. Dropped once the wire has ended. */
+  /** Takes over bytes: the caller must not change them afterwards. Drops them once the wire has ended. */
   sendFrame(bytes: Uint8Array): void;
-  /** Bytes that were sent and that the helper has not taken yet. */
+  /** Bytes sent that the helper has not read yet. */
   readonly backlog: number;
-  /** Stops and restarts delivery, as far as the pipe can: a WebSocket cannot. */
+  /** Stops delivery, and resume restarts it. A WebSocket cannot do either. */
   pause(): void;
   resume(): void;
-  /** Tells the helper that nothing more comes, whereupon it ends what it does for us. */
+  /** Tells the helper that this driver has finished: the helper ends its session. */
   close(): void;
-  /** Lets go of the helper, where the session waits for whoever comes next. */
+  /** Leaves the helper, where the session waits for the next driver. */
   leave(): void;
-  /** Resolves when the helper is gone, or the socket to it. */
+  /** Resolves when the helper, or the socket to it, is gone. */
   readonly exited: Promise<void>;
 }

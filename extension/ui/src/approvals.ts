@@ -1,10 +1,10 @@
 import type { Approval, Decision, ResourcesResult } from '../../shared/src/protocol';
 import type { Connection } from './connection';
 
-/** Puts one question; the answer is the user's, undefined if there is none yet. */
+/** Asks the user about one resource. Resolves with undefined if the user has put off the answer. */
 export type Ask = (approval: Approval) => Promise<Decision | undefined>;
 
-/** Asks for each approval once, one dialog at a time. A dialog of a session that is over answers nothing. */
+/** Asks for each approval once, with one dialog at a time. The answer to a dialog of an earlier session is ignored. */
 export class Approvals {
   private waiting: Approval[] = [];
   private asked = new Set<string>();
@@ -16,7 +16,7 @@ export class Approvals {
     private readonly failed: (error: unknown) => void,
   ) {}
 
-  /** What waits now; undefined when the session is over. */
+  /** The approvals that wait now; undefined when the session has ended. */
   update(result: ResourcesResult | undefined, connection: () => Connection | undefined): void {
     this.waiting = result?.approvals ?? [];
     this.connection = connection;
@@ -24,7 +24,7 @@ export class Approvals {
     if (!this.asking) void this.work();
   }
 
-  /** Asks again for what waits, which the user put off. */
+  /** Asks again for the approvals that the user has put off. */
   again(): void {
     if (this.asking) return;
     this.asked = new Set();

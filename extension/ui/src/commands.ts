@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 
-/** Every command that the manifest contributes; a test compares. */
+/** Every command that the manifest contributes; a test compares the two. */
 export const COMMANDS = [
   'causeway.connect',
   'causeway.disconnect',
@@ -20,10 +20,10 @@ export const COMMANDS = [
 
 export type CommandId = (typeof COMMANDS)[number];
 
-/** One handler for each; any extension may execute them with any argument. */
+/** One handler per command. Any extension can execute them, with any argument. */
 export type Handlers = Record<CommandId, (argument: unknown) => unknown>;
 
-/** Registers all of them. A handler that fails tells the user by failed. */
+/** Registers all commands. failed tells the user of a handler's error. */
 export function registerCommands(handlers: Handlers, failed: (error: unknown) => void): vscode.Disposable {
   return vscode.Disposable.from(
     ...COMMANDS.map((id) =>

@@ -40,20 +40,20 @@ import { Trouble } from './trouble';
 const HANDSHAKE_MS = 15_000;
 const LINK_MS = 30_000;
 const CLOSE_MS = 5_000;
-/** A person may have to find the helper's terminal first. */
+/** The user may have to find the helper's terminal first. */
 const TERMINAL_MS = 10 * 60_000;
 const RESET_PAIRING = { title: 'Pair Again', command: 'causeway.pairLocalHelper' };
 
 export interface ConnectionEvents {
-  /** The connection that is being opened; comes first, since frames arrive before it is usable. */
+  /** The connection that is being opened. Called first, because frames arrive before open resolves. */
   opened(connection: Connection): void;
   step(step: Step): void;
   status(status: GatewayStatus): void;
-  /** Mistakes in the settings, and what waits for the user. */
+  /** Mistakes in the settings, and resources that wait for approval. */
   resources(result: ResourcesResult): void;
-  /** The session is over; comes once, and neither after lost nor after close. */
+  /** The session has ended. Called once, and never after lost or close. */
   ended(reason: string): void;
-  /** The session goes on, but not by this connection; comes once, and neither after ended nor after close. */
+  /** The session goes on without this connection. Called once, and never after ended or close. */
   lost(reason: string): void;
 }
 
@@ -63,7 +63,7 @@ export interface ConnectionOptions {
   identity: Identity;
   settings: Settings;
   resources: ResourcesParams;
-  /** The session to resume, and no other will do; undefined resumes one that waits, or else opens one. */
+  /** The session to resume; open fails if it is gone. Undefined resumes a session that waits, or opens one. */
   resume?: string | undefined;
   version: string;
   events: ConnectionEvents;
@@ -71,12 +71,12 @@ export interface ConnectionOptions {
   signal: AbortSignal;
 }
 
-/** A session as this window has it: our gateway helper, and a link to the companion's capture. */
+/** This window's part of a session: the gateway helper, and a link to the companion's capture. */
 export class Connection {
   private helper: Helper | undefined;
   private link: CommandLink | undefined;
   private session: string | undefined;
-  /** The remote's for direct links. */
+  /** The remote's port for direct links. */
   private port: number | undefined;
   private closed = false;
   private renewing = false;
@@ -93,9 +93,9 @@ export class Connection {
   }
 
   /**
-   * Resolves when the remote is usable; rejects when it cannot be made so. A new
-   * session is then closed, one that was to be resumed waits on. Rejects with a
-   * SessionOver if there is none to resume.
+   * Resolves when the remote is usable. If that fails, a new session is closed, and
+   * one that was to be resumed keeps waiting. Rejects with a SessionOver if there is
+   * no session to resume.
    */
   static async open(options: ConnectionOptions): Promise<Connection> {
     const connection = new Connection(options);
@@ -110,7 +110,7 @@ export class Connection {
     }
   }
 
-  /** Ends the session that options.resume names, as far as it can be reached. */
+  /** Ends the session that options.resume names, at each end that can be reached. */
   static async end(options: ConnectionOptions): Promise<void> {
     const connection = new Connection(options);
     try {
@@ -126,7 +126,7 @@ export class Connection {
     return this.session;
   }
 
-  /** Whether id is this session's link. */
+  /** Takes frames if id is this session's link. */
   receive(id: unknown, frames: unknown[]): void {
     if (this.link !== undefined && id === this.link.id) this.link.receive(frames);
   }
@@ -143,7 +143,7 @@ export class Connection {
     return this.call(TestResource, { resource }, signal);
   }
 
-  /** The command line of a program that has flows to a resource; rejects where it is not told. */
+  /** Returns the command line of a program that has flows to a resource; rejects if the gateway does not tell. */
   async arguments(client: ClientParams): Promise<string> {
     return (await this.call(GetClientArguments, client)).arguments;
   }
@@ -158,7 +158,7 @@ export class Connection {
     const { helper, session = this.options.resume } = this;
     if (session !== undefined && !this.closed) {
       this.closed = true;
-      // The gateway first, while the link can carry the reason.
+      // The gateway comes first, while the link can still carry the reason.
       if (helper !== undefined) {
         await within(helper.call(SessionClose), CLOSE_MS, 'the end of the session').catch(() => {});
       }
@@ -168,7 +168,7 @@ export class Connection {
     await helper?.close();
   }
 
-  /** Lets go of the session, which waits at both ends for whoever resumes it. Idempotent. */
+  /** Leaves the session, which waits at both ends until it is resumed. Idempotent. */
   async leave(): Promise<void> {
     this.stop('left');
     if (this.link !== undefined) {
@@ -181,11 +181,11 @@ export class Connection {
   private async establish(): Promise<void> {
     const { companion, resume, events, signal } = this.options;
     const helper = await this.reach().catch((error) => {
-      // A gateway that the user has to see to has no session of ours any more.
+      // A gateway that needs the user's help no longer has our session.
       const gone = resume !== undefined && error instanceof Trouble;
       throw gone ? new SessionOver(error.message, { cause: error }) : error;
     });
-    // The companion may take long to come, and a session that is gone is not worth the wait.
+    // The companion may take long to start, so first make sure that the session still exists.
     const known = resume === undefined ? undefined : await this.openSession(helper, false);
     events.step('companion');
     await this.guard(companion.hello(signal));
@@ -201,7 +201,7 @@ export class Connection {
     void this.goDirect(helper);
   }
 
-  /** Has the gateway keep direct links, where the editor can forward a port. */
+  /** Asks the gateway to keep direct links, if the editor can forward a port. */
   private async goDirect(helper: Helper): Promise<void> {
     const { port } = this;
     const { forward } = this.options.platform;
@@ -294,9 +294,9 @@ export class Connection {
     link.start();
   }
 
-  /** Begins anew where only the gateway has the session. */
+  /** Opens a new session if only the gateway still has the old one. */
   private async renew(helper: Helper): Promise<void> {
-    this.renewing = true; // what is said of the old session is of no interest
+    this.renewing = true; // ignores events of the old session
     this.link?.close();
     this.link = undefined;
     await this.guard(helper.call(SessionClose), HANDSHAKE_MS, 'the gateway helper');
@@ -326,7 +326,7 @@ export class Connection {
     if (status.state === 'connected') this.up();
   }
 
-  /** promise, unless the session ends, is cancelled, or the time is over. */
+  /** Settles like promise, but rejects if the session ends, the attempt is cancelled, or ms go by. */
   private guard<T>(promise: Promise<T>, ms = 2 ** 31 - 1, what = ''): Promise<T> {
     promise.catch(() => {});
     const ended = this.connected.then(() => new Promise<never>(() => {}));
@@ -341,7 +341,7 @@ export class Connection {
     if (!this.renewing && this.stop(reason)) this.options.events.lost(reason);
   }
 
-  /** Whether it was not over before. */
+  /** Returns whether the connection was still open. */
   private stop(reason: string): boolean {
     if (this.over) return false;
     this.over = true;
@@ -351,7 +351,7 @@ export class Connection {
   }
 }
 
-/** Turns the refusals that a person can do something about into such. */
+/** Turns the errors that the user can act on into Troubles. */
 async function understandable<T>(promise: Promise<T>): Promise<T> {
   try {
     return await promise;

@@ -5,22 +5,22 @@ import type { Connection, ConnectionEvents } from './connection';
 import { SessionOver } from './sessionOver';
 import { type Remedy, Trouble } from './trouble';
 
-/** What a Controller needs done; none of it may throw. */
+/** The actions of a Controller. None of them may throw. */
 export interface ControllerOptions {
-  /** With resume, that session or none. */
+  /** Opens a connection. With resume, it resumes that session or fails. */
   open(events: ConnectionEvents, resume: string | undefined, signal: AbortSignal): Promise<Connection>;
-  /** Ends a session that waits, as far as it can be reached. */
+  /** Ends a waiting session, at each end that can be reached. */
   end(session: string): Promise<void>;
-  /** Whether a connection that is lost for good is to be made anew. */
+  /** Whether to connect again after a session has ended. */
   persistent(): boolean;
-  /** How long a session waits to be resumed. */
+  /** How long a session waits to be resumed, in ms. */
   resumeMs(): number;
-  /** The session that another life of this window should resume; undefined if there is none. */
+  /** Keeps the session that this window resumes after a reload; undefined if there is none. */
   remember(session: string | undefined): void;
   changed(state: SessionState): void;
-  /** What the gateway says of the lists; undefined when the session is over. */
+  /** The gateway's answer to the lists; undefined when the session has ended. */
   resources(result: ResourcesResult | undefined, connection: () => Connection | undefined): void;
-  /** Something to tell the user. */
+  /** Tells the user of an error. */
   trouble(error: unknown): void;
   log(text: string): void;
 }
@@ -32,15 +32,15 @@ interface Run {
   opening?: Promise<void>;
 }
 
-/** How soon a session that was lost is sought at first, and how seldom in the end. */
+/** Shortest and longest delay between attempts to resume a lost session. */
 const FIRST_MS = 300;
 const LAST_MS = 15_000;
 
-/** Drives the state of the session: at most one run at a time, and nothing an old run says counts. */
+/** Drives the state of the session. There is at most one run at a time; events of earlier runs are ignored. */
 export class Controller {
   private current: SessionState = INITIAL;
   private run: Run | undefined;
-  /** What waits to be resumed. */
+  /** The session that waits to be resumed. */
   private waiting: { session: string; until: number } | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private closing: Promise<void> = Promise.resolve();
@@ -51,12 +51,12 @@ export class Controller {
     return this.current;
   }
 
-  /** The session's connection, while there is one that is usable. */
+  /** The usable connection of the session; undefined if there is none. */
   get connection(): Connection | undefined {
     return this.current.kind === 'connected' ? this.run?.connection : undefined;
   }
 
-  /** Resolves when the attempt has ended, well or not; the state says how. */
+  /** Resolves when the attempt has ended; the state tells how. */
   async connect(): Promise<void> {
     if (this.run !== undefined || (isActive(this.current) && this.current.kind !== 'reconnecting')) {
       return this.run?.opening;
@@ -65,7 +65,7 @@ export class Controller {
     return this.attempt();
   }
 
-  /** Goes on with a session of an earlier life of this window, and stays quiet if that cannot be. */
+  /** Resumes a session from before a reload of this window. If it cannot, it tells the user nothing. */
   async resume(session: string): Promise<void> {
     if (isActive(this.current)) return;
     this.waiting = { session, until: Date.now() };
@@ -86,7 +86,7 @@ export class Controller {
     this.dispatch({ type: 'closed' });
   }
 
-  /** Lets go of the session, which waits for the next life of this window. */
+  /** Leaves the session, which waits for this window to come back. */
   async leave(): Promise<void> {
     clearTimeout(this.timer);
     await this.drop('leave');
@@ -99,7 +99,7 @@ export class Controller {
     if (result !== undefined && this.run === run) this.resources(result);
   }
 
-  /** Frames for the link, if it is this session's. */
+  /** Takes frames if the link is this session's. */
   receive(link: unknown, frames: unknown[]): void {
     this.run?.connection?.receive(link, frames);
   }
@@ -138,7 +138,7 @@ export class Controller {
   private failed(error: unknown): void {
     const { current, waiting } = this;
     if (current.kind !== 'connecting' && current.kind !== 'reconnecting') return;
-    // Closed, or left, by whoever opened it.
+    // open has closed or left the connection.
     void this.drop('leave');
     this.options.log(`connect: ${errorText(error)}`);
     const attempt = current.attempt;
@@ -149,7 +149,7 @@ export class Controller {
     if (error instanceof SessionOver && waiting !== undefined) {
       this.waiting = undefined;
       this.options.remember(undefined);
-      // One of an earlier life may have ended meanwhile; that is nobody's trouble.
+      // A session from before a reload may have ended meanwhile: the user need not know.
       if (current.kind === 'connecting') this.quiet();
       else if (this.options.persistent()) retry(FIRST_MS);
       else {
@@ -169,7 +169,7 @@ export class Controller {
     }
   }
 
-  /** The session is over; one that is being opened has failed, which open learns by itself. */
+  /** The session has ended. An attempt that is still opening one rejects by itself. */
   private ended(reason: string): void {
     if (this.current.kind !== 'connected') return;
     void this.drop('close');
@@ -221,7 +221,7 @@ export class Controller {
     this.options.resources(result, () => (this.run === run ? run?.connection : undefined));
   }
 
-  /** Lets go of the run; the next one begins when its helper is gone. */
+  /** Ends the run. The next one begins when its helper is gone. */
   private drop(how: 'close' | 'leave'): Promise<void> {
     const { run } = this;
     this.run = undefined;

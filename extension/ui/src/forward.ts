@@ -1,6 +1,6 @@
 import type { Forwarded, Forwarder } from './platform';
 
-/** What is looked at of a Uri. */
+/** The parts of a Uri that we read. */
 interface Address {
   scheme: string;
   authority: string;
@@ -8,24 +8,23 @@ interface Address {
 }
 
 /**
- * The port that env.asExternalUri has made of one of the remote's. It says
- * nothing of a failure: then it returns what it was given, which looks like a
- * port that kept its number. Whether something answers there is found out by
- * who connects.
+ * Reads the local port from the result of env.asExternalUri. If forwarding fails,
+ * the editor returns its argument, which looks like a port that kept its number.
+ * Only a connection shows whether the port works.
  */
 export function localPort({ scheme, authority, path }: Address): Forwarded {
   const [, port] = /^(?:localhost|127\.0\.0\.1):(\d{1,5})$/.exec(authority) ?? [];
   if (scheme !== 'http' || port === undefined || !/^\/?$/.test(path)) {
-    return { why: `the editor offers ${scheme}://${authority}${path}, which is no port of this machine` };
+    return { why: `the editor offers ${scheme}://${authority}${path}, which is not a port of this machine` };
   }
   return { port: Number(port) };
 }
 
-/** Asks the editor once for each port: it keeps what it makes until the window closes, and takes nothing back. */
+/** Asks the editor once for each port: the editor keeps a forwarded port until the window closes. */
 export class Forwards implements Forwarder {
   private readonly made = new Map<number, Promise<Forwarded>>();
 
-  /** externalize is the editor's asExternalUri, for a port of the remote's loopback. */
+  /** externalize is the editor's asExternalUri for a port on the remote's loopback. */
   constructor(private readonly externalize: (port: number) => PromiseLike<Address>) {}
 
   async open(port: number): Promise<Forwarded> {

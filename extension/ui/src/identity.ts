@@ -1,13 +1,13 @@
-/** Which remote and which workspace approvals are kept for. */
+/** The remote and the workspace that an approval holds for. */
 export interface Identity {
   /** Such as "ssh-remote+host". */
   authority: string;
   /** The URI of the workspace or its first folder; empty if there is none. */
   workspace: string;
-  /** For a person: which remote, which workspace. */
+  /** The names of both for the user. */
   remoteLabel: string;
   workspaceLabel: string;
-  /** Whether an approval may outlive the session: not if authority stands for every host of its kind. */
+  /** Whether an approval may outlive the session. It must not if authority stands for every host of its kind. */
   lasting: boolean;
 }
 
@@ -18,8 +18,9 @@ interface Folder {
 }
 
 /**
- * The identity of a window. The API tells a window's authority only by the URIs
- * of what is open in it, and without those only the kind of remote.
+ * Returns the identity of a window; undefined without a remote. The API reveals
+ * the authority only in the URIs of open folders. Without a folder only the kind
+ * of remote is known.
  */
 export function identify(
   remoteName: string | undefined,

@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import { plain } from '../../shared/src/text';
 import { Trouble } from './trouble';
 
-/** Where SecretStorage has them, as one JSON object. */
+/** The key in SecretStorage; its value is one JSON object. */
 export const CREDENTIALS_KEY = 'causeway.proxyCredentials';
 
 const MAX = 255;
@@ -13,8 +13,8 @@ export interface Credentials {
 }
 
 /**
- * What the user gave for proxies, by their URLs: nothing goes to a proxy that it was not given for,
- * whatever the settings call that one. Undefined if there is nothing.
+ * Returns the credentials of proxies by URL; undefined if there are none. The URL is the key, so that
+ * no setting can send them to another proxy.
  */
 export async function proxyCredentials(
   secrets: vscode.SecretStorage,
@@ -26,7 +26,7 @@ export async function proxyCredentials(
   }
 }
 
-/** The URLs of the proxies among the exits in the settings, in the helper's spelling. */
+/** Returns the URLs of the proxies among the exits in the settings, in the helper's spelling. */
 export function proxiesOf(exits: unknown): string[] {
   const urls = Object.values((exits as Record<string, { url?: unknown } | null> | undefined) ?? {})
     .map((exit) => exit?.url)
@@ -35,23 +35,24 @@ export function proxiesOf(exits: unknown): string[] {
   return [...new Set(urls)];
 }
 
-/** Asks for the user and the password for one of those proxies, and keeps them. */
+/** Asks for the user name and the password of one of those proxies, and stores them. */
 export async function setProxyCredentials(secrets: vscode.SecretStorage, exits: unknown): Promise<void> {
   const proxy = await pickProxy(proxiesOf(exits));
   if (proxy === undefined) return;
   const title = `Credentials for ${plain(proxy)}`;
   const user = await vscode.window.showInputBox({
     title: `${title} (1/2)`,
-    prompt: 'The user; nothing, to forget what was given before',
+    prompt: 'User name. Leave it empty to delete the stored credentials.',
     ignoreFocusOut: true,
-    validateInput: (text) => mistake(text) ?? (text.includes(':') ? 'A user has no colon.' : undefined),
+    validateInput: (text) =>
+      mistake(text) ?? (text.includes(':') ? 'A user name must not contain a colon.' : undefined),
   });
   if (user === undefined) return;
   const { [proxy]: _, ...kept } = (await proxyCredentials(secrets)) ?? {};
   if (user !== '') {
     const password = await vscode.window.showInputBox({
       title: `${title} (2/2)`,
-      prompt: 'The password, which this machine keeps in its secret storage',
+      prompt: 'Password. The editor keeps it in its secret storage on this machine.',
       password: true,
       ignoreFocusOut: true,
       validateInput: mistake,
@@ -63,14 +64,14 @@ export async function setProxyCredentials(secrets: vscode.SecretStorage, exits: 
 }
 
 function mistake(text: string): string | undefined {
-  if (new TextEncoder().encode(text).length > MAX) return `At most ${MAX} bytes.`;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is not allowed
-  return /[\u0000-\u001f\u007f]/.test(text) ? 'One line, without control characters.' : undefined;
+  if (new TextEncoder().encode(text).length > MAX) return `Use at most ${MAX} bytes.`;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: this pattern finds control characters
+  return /[\u0000-\u001f\u007f]/.test(text) ? 'Use one line without control characters.' : undefined;
 }
 
 async function pickProxy(proxies: string[]): Promise<string | undefined> {
   if (proxies.length === 0) {
-    throw new Trouble('There is no proxy among the exits in your settings.', [
+    throw new Trouble('Your setting causeway.exits has no proxy. Add one first.', [
       { title: 'Open Settings', command: 'workbench.action.openSettings', args: ['causeway.exits'] },
     ]);
   }

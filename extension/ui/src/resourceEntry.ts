@@ -1,5 +1,5 @@
-// What the guided input accepts. The gateway judges again, and strictly: this
-// only saves a round trip for what is plainly wrong.
+// Checks of the guided input. The gateway checks again, and more strictly: these
+// only find obvious mistakes while the user types.
 
 export interface Entry {
   host: string;
@@ -11,31 +11,30 @@ const LABEL = /^[\p{L}\p{N}_]([\p{L}\p{N}_-]*[\p{L}\p{N}_])?$/u;
 
 export function hostMistake(text: string): string | undefined {
   const host = text.trim();
-  if (host === '') return 'A host is needed.';
-  if (/[\s/@]/.test(host) && !isCidr(host)) return 'A host only: no scheme, no path, no user, no spaces.';
+  if (host === '') return 'Enter a host.';
+  if (/[\s/@]/.test(host) && !isCidr(host)) return 'Enter only the host: no scheme, path, user or spaces.';
   if (isCidr(host) || /^[0-9a-f:.]*:[0-9a-f:.]*$/i.test(host)) return undefined;
-  if (host.includes(':')) return 'The port comes next.';
-  return isName(host.replace(/^\*\./, '')) ? undefined : 'That is no host name, address, CIDR or *.domain.';
+  if (host.includes(':')) return 'Enter the host without a port. The next step asks for ports.';
+  return isName(host.replace(/^\*\./, '')) ? undefined : 'This is not a host name, an address, a CIDR or *.domain.';
 }
 
 export function portsMistake(text: string): string | undefined {
   const parts = split(text);
-  if (parts.length === 0) return 'At least one port is needed.';
+  if (parts.length === 0) return 'Enter at least one port.';
   for (const part of parts) {
     const numbers = /^(\d{1,5})(?:([-:])(\d{1,5}))?$/.exec(part);
     const [first, last] = [Number(numbers?.[1]), Number(numbers?.[3] ?? numbers?.[1])];
     if (!numbers || first < 1 || last < 1 || first > 65535 || last > 65535) {
-      return `"${part}" is no port, range (8000-8010) or map (15432:5432).`;
+      return `"${part}" is not a port (5432), a range (8000-8010) or a mapping (15432:5432).`;
     }
-    if (numbers[2] === '-' && first > last) return `"${part}" ends before it begins.`;
+    if (numbers[2] === '-' && first > last) return `The range "${part}" ends before it begins.`;
   }
   return undefined;
 }
 
 export function nameMistake(text: string): string | undefined {
   const name = text.trim();
-  if (!isName(name) || !name.includes('.'))
-    return 'A host name with a dot is needed, such as laptop.causeway.internal.';
+  if (!isName(name) || !name.includes('.')) return 'Enter a host name with a dot, such as laptop.causeway.internal.';
   return undefined;
 }
 

@@ -1,2 +1,2 @@
-/** The session that was to be resumed is not there any more, with the reason. */
+/** The session to resume no longer exists; the message has the reason. */
 export class SessionOver extends Error {}

@@ -7,17 +7,17 @@ export interface Settings {
   autoConnect: boolean;
   setProxyEnvironment: boolean;
   strictProxy: boolean;
-  /** How the remote's programs are captured. */
+  /** The ways of capturing connections on the remote. */
   sources: Sources;
-  /** Network bridges of the remote whose containers are served too. */
+  /** Network bridges of the remote whose containers reach the resources too. */
   bridges: string[];
-  /** How long a session waits for its link, or its window, to come back. */
+  /** How long a session waits for its link or its window to come back, in minutes. */
   resumeMinutes: number;
   logLevel: LogLevel;
   localHelperPort: number;
 }
 
-/** What package.json declares; a test compares. */
+/** The defaults of package.json; a test compares the two. */
 export const DEFAULTS: Settings = {
   autoConnect: false,
   setProxyEnvironment: false,
@@ -29,13 +29,13 @@ export const DEFAULTS: Settings = {
   localHelperPort: 7741,
 };
 
-/** The part of a WorkspaceConfiguration that is read. */
+/** The part of a WorkspaceConfiguration that we read. */
 export interface Configuration {
   get(key: string): unknown;
   inspect(key: string): { globalValue?: unknown; workspaceValue?: unknown } | undefined;
 }
 
-/** Anything of a wrong type counts as not set. */
+/** Reads the settings. A value of a wrong type counts as not set. */
 export function readSettings(configuration: Configuration): Settings {
   const flag = (key: 'autoConnect' | 'setProxyEnvironment' | 'strictProxy'): boolean => {
     const value = configuration.get(key);
@@ -68,8 +68,8 @@ function readSources(value: unknown): Sources {
 }
 
 /**
- * The two lists and the exits, as they stand: the gateway validates. What a workspace asks for
- * counts only when it stands in the workspace's own settings, and is trusted.
+ * Returns the two lists and the exits exactly as the settings have them: the gateway validates them.
+ * The list of a workspace counts only in the settings of a trusted workspace.
  */
 export function readResources(configuration: Configuration, trusted: boolean): ResourcesParams {
   const resources = configuration.inspect('resources')?.globalValue;

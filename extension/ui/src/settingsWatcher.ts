@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 
-/** Which of the settings that a session follows have changed. */
+/** Which settings have changed, of those that a session follows. */
 export interface Affected {
   resources: boolean;
   logLevel: boolean;
@@ -8,7 +8,7 @@ export interface Affected {
 
 const SETTLE_MS = 300;
 
-/** Tells of changes of the settings that matter to a session, once the user has stopped typing. */
+/** Reports changes of settings that a session follows, once the user has stopped typing. */
 export class SettingsWatcher implements vscode.Disposable {
   private affected: Affected = { resources: false, logLevel: false };
   private timer: ReturnType<typeof setTimeout> | undefined;

@@ -6,7 +6,7 @@ import { WebSocketWire } from './webSocketWire';
 const OPEN_MS = 60_000;
 const AGAIN = { title: 'Try Again', command: 'causeway.connect' };
 
-/** Connects to the helper that listens on this machine; rejects with what a user can do. */
+/** Connects to the helper that listens on this machine. Rejects with a Trouble that says what to do. */
 export async function openSocket(port: number, signal: AbortSignal): Promise<WebSocketWire> {
   const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
   socket.binaryType = 'arraybuffer';
@@ -15,7 +15,7 @@ export async function openSocket(port: number, signal: AbortSignal): Promise<Web
     socket.onerror = () => reject(new Error('no connection'));
   });
   try {
-    // The browser may be asking the user for its permission meanwhile.
+    // Meanwhile the browser may ask the user for permission.
     await within(opened, OPEN_MS, 'the local helper', signal);
     return new WebSocketWire(socket);
   } catch (error) {
@@ -25,16 +25,16 @@ export async function openSocket(port: number, signal: AbortSignal): Promise<Web
   }
 }
 
-/** The browser's Local Network Access permission, by the name that it knows. */
+/** Returns the state of the browser's Local Network Access permission. */
 async function localNetworkAccess(): Promise<Access> {
-  // A page of this machine is asked for no permission, unless it is known to come from elsewhere.
+  // The browser asks a page from this machine for no permission.
   const local = /^https?:\/\/(localhost|127\.[\d.]+|\[::1\])(:|$)/.test(globalThis.origin);
   for (const name of ['loopback-network', 'local-network-access']) {
     try {
       const { state } = await navigator.permissions.query({ name: name as PermissionName });
       return local && state === 'prompt' ? 'granted' : state;
     } catch {
-      // The browser does not know the name.
+      // The browser does not know this name.
     }
   }
   return 'unknown';

@@ -1,11 +1,11 @@
-/** A button of a message: a command of ours, or a page. */
+/** A button of a message. */
 export interface Remedy {
   title: string;
   command: string;
   args?: unknown[];
 }
 
-/** An error that the user can do something about; trying again by itself would not help. */
+/** An error that the user can act on. Trying again without the user would not help. */
 export class Trouble extends Error {
   constructor(
     message: string,

@@ -222,7 +222,7 @@ test('Add Resource refuses nonsense, and what it adds waits for approval', { tim
   await until('a scheme is refused', async () => /no scheme/.test(await editor.mistake()));
   await editor.type('orders-db.corp.test', '(1/3)');
   await editor.type('99999', '(2/3)');
-  await until('a port is refused', async () => /is no port/.test(await editor.mistake()));
+  await until('a port is refused', async () => /is not a port/.test(await editor.mistake()));
   await editor.type('5432', '(2/3)');
   await editor.type('', '(3/3)');
   await gateway.says(/name +orders-db\.corp\.test[\s\S]*always\/once\/no/);

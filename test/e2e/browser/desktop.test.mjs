@@ -153,7 +153,7 @@ test('without a port that is forwarded the command link carries, and the log say
     ['http://127.0.0.1:PORT', /no direct link: .*connection refused/],
     [
       'https://name-PORT.app.example/',
-      /no direct link: .*https:\/\/name-\d+\.app\.example\/, which is no port of this machine/,
+      /no direct link: .*https:\/\/name-\d+\.app\.example\/, which is not a port of this machine/,
     ],
     ['http://127.0.0.1:8080', /no direct link: .*attach direct link/], // the editor's own, where no capture answers
   ])) {

@@ -7,27 +7,26 @@ import { pipeline } from 'node:stream/promises';
 
 const UNUSED_MS = 30 * 24 * 3600 * 1000;
 
-/** The helper that CAUSEWAY_HELPER names is one under development and runs where it is. */
+/** Returns the helper that CAUSEWAY_HELPER names: one under development, which runs from where it is. */
 export function helperUnderDevelopment(env: NodeJS.ProcessEnv): string | undefined {
   return env.CAUSEWAY_HELPER || undefined;
 }
 
-/** Where a package keeps the helper for this machine, as VS Code names targets. */
+/** Returns the path of the packaged helper for this machine. Its folder is named as VS Code names the target. */
 export function packagedHelper(extensionDir: string): string {
   const target = `${platform}-${arch === 'arm' ? 'armhf' : arch}`;
   return path.join(extensionDir, 'bin', target, fileName());
 }
 
 /**
- * Copies the helper out of the extension's folder, so that an update of the
- * extension never meets a running file, and returns the copy's path. A copy is
- * named by its content and made at most once; those that were not used for a
- * month go.
+ * Copies the helper out of the extension's folder and returns the copy's path:
+ * an update of the extension must not replace a running file. The copy's folder is
+ * named by the hash of its content. Copies that nobody used for a month are removed.
  */
 export async function installHelper(source: string, storageDir: string): Promise<string> {
   const parent = path.join(storageDir, 'helpers');
   const digest = await sha256(source).catch(() => {
-    throw new Error(`this package of Causeway holds no helper for ${platform}-${arch}`);
+    throw new Error(`this package of Causeway contains no helper for ${platform}-${arch}`);
   });
   const dir = path.join(parent, digest);
   const target = path.join(dir, fileName());
@@ -61,7 +60,7 @@ async function sha256(file: string): Promise<string> {
 async function prune(parent: string, before: number): Promise<void> {
   for (const name of await readdir(parent)) {
     const dir = path.join(parent, name);
-    // A file in use cannot be removed on Windows: it goes another time.
+    // Windows cannot remove a file in use; a later call removes it.
     await stat(dir)
       .then(({ mtimeMs }) => (mtimeMs < before ? rm(dir, { recursive: true, force: true }) : undefined))
       .catch(() => {});

@@ -12,13 +12,13 @@ const GRACE_MS = 3000;
 export interface HelperProcessOptions {
   command: string;
   args: string[];
-  /** How long it may take to end once its stdin has closed; GRACE_MS by default. */
+  /** How long the helper may take to end after its stdin closes, in ms; GRACE_MS by default. */
   graceMs?: number;
   /** Takes the lines of stderr. */
   log: (line: string) => void;
 }
 
-/** A helper that runs as our child, spoken to by its stdio. */
+/** A helper that runs as our child process; we talk to it over its stdio. */
 export class HelperProcess implements Wire {
   private sink: WireSink | undefined;
   private over: string | undefined;
@@ -36,13 +36,13 @@ export class HelperProcess implements Wire {
     if (!stdin || !stdout || !stderr) throw new Error('start helper: no pipes');
     this.stdin = stdin;
     this.stdout = stdout;
-    // EPIPE: that the helper is gone is told by its exit, with the reason.
+    // Ignore EPIPE: the exit event reports that the helper is gone, with the reason.
     stdin.on('error', () => {});
     const lines = new LineSplitter(options.log);
     stderr.setEncoding('utf8').on('data', (chunk: string) => lines.push(chunk));
     stderr.on('end', () => lines.end());
     this.exited = new Promise((resolve) => {
-      // Not close: a child of the helper's may hold its stderr for longer.
+      // Not 'close': a child of the helper may keep its stderr open for longer.
       child.once('exit', (code, signal) => {
         clearTimeout(this.killer);
         this.finish(signal ? `it was ended by ${signal}` : `it exited with ${code}`);
@@ -114,16 +114,16 @@ export class HelperProcess implements Wire {
     this.stdout.resume();
   }
 
-  /** Closes the helper's stdin, which ends it; one that stays is killed after a grace. */
+  /** Closes the helper's stdin, which ends the helper. If it is still there after the grace period, it is killed. */
   close(): void {
     if (this.killer !== undefined) return;
     this.stdin.end();
-    // A paused pipe would keep the process from being reaped, and what it says now is for nobody.
+    // A paused pipe would keep the process from being reaped. Nobody reads its output any more.
     this.stdout.resume();
     this.killer = setTimeout(() => this.child.kill('SIGKILL'), this.options.graceMs ?? GRACE_MS);
   }
 
-  /** A helper whose stdout nobody reads at the end of its stdin has lost us: its session waits. */
+  /** A helper that finds its stdout closed when its stdin ends has lost its driver: its session waits. */
   leave(): void {
     this.stdout.destroy();
     this.close();
@@ -133,7 +133,7 @@ export class HelperProcess implements Wire {
     this.stdin.cork();
     this.stdin.write(header);
     this.stdin.write(body);
-    // Everything that is sent before control returns to the event loop leaves in one system call.
+    // One system call sends everything that is written before control returns to the event loop.
     process.nextTick(() => this.stdin.uncork());
   }
 

@@ -56,6 +56,6 @@ describe('installHelper', () => {
   });
 
   it('says that a package holds none for this machine', async () => {
-    await expect(installHelper(path.join(dir, 'none'), dir)).rejects.toThrow('holds no helper for');
+    await expect(installHelper(path.join(dir, 'none'), dir)).rejects.toThrow('contains no helper for');
   });
 });

@@ -61,7 +61,7 @@ describe('proxy credentials', () => {
   });
 
   it('need a proxy, and are nothing where what is kept cannot be read', async () => {
-    await expect(setProxyCredentials(storage(), { office: exits.office })).rejects.toThrow('There is no proxy');
+    await expect(setProxyCredentials(storage(), { office: exits.office })).rejects.toThrow('has no proxy');
     expect(await proxyCredentials(storage())).toBeUndefined();
     expect(await proxyCredentials(storage(new Map([['causeway.proxyCredentials', '{']])))).toBeUndefined();
   });
