@@ -3,7 +3,6 @@ package exit
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"time"
 
@@ -35,15 +34,10 @@ func (p *profile) peerOf(a netip.Addr) (found wgPeer, ok bool) {
 // whilePeer returns a context that ends, with the answer to the flow as its
 // cause, when the peer on the way to an address turns out to be silent. It is an
 // error if there is no such peer.
-func (w *wireGuard) whilePeer(ctx context.Context, to netip.Addr) (context.Context, context.CancelFunc, error) {
-	w.mu.Lock()
-	dev, p := w.dev, w.profile
-	w.mu.Unlock()
-	if dev == nil {
-		return nil, nil, net.ErrClosed
-	}
+func (w *wireGuard) whilePeer(ctx context.Context, up *running, to netip.Addr) (context.Context, context.CancelFunc, error) {
+	dev := up.dev
 	to = to.Unmap()
-	peer, ok := p.peerOf(to)
+	peer, ok := up.profile.peerOf(to)
 	if !ok {
 		return nil, nil, &tunnel.Error{Code: tunnel.HostUnreachable, Reason: fmt.Sprintf("no peer of WireGuard profile %s has %s among its AllowedIPs", w.file, to)}
 	}

@@ -10,19 +10,19 @@ import (
 // Ping sends an echo request to an address and returns the data of its reply. A
 // peer, or a host behind it, that says nothing is a time-out.
 func (w *wireGuard) Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, error) {
-	s, release, err := w.use(ctx)
+	up, release, err := w.use(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	c, err := s.pinger(ctx, to)
+	c, err := up.stack.pinger(ctx, to)
 	if err != nil {
 		return nil, stackError(err)
 	}
 	defer c.Close()
 	reply, err := ping.Exchange(ctx, c, to, data, false)
 	if err != nil {
-		return nil, w.told(stackError(err))
+		return nil, w.told(up, stackError(err))
 	}
 	return reply, nil
 }

@@ -29,10 +29,10 @@ func (w *wireGuard) watch(ctx context.Context) {
 		case w.users == 0 && time.Since(w.unused) >= w.idle:
 			w.log.Debug().Str("file", w.file).Msg("WireGuard exit unused: down until it is needed")
 			w.stop()
-		case w.spoken && w.isSilent():
-			p, dev, before := w.profile, w.dev, w.endpoints
+		case w.isSilent():
+			up, before := w.up, w.endpoints
 			w.mu.Unlock()
-			w.follow(ctx, p, dev, before)
+			w.follow(ctx, up, before)
 			continue
 		}
 		w.mu.Unlock()
@@ -42,7 +42,7 @@ func (w *wireGuard) watch(ctx context.Context) {
 // isSilent tells whether a peer with a name has not renewed its handshake for
 // long enough. The caller holds w.mu.
 func (w *wireGuard) isSilent() bool {
-	peers, err := peerStates(w.dev)
+	peers, err := peerStates(w.up.dev)
 	for _, p := range peers {
 		if _, named := w.endpoints[p.public]; named && time.Since(p.handshake) > w.silence {
 			return err == nil
@@ -51,28 +51,28 @@ func (w *wireGuard) isSilent() bool {
 	return false
 }
 
-// follow gives peers of dev the addresses that their names have now, where those
-// are others than before. Their connections go on.
-func (w *wireGuard) follow(ctx context.Context, p *profile, dev *device.Device, before map[string]netip.Addr) {
+// follow gives peers the addresses that their names have now, if these differ from
+// before. Their connections go on.
+func (w *wireGuard) follow(ctx context.Context, up *running, before map[string]netip.Addr) {
 	ctx, cancel := context.WithTimeout(ctx, w.look)
 	defer cancel()
-	found, err := w.resolve(ctx, p, before)
+	found, err := w.resolve(ctx, up.profile, before)
 	if err != nil {
 		w.log.Debug().Err(err).Str("file", w.file).Msg("WireGuard peer silent")
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.dev != dev {
+	if w.up != up {
 		return
 	}
-	for _, peer := range p.peers {
+	for _, peer := range up.profile.peers {
 		now, named := found[peer.public]
 		if !named || now == before[peer.public] {
 			continue
 		}
 		w.log.Info().Str("file", w.file).Int("line", peer.line).Stringer("address", now).Msg("WireGuard peer silent: its name leads elsewhere now")
-		if err := dev.IpcSet(fmt.Sprintf("public_key=%s\nupdate_only=true\nendpoint=%s\n", peer.public, peer.endpoint(found))); err != nil {
+		if err := up.dev.IpcSet(fmt.Sprintf("public_key=%s\nupdate_only=true\nendpoint=%s\n", peer.public, peer.endpoint(found))); err != nil {
 			w.log.Warn().Err(err).Str("file", w.file).Msg("WireGuard endpoint not changed")
 		}
 	}

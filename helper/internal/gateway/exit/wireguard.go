@@ -16,17 +16,19 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/miekg/dns"
 	"github.com/rs/zerolog"
-	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 )
 
-// handshakeLimit is how long a peer may take to answer the first handshake.
-const handshakeLimit = 8 * time.Second
-
-// retryPause is how long a peer that has not answered is taken for silent.
-const retryPause = 2 * time.Second
+// Limits of an exit that comes up.
+const (
+	handshakeLimit = 8 * time.Second  // for the first handshake of a peer
+	startLimit     = 20 * time.Second // for look-ups and the handshake together
+	// retryPause is how long callers get the result of a failed handshake instead of
+	// a handshake of their own.
+	retryPause = 2 * time.Second
+)
 
 // Limits of a device that is up.
 const (
@@ -44,15 +46,12 @@ type wireGuard struct {
 
 	idle, silence, look time.Duration // the limits above
 
-	watching sync.WaitGroup
+	tasks sync.WaitGroup // attempts and watches
 
-	mu        sync.Mutex
-	dev       *device.Device // nil while it is down
-	net       *userStack
-	profile   *profile
-	endpoints map[string]netip.Addr // of the peers whose endpoint is a name, by public key
-	unwatch   context.CancelFunc
-	spoken    bool // a peer has completed a handshake
+	mu        sync.Mutex            // held for moments only: never while the exit waits for anything
+	up        *running              // nil while the exit is down
+	starting  *attempt              // nil unless one is under way
+	endpoints map[string]netip.Addr // last found of the peers whose endpoint is a name, by public key
 	closed    bool
 	users     int // connections and questions that need it
 	unused    time.Time
@@ -61,127 +60,16 @@ type wireGuard struct {
 	silentUntil time.Time
 }
 
+// running is an exit that is up: a peer has completed a handshake.
+type running struct {
+	dev     *device.Device
+	stack   *userStack
+	profile *profile
+	unwatch context.CancelFunc
+}
+
 func newWireGuard(file string, system System, log zerolog.Logger) *wireGuard {
 	return &wireGuard{file: file, system: system, log: log, idle: idleLimit, silence: silenceLimit, look: lookPeriod}
-}
-
-// use brings the exit up and keeps it so until release is called, which may be
-// called twice.
-func (w *wireGuard) use(ctx context.Context) (stack *userStack, release func(), err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if stack, err = w.up(ctx); err != nil {
-		return nil, nil, err
-	}
-	w.users++
-	return stack, sync.OnceFunc(func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.users--
-		w.unused = time.Now()
-	}), nil
-}
-
-// up brings the exit up and waits until a peer has answered. The caller holds
-// w.mu.
-func (w *wireGuard) up(ctx context.Context) (*userStack, error) {
-	if w.closed {
-		return nil, net.ErrClosed
-	}
-	// Whoever waited for this wait too must not begin another.
-	if time.Now().Before(w.silentUntil) {
-		return nil, w.silent
-	}
-	if w.dev == nil {
-		if err := w.start(ctx); err != nil {
-			return nil, &tunnel.Error{Code: tunnel.Failed, Reason: fmt.Sprintf("WireGuard profile %s: %v", w.file, err)}
-		}
-	}
-	if !w.spoken {
-		if err := w.await(ctx); err != nil {
-			if ctx.Err() == nil {
-				w.silent, w.silentUntil = err, time.Now().Add(retryPause)
-			}
-			w.stop() // resolves the endpoints anew next time
-			return nil, err
-		}
-		w.spoken = true
-	}
-	return w.net, nil
-}
-
-func (w *wireGuard) start(ctx context.Context) error {
-	p, err := readProfile(w.file)
-	if err != nil {
-		return err
-	}
-	endpoints, err := w.resolve(ctx, p, w.endpoints)
-	if err != nil {
-		return err
-	}
-	stack, err := newStack(p.addresses, p.mtu)
-	if err != nil {
-		return err
-	}
-	if len(p.ignored) > 0 {
-		w.log.Warn().Strs("keys", p.ignored).Str("file", w.file).Msg("WireGuard profile: keys without meaning here")
-	}
-	if _, beyond := p.nameServers(); len(beyond) > 0 {
-		w.log.Warn().Strs("servers", beyond).Str("file", w.file).Msg("WireGuard profile: DNS servers that are not asked")
-	}
-	dev := device.NewDevice(stack, conn.NewDefaultBind(), &device.Logger{
-		Verbosef: func(string, ...any) {},
-		Errorf: func(format string, args ...any) {
-			w.log.Debug().Str("file", w.file).Msgf("wireguard: "+format, args...)
-		},
-	})
-	if err := errors.Join(dev.IpcSet(uapi(p, endpoints)), dev.Up()); err != nil {
-		dev.Close()
-		return err
-	}
-	w.dev, w.net, w.profile, w.endpoints = dev, stack, p, endpoints
-	watch, cancel := context.WithCancel(context.Background())
-	w.unwatch, w.unused = cancel, time.Now()
-	w.watching.Go(func() { w.watch(watch) })
-	return nil
-}
-
-// await waits for the answer to a handshake, which a keep-alive of one's own
-// makes the device begin.
-func (w *wireGuard) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
-	defer cancel()
-	for {
-		if peers, err := peerStates(w.dev); err != nil {
-			return err
-		} else if !lastHandshake(peers).IsZero() {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return &tunnel.Error{Code: tunnel.TimedOut, Reason: "no WireGuard peer answers the handshake: a wrong key, a wrong endpoint, or a peer that is down"}
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// stop takes the device down with all its connections. The caller holds w.mu.
-func (w *wireGuard) stop() {
-	if w.dev != nil {
-		w.unwatch()
-		w.dev.Close()
-	}
-	w.dev, w.net, w.spoken = nil, nil, false
-}
-
-// Close implements Exit.
-func (w *wireGuard) Close() error {
-	w.mu.Lock()
-	w.closed = true
-	w.stop()
-	w.mu.Unlock()
-	w.watching.Wait()
-	return nil
 }
 
 // Dial implements Exit.
@@ -190,23 +78,23 @@ func (w *wireGuard) Dial(ctx context.Context, network, address string) (net.Conn
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}
-	stack, release, err := w.use(ctx)
+	up, release, err := w.use(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel, err := w.whilePeer(ctx, to.Addr())
+	ctx, cancel, err := w.whilePeer(ctx, up, to.Addr())
 	if err != nil {
 		release()
 		return nil, err
 	}
 	defer cancel()
-	c, err := stack.DialContext(ctx, network, address)
+	c, err := up.stack.DialContext(ctx, network, address)
 	if err != nil {
 		release()
 		if silent, ok := errors.AsType[*tunnel.Error](context.Cause(ctx)); ok {
 			return nil, silent
 		}
-		return nil, w.told(stackError(err))
+		return nil, w.told(up, stackError(err))
 	}
 	switch c := c.(type) {
 	case *gonet.TCPConn:
@@ -243,17 +131,16 @@ func (c udpConn) Close() error {
 }
 
 // told adds to a time-out that the peer itself is silent.
-func (w *wireGuard) told(err error) error {
+func (w *wireGuard) told(up *running, err error) error {
 	timeout, isNet := errors.AsType[net.Error](err)
 	answer, isAnswer := errors.AsType[*tunnel.Error](err)
 	timedOut := isNet && timeout.Timeout() || isAnswer && answer.Code == tunnel.TimedOut
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !timedOut || w.dev == nil {
+	if !timedOut {
 		return err
 	}
-	peers, stateErr := peerStates(w.dev)
-	if silence := time.Since(lastHandshake(peers)); stateErr == nil && silence > w.silence {
+	peers, stateErr := peerStates(up.dev)
+	last := lastHandshake(peers)
+	if silence := time.Since(last); stateErr == nil && !last.IsZero() && silence > w.silence {
 		return &tunnel.Error{Code: tunnel.TimedOut, Reason: fmt.Sprintf("no WireGuard peer has answered for %s", silence.Round(time.Second))}
 	}
 	return err
@@ -287,15 +174,12 @@ func (w *wireGuard) LookupNetIP(ctx context.Context, name string) ([]netip.Addr,
 // Query implements Exit. Those of the profile's DNS servers are asked that the
 // tunnel leads to.
 func (w *wireGuard) Query(ctx context.Context, q records.Question) (*dns.Msg, error) {
-	stack, release, err := w.use(ctx)
+	up, release, err := w.use(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	w.mu.Lock()
-	p := w.profile
-	w.mu.Unlock()
-	at, beyond := p.nameServers()
+	at, beyond := up.profile.nameServers()
 	if len(at) == 0 {
 		why := "it has no DNS"
 		if len(beyond) > 0 {
@@ -303,7 +187,7 @@ func (w *wireGuard) Query(ctx context.Context, q records.Question) (*dns.Msg, er
 		}
 		return nil, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("WireGuard profile %s: %s", w.file, why)}
 	}
-	servers := systemdns.Servers{Dial: stack.DialContext}
+	servers := systemdns.Servers{Dial: up.stack.DialContext}
 	for _, a := range at {
 		servers.At = append(servers.At, netip.AddrPortFrom(a, 53).String())
 	}

@@ -402,7 +402,7 @@ func TestCheck(t *testing.T) {
 func (w *wireGuard) isUp() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.dev != nil
+	return w.up != nil
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
