@@ -101,7 +101,7 @@ every mistake.`,
 
 // readResources reads the file that a user named, which is its approval. What
 // is wrong with it is reported, all of it.
-func readResources(e *env, file string) ([]gateway.Approved, error) {
+func readResources(e *env, file string) ([]resource.Approved, error) {
 	if file == "" {
 		return nil, usageError(errors.New("name the resources that the remote may reach: --resources FILE"))
 	}
@@ -113,9 +113,9 @@ func readResources(e *env, file string) ([]gateway.Approved, error) {
 	if err := reportProblems(e, file, problems); err != nil {
 		return nil, err
 	}
-	approved := make([]gateway.Approved, len(list))
+	approved := make([]resource.Approved, len(list))
 	for i, r := range list {
-		approved[i] = gateway.Approved{Resource: r, From: "file"}
+		approved[i] = resource.Approved{Resource: r, From: resource.FromFile}
 	}
 	return approved, nil
 }
@@ -154,7 +154,7 @@ type eventResource struct {
 	Trouble string   `json:"trouble,omitempty"`
 }
 
-func (c *connection) run(ctx context.Context, approved []gateway.Approved) error {
+func (c *connection) run(ctx context.Context, approved []resource.Approved) error {
 	changed := make(chan struct{}, 1)
 	touch := func() {
 		select {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/consent"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 )
@@ -37,7 +38,7 @@ func (s *gatewaySession) status() rpc.GatewayStatus {
 	}
 	for _, list := range []struct {
 		state string
-		of    []gateway.Proposal
+		of    []consent.Proposal
 	}{{rpc.ResourcePending, s.review.Pending}, {rpc.ResourceDenied, s.review.Refused}} {
 		for _, p := range list.of {
 			r := baseStatus(p.Resource, p.From)
@@ -77,7 +78,7 @@ func readyStatus(r gateway.ResourceStatus) rpc.ResourceStatus {
 // maxAsked bounds how many approvals are put to the user at once.
 const maxAsked = 20
 
-func resourcesResult(problems []resource.Problem, review gateway.Review) rpc.ResourcesResult {
+func resourcesResult(problems []resource.Problem, review consent.Review) rpc.ResourcesResult {
 	out := rpc.ResourcesResult{Problems: []resource.Problem{}, Approvals: []rpc.Approval{}}
 	out.Problems = append(append(out.Problems, problems...), review.Problems...)
 	for i, p := range review.Pending {
@@ -91,7 +92,7 @@ func resourcesResult(problems []resource.Problem, review gateway.Review) rpc.Res
 	return out
 }
 
-func approvalOf(p gateway.Proposal) rpc.Approval {
+func approvalOf(p consent.Proposal) rpc.Approval {
 	r := p.Resource
 	out := rpc.Approval{
 		ID: p.ID, From: p.From, Name: r.Name, Host: r.Host.String(), Ports: r.PortStrings(),

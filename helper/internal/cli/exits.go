@@ -119,7 +119,7 @@ func parseExits(e *env, file string) (map[string]resource.Exit, error) {
 
 // readExits reads the exits in file, "" for none, and lets the approved resources
 // say where theirs lead.
-func readExits(e *env, file string, approved []gateway.Approved) (wanted map[string]resource.Exit, err error) {
+func readExits(e *env, file string, approved []resource.Approved) (wanted map[string]resource.Exit, err error) {
 	named, err := parseExits(e, file)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/causeway-dev/causeway/helper/internal/gateway"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/rs/zerolog"
@@ -53,7 +52,7 @@ approved and --origin who may connect.`,
 			if err != nil {
 				return err
 			}
-			var preapproved []gateway.Approved
+			var preapproved []resource.Approved
 			if o.file != "" {
 				if preapproved, err = readResources(e, o.file); err != nil {
 					return err
@@ -86,7 +85,7 @@ approved and --origin who may connect.`,
 
 // preapproval is what the command line's files have approved.
 type preapproval struct {
-	resources []gateway.Approved
+	resources []resource.Approved
 	exits     map[string]resource.Exit // by what the resources name
 
 	credentials map[string]resource.Credentials // by the proxy's URL

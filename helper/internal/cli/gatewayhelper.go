@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/causeway-dev/causeway/helper/internal/gateway"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/consent"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/rs/zerolog"
@@ -180,18 +180,18 @@ func (h *gatewayHelper) withoutPreapproved(list []resource.Resource) (rest []res
 }
 
 // hold makes a review hold.
-func (h *gatewayHelper) hold(s *gatewaySession, review gateway.Review) rpc.ResourcesResult {
+func (h *gatewayHelper) hold(s *gatewaySession, review consent.Review) rpc.ResourcesResult {
 	s.mu.Lock()
 	s.review = review
 	result := resourcesResult(s.problems, review)
 	s.mu.Unlock()
-	s.gw.SetApproved(append(append([]gateway.Approved(nil), h.pre.resources...), review.Approved...))
+	s.gw.SetApproved(append(append([]resource.Approved(nil), h.pre.resources...), review.Approved...))
 	s.touch()
 	return result
 }
 
 // apply makes a review hold, and asks for what is pending where that is asked here.
-func (h *gatewayHelper) apply(s *gatewaySession, review gateway.Review) rpc.ResourcesResult {
+func (h *gatewayHelper) apply(s *gatewaySession, review consent.Review) rpc.ResourcesResult {
 	result := h.hold(s, review)
 	if h.terminal != nil && len(review.Pending) > 0 {
 		s.running.Go(func() { h.askTerminal(s) })
@@ -211,11 +211,11 @@ func (h *gatewayHelper) askTerminal(s *gatewaySession) {
 			return
 		}
 		p := pending[0]
-		answer, err := h.terminal.ask(s.ctx, question(p), string(gateway.Always), string(gateway.Once), string(gateway.No))
+		answer, err := h.terminal.ask(s.ctx, question(p), string(consent.Always), string(consent.Once), string(consent.No))
 		if err != nil {
 			return
 		}
-		review, err := s.approvals.Answer(p.ID, gateway.Decision(answer))
+		review, err := s.approvals.Answer(p.ID, consent.Decision(answer))
 		if err != nil {
 			h.log.Warn().Err(err).Str("resource", p.Resource.Name).Msg("approval")
 		}
@@ -224,7 +224,7 @@ func (h *gatewayHelper) askTerminal(s *gatewaySession) {
 }
 
 // question puts a proposal to a person at a terminal.
-func question(p gateway.Proposal) string {
+func question(p consent.Proposal) string {
 	var b strings.Builder
 	a := approvalOf(p)
 	fmt.Fprintf(&b, "\nThe %s settings ask for a %s resource:\n", a.From, a.Change)
@@ -262,7 +262,7 @@ func (h *gatewayHelper) AnswerApprovals(_ context.Context, p rpc.ApprovalAnswers
 	review := s.review
 	s.mu.Unlock()
 	for _, a := range p.Answers {
-		r, err := s.approvals.Answer(a.ID, gateway.Decision(a.Decision))
+		r, err := s.approvals.Answer(a.ID, consent.Decision(a.Decision))
 		review = r
 		failed = append(failed, err)
 	}

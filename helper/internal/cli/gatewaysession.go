@@ -12,6 +12,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/daemon"
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/consent"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/rs/zerolog"
@@ -38,7 +39,7 @@ type gatewaySession struct {
 	workspace string
 	since     time.Time
 	gw        *gateway.Gateway
-	approvals *gateway.Approvals
+	approvals *consent.Approvals
 	direct    *directLinks
 	changed   chan struct{}
 	stop      context.CancelCauseFunc
@@ -51,7 +52,7 @@ type gatewaySession struct {
 
 	mu       sync.Mutex
 	shim     *gatewayHelper // nil while none is there
-	review   gateway.Review
+	review   consent.Review
 	problems []resource.Problem // of parsing
 	state    string
 	reason   string
@@ -59,7 +60,7 @@ type gatewaySession struct {
 
 // open gives h the session that it asks for: the one that is there, or another.
 func (all *gatewaySessions) open(h *gatewayHelper, p rpc.GatewayOpenParams) (s *gatewaySession, resumed bool, err error) {
-	path, err := gateway.ApprovalsPath()
+	path, err := consent.Path()
 	if err != nil {
 		return nil, false, err
 	}
@@ -78,7 +79,7 @@ func (all *gatewaySessions) open(h *gatewayHelper, p rpc.GatewayOpenParams) (s *
 	if p.ResumeOnly {
 		return nil, false, &rpc.Error{Code: rpc.CodeNoSession, Message: "no session is waiting for this workspace"}
 	}
-	s, err = all.start(h, p, key, gateway.NewApprovals(path, authority, p.Workspace))
+	s, err = all.start(h, p, key, consent.New(path, authority, p.Workspace))
 	return s, false, err
 }
 
@@ -107,7 +108,7 @@ func (all *gatewaySessions) waiting(key string) (found *gatewaySession) {
 	return found
 }
 
-func (all *gatewaySessions) start(h *gatewayHelper, p rpc.GatewayOpenParams, key string, approvals *gateway.Approvals) (*gatewaySession, error) {
+func (all *gatewaySessions) start(h *gatewayHelper, p rpc.GatewayOpenParams, key string, approvals *consent.Approvals) (*gatewaySession, error) {
 	s := &gatewaySession{all: all, key: key, authority: p.Authority, workspace: p.Workspace, since: time.Now(),
 		approvals: approvals, state: rpc.StateWaiting, changed: make(chan struct{}, 1), shim: h}
 	plain, err := newSession(all.log, resumeLimit(p.ResumeSeconds), s.touch)

@@ -53,13 +53,13 @@ func TestGarbageOnTheControlStreamEndsTheSession(t *testing.T) {
 }
 
 func TestTooMuchToPublish(t *testing.T) {
-	var list []Approved
+	var list []resource.Approved
 	for i := range 100 {
 		one := resource.Resource{Name: strconv.Itoa(i), Host: nethost.Pattern{Name: strconv.Itoa(i) + ".test"}, Protocols: []resource.Network{resource.TCP}}
 		for p := range uint16(1024) {
 			one.Ports = append(one.Ports, resource.Ports{First: 2*p + 1, Last: 2*p + 1})
 		}
-		list = append(list, Approved{one, FromUser})
+		list = append(list, resource.Approved{Resource: one, From: resource.FromUser})
 	}
 	g := New(Options{})
 	g.SetApproved(list)

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"go.uber.org/goleak"
@@ -270,7 +271,7 @@ func TestNothingIsDialledWithoutInterfaces(t *testing.T) {
 }
 
 func TestSystemInterfaces(t *testing.T) {
-	own, err := systemInterfaces()
+	own, err := netx.Interfaces()
 	if err != nil || !slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Addr().IsLoopback() }) {
 		t.Errorf("%v, %v", own, err)
 	}

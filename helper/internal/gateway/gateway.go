@@ -101,7 +101,7 @@ func (o Options) withDefaults() Options {
 		o.Ping = new(ping.Pinger).Ping
 	}
 	if o.Interfaces == nil {
-		o.Interfaces = systemInterfaces
+		o.Interfaces = netx.Interfaces
 	}
 	if o.OnChange == nil {
 		o.OnChange = func() {}
@@ -113,30 +113,6 @@ func set[T comparable](field *T, value T) {
 	if zero := *new(T); *field == zero {
 		*field = value
 	}
-}
-
-// systemInterfaces lists the addresses of the machine's interfaces.
-func systemInterfaces() ([]netip.Prefix, error) {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("list interface addresses: %w", err)
-	}
-	out := make([]netip.Prefix, 0, len(addrs))
-	for _, a := range addrs {
-		if ipNet, ok := a.(*net.IPNet); ok {
-			if ip, ok := netip.AddrFromSlice(ipNet.IP); ok {
-				bits, _ := ipNet.Mask.Size()
-				out = append(out, netip.PrefixFrom(ip.Unmap(), bits))
-			}
-		}
-	}
-	return out, nil
-}
-
-// Approved is a resource that the remote may reach.
-type Approved struct {
-	Resource resource.Resource
-	From     string // "user", "workspace" or "file"
 }
 
 // Gateway serves the flows of one remote.
@@ -151,7 +127,7 @@ type Gateway struct {
 	up, down atomic.Uint64
 
 	mu       sync.Mutex
-	approved []Approved
+	approved []resource.Approved
 	set      *resource.Set
 	stats    map[string]*stats // by the resource's name
 	flows    map[*flow]struct{}
@@ -189,7 +165,7 @@ func (g *Gateway) SetExits(exits map[string]Exit) {
 // SetApproved replaces what the remote may reach, tells it, and resets the
 // flows that the new list would not allow. The names in the list are unique;
 // the caller must not change it afterwards.
-func (g *Gateway) SetApproved(list []Approved) {
+func (g *Gateway) SetApproved(list []resource.Approved) {
 	resources := make([]resource.Resource, len(list))
 	kept := make(map[string]*stats, len(list))
 	for i, a := range list {

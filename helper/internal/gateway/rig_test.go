@@ -14,6 +14,7 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel/tunneltest"
 	"github.com/rs/zerolog"
@@ -87,9 +88,9 @@ func newRigOver(t *testing.T, o Options, resources string, capture, gateway *tun
 
 func (r *rig) approve(src string) {
 	r.t.Helper()
-	var list []Approved
+	var list []resource.Approved
 	for _, one := range mustParse(r.t, src) {
-		list = append(list, Approved{one, FromUser})
+		list = append(list, resource.Approved{Resource: one, From: resource.FromUser})
 	}
 	r.g.SetApproved(list)
 }

@@ -27,7 +27,7 @@ type Status struct {
 
 // ResourceStatus is what goes on at one approved resource.
 type ResourceStatus struct {
-	Approved
+	resource.Approved
 	Served   []string // how the remote reaches it, as it says
 	Address  string   // its loopback address on the remote
 	Trouble  string   // what is in the way there
@@ -115,7 +115,7 @@ func (s *stats) fail(now time.Time, e *tunnel.Error) {
 	s.last = &Failure{Time: now, Code: e.Code, Reason: e.Reason}
 }
 
-func (s *stats) snapshot(a Approved, said peer.NameReport) ResourceStatus {
+func (s *stats) snapshot(a resource.Approved, said peer.NameReport) ResourceStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return ResourceStatus{

@@ -15,14 +15,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/resource"
 )
 
 func approve(t *testing.T, o Options, src string) *Gateway {
 	t.Helper()
 	g := New(o)
-	var list []Approved
+	var list []resource.Approved
 	for _, r := range mustParse(t, src) {
-		list = append(list, Approved{r, FromUser})
+		list = append(list, resource.Approved{Resource: r, From: resource.FromUser})
 	}
 	g.SetApproved(list)
 	return g

@@ -1,4 +1,7 @@
-package gateway
+// Package consent keeps what the user allows the remote to reach: it compares the
+// lists of the settings with what the user approved, and returns what is approved and
+// what needs the user's word. It resolves, dials and serves nothing.
+package consent
 
 import (
 	"crypto/sha256"
@@ -9,13 +12,6 @@ import (
 	"sync"
 
 	"github.com/causeway-dev/causeway/helper/internal/resource"
-)
-
-// Where a resource was asked for.
-const (
-	FromUser      = "user"
-	FromWorkspace = "workspace"
-	FromFile      = "file" // named on the command line, which is the approval
 )
 
 // Decision is the user's word on a proposal.
@@ -33,7 +29,7 @@ const (
 type Proposal struct {
 	ID          string // digest of everything shown, authority and workspace included
 	Resource    resource.Resource
-	From        string                // FromUser or FromWorkspace
+	From        string                // resource.FromUser or resource.FromWorkspace
 	Change      string                // "new", or "changed" since it was last approved
 	Differences []resource.Difference // from what was approved
 	Warnings    []string              // sentences
@@ -42,7 +38,7 @@ type Proposal struct {
 // Review is what became of the lists in the settings. Each resource without a
 // problem is in exactly one of Approved, Pending and Refused.
 type Review struct {
-	Approved []Approved
+	Approved []resource.Approved
 	Pending  []Proposal
 	Refused  []Proposal // the user said no
 	Problems []resource.Problem
@@ -62,9 +58,9 @@ type Approvals struct {
 	pending     map[string]Proposal          // as last returned
 }
 
-// NewApprovals returns the approvals of a workspace on a remote, kept in the
+// New returns the approvals of a workspace on a remote, kept in the
 // file at path. It reads nothing yet.
-func NewApprovals(path, authority, workspace string) *Approvals {
+func New(path, authority, workspace string) *Approvals {
 	return &Approvals{
 		store: store{path: path}, authority: authority, workspace: workspace,
 		once: map[string]resource.Resource{}, no: map[string]bool{}, pending: map[string]Proposal{},
@@ -121,7 +117,7 @@ func (a *Approvals) review() Review {
 	for _, list := range []struct {
 		from      string
 		resources []resource.Resource
-	}{{FromUser, a.user}, {FromWorkspace, a.asked}} {
+	}{{resource.FromUser, a.user}, {resource.FromWorkspace, a.asked}} {
 		for _, r := range list.resources {
 			if seen[r.Name] {
 				out.Problems = append(out.Problems, resource.Problem{Path: "workspaceResources", Message: fmt.Sprintf(
@@ -139,11 +135,11 @@ func (a *Approvals) review() Review {
 func (a *Approvals) sort(out *Review, r resource.Resource, from string, always map[string]resource.Resource) {
 	if before, ok := a.once[r.Name]; ok && r.Within(before) {
 		a.once[r.Name] = r
-		out.Approved = append(out.Approved, Approved{Resource: r, From: from})
+		out.Approved = append(out.Approved, resource.Approved{Resource: r, From: from})
 		return
 	}
 	if before, ok := always[r.Name]; ok && r.Within(before) {
-		out.Approved = append(out.Approved, Approved{Resource: r, From: from})
+		out.Approved = append(out.Approved, resource.Approved{Resource: r, From: from})
 		if r.Equal(before) {
 			return
 		}

@@ -1,6 +1,7 @@
-package gateway
+package consent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/lockfile"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 )
 
@@ -19,8 +21,8 @@ const (
 	lockPatience = 5 * time.Second
 )
 
-// ApprovalsPath is where approvals are kept unless told otherwise.
-func ApprovalsPath() (string, error) {
+// Path is where approvals are kept unless told otherwise.
+func Path() (string, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
 		return "", fmt.Errorf("find configuration directory: %w", err)
@@ -53,11 +55,13 @@ func (s store) put(authority, workspace string, r resource.Resource) error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return err
 	}
-	unlock, err := s.lock()
+	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
+	defer cancel()
+	lock, err := lockfile.Acquire(ctx, s.path+".lock")
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lock.Release()
 	content, err := s.read()
 	if err != nil {
 		return err
@@ -72,7 +76,11 @@ func (s store) put(authority, workspace string, r resource.Resource) error {
 		content.Remotes[authority][workspace] = map[string]resource.Resource{}
 	}
 	content.Remotes[authority][workspace][r.Name] = r
-	return s.write(content)
+	b, err := json.MarshalIndent(content, "", "  ")
+	if err != nil {
+		return err
+	}
+	return lockfile.Replace(s.path, append(b, '\n'))
 }
 
 func (s store) read() (stored, error) {
@@ -115,58 +123,4 @@ func (s store) read() (stored, error) {
 		}
 	}
 	return content, nil
-}
-
-// write replaces the file, so that a reader sees the whole of one version.
-func (s store) write(content stored) (err error) {
-	b, err := json.MarshalIndent(content, "", "  ")
-	if err != nil {
-		return err
-	}
-	dir := filepath.Dir(s.path)
-	f, err := os.CreateTemp(dir, ".approved-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(append(b, '\n')); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = replaceFile(f.Name(), s.path); err != nil {
-		return err
-	}
-	syncDir(dir)
-	return nil
-}
-
-// lock keeps other gateways from writing until unlock is called.
-func (s store) lock() (unlock func(), err error) {
-	f, err := os.OpenFile(s.path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for deadline := time.Now().Add(lockPatience); ; time.Sleep(10 * time.Millisecond) {
-		held, err := tryLock(f)
-		switch {
-		case err != nil:
-			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
-		case held:
-			return func() { _ = f.Close() }, nil // which releases the lock
-		case time.Now().After(deadline):
-			_ = f.Close()
-			return nil, fmt.Errorf("%s is locked by another program", s.path)
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package gateway
+package consent
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/causeway-dev/causeway/helper/internal/nethost"
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 )
 
@@ -28,7 +29,7 @@ func warnings(r resource.Resource) []string {
 		}
 	case nethost.Address:
 		a := h.Prefix.Addr()
-		own, _ := systemInterfaces() // without them there is less to warn of
+		own, _ := netx.Interfaces() // without them there is less to warn of
 		if class := nethost.SpecialClass(a, own); class != "" {
 			warn("%s is %s.", a, class)
 		}

@@ -1,4 +1,4 @@
-package gateway
+package consent
 
 import (
 	"fmt"
@@ -11,6 +11,15 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/google/go-cmp/cmp"
 )
+
+func mustParse(t testing.TB, src string) []resource.Resource {
+	t.Helper()
+	list, problems := resource.Parse("", []byte(src))
+	if len(problems) > 0 {
+		t.Fatalf("problems: %+v", problems)
+	}
+	return list
+}
 
 func approvalsFile(t *testing.T) string {
 	t.Helper()
@@ -62,10 +71,10 @@ func answer(t *testing.T, a *Approvals, r Review, name string, d Decision) Revie
 func TestApprovals(t *testing.T) {
 	path := approvalsFile(t)
 	db, web := mustParse(t, dbSource), mustParse(t, webSource)
-	a := NewApprovals(path, "ssh-remote+host", "file:///w")
+	a := New(path, "ssh-remote+host", "file:///w")
 	review := a.Review(db, web)
 	check(t, "at first", review, "[] [db new web new] [] 0")
-	if p := review.Pending; p[0].From != FromUser || p[1].From != FromWorkspace || p[0].ID == p[1].ID {
+	if p := review.Pending; p[0].From != resource.FromUser || p[1].From != resource.FromWorkspace || p[0].ID == p[1].ID {
 		t.Errorf("%+v", p)
 	}
 	review = answer(t, a, review, "db", Always)
@@ -80,10 +89,10 @@ func TestApprovals(t *testing.T) {
 		t.Error("an unknown answer counts")
 	}
 
-	check(t, "in another session", NewApprovals(path, "ssh-remote+host", "file:///w").Review(db, web), "[db] [web new] [] 0")
-	check(t, "in another workspace", NewApprovals(path, "ssh-remote+host", "file:///v").Review(db, nil), "[] [db new] [] 0")
-	check(t, "on another remote", NewApprovals(path, "ssh-remote+evil", "file:///w").Review(db, nil), "[] [db new] [] 0")
-	check(t, "asked by the workspace now", NewApprovals(path, "ssh-remote+host", "file:///w").Review(nil, db), "[db] [] [] 0")
+	check(t, "in another session", New(path, "ssh-remote+host", "file:///w").Review(db, web), "[db] [web new] [] 0")
+	check(t, "in another workspace", New(path, "ssh-remote+host", "file:///v").Review(db, nil), "[] [db new] [] 0")
+	check(t, "on another remote", New(path, "ssh-remote+evil", "file:///w").Review(db, nil), "[] [db new] [] 0")
+	check(t, "asked by the workspace now", New(path, "ssh-remote+host", "file:///w").Review(nil, db), "[db] [] [] 0")
 
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -100,11 +109,11 @@ func TestApprovals(t *testing.T) {
 func TestApprovalOnceEndsWithTheSession(t *testing.T) {
 	path := approvalsFile(t)
 	db := mustParse(t, dbSource)
-	a := NewApprovals(path, "r", "w")
+	a := New(path, "r", "w")
 	review := answer(t, a, a.Review(db, nil), "db", Once)
 	check(t, "once", review, "[db] [] [] 0")
 	check(t, "the same again", a.Review(db, nil), "[db] [] [] 0")
-	check(t, "another session", NewApprovals(path, "r", "w").Review(db, nil), "[] [db new] [] 0")
+	check(t, "another session", New(path, "r", "w").Review(db, nil), "[] [db new] [] 0")
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the file: %v", err)
 	}
@@ -112,7 +121,7 @@ func TestApprovalOnceEndsWithTheSession(t *testing.T) {
 
 func TestApprovalLapsesWhenWidened(t *testing.T) {
 	for _, decision := range []Decision{Always, Once} {
-		a := NewApprovals(approvalsFile(t), "r", "w")
+		a := New(approvalsFile(t), "r", "w")
 		answer(t, a, a.Review(mustParse(t, dbSource), nil), "db", decision)
 		for _, c := range []struct{ what, src, want string }{
 			{"another port", `[{"name": "db", "host": "db.test", "ports": [5432, 5433, 5434]}]`, "[] [db changed] [] 0"},
@@ -135,7 +144,7 @@ func TestApprovalLapsesWhenWidened(t *testing.T) {
 }
 
 func TestAnswerHoldsForWhatWasShown(t *testing.T) {
-	a := NewApprovals(approvalsFile(t), "r", "w")
+	a := New(approvalsFile(t), "r", "w")
 	shown := a.Review(mustParse(t, dbSource), nil).Pending[0]
 	a.Review(mustParse(t, strings.Replace(dbSource, "5433", "22", 1)), nil)
 	if r, err := a.Answer(shown.ID, Always); err == nil || len(r.Approved) > 0 {
@@ -144,7 +153,7 @@ func TestAnswerHoldsForWhatWasShown(t *testing.T) {
 	ids := map[string]bool{}
 	for _, who := range []struct{ authority, workspace string }{{"r", "w"}, {"r", "v"}, {"s", "w"}} {
 		for _, from := range []bool{true, false} {
-			a := NewApprovals(approvalsFile(t), who.authority, who.workspace)
+			a := New(approvalsFile(t), who.authority, who.workspace)
 			lists := [2][]resource.Resource{mustParse(t, dbSource), nil}
 			if from {
 				lists[0], lists[1] = lists[1], lists[0]
@@ -158,7 +167,7 @@ func TestAnswerHoldsForWhatWasShown(t *testing.T) {
 }
 
 func TestUsersResourceHidesTheWorkspaces(t *testing.T) {
-	a := NewApprovals(approvalsFile(t), "r", "w")
+	a := New(approvalsFile(t), "r", "w")
 	review := a.Review(mustParse(t, dbSource), mustParse(t, `[{"name": "db", "host": "evil.test", "ports": [22]}]`))
 	check(t, "both", review, "[] [db new] [] 1")
 	if review.Pending[0].Resource.Host.Name != "db.test" || !strings.Contains(review.Problems[0].Message, `"db"`) {
@@ -169,7 +178,7 @@ func TestUsersResourceHidesTheWorkspaces(t *testing.T) {
 func TestDamagedFileIsNeitherUsedNorOverwritten(t *testing.T) {
 	path := approvalsFile(t)
 	db := mustParse(t, dbSource)
-	a := NewApprovals(path, "r", "w")
+	a := New(path, "r", "w")
 	answer(t, a, a.Review(db, nil), "db", Always)
 	good, err := os.ReadFile(path)
 	if err != nil {
@@ -187,7 +196,7 @@ func TestDamagedFileIsNeitherUsedNorOverwritten(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		a := NewApprovals(path, "r", "w")
+		a := New(path, "r", "w")
 		review := a.Review(db, nil)
 		check(t, what, review, "[] [db new] [] 1")
 		review, err := a.Answer(review.Pending[0].ID, Always)
@@ -205,11 +214,11 @@ func TestDamagedFileIsNeitherUsedNorOverwritten(t *testing.T) {
 	if err := os.Chmod(path, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	check(t, "writable by others", NewApprovals(path, "r", "w").Review(db, nil), "[] [db new] [] 1")
+	check(t, "writable by others", New(path, "r", "w").Review(db, nil), "[] [db new] [] 1")
 	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	check(t, "restored", NewApprovals(path, "r", "w").Review(db, nil), "[db] [] [] 0")
+	check(t, "restored", New(path, "r", "w").Review(db, nil), "[db] [] [] 0")
 }
 
 // TestGatewaysWriteAtOnce has each of many approvals kept.
@@ -221,7 +230,7 @@ func TestGatewaysWriteAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for j := range each {
 				workspace := fmt.Sprintf("w%d-%d", i, j)
-				a := NewApprovals(path, "r", workspace)
+				a := New(path, "r", workspace)
 				p := a.Review(mustParse(t, dbSource), nil).Pending
 				if len(p) != 1 {
 					t.Errorf("%s: %d pending", workspace, len(p))
@@ -236,14 +245,14 @@ func TestGatewaysWriteAtOnce(t *testing.T) {
 	wg.Wait()
 	for i := range gateways {
 		for j := range each {
-			a := NewApprovals(path, "r", fmt.Sprintf("w%d-%d", i, j))
+			a := New(path, "r", fmt.Sprintf("w%d-%d", i, j))
 			check(t, a.workspace, a.Review(mustParse(t, dbSource), nil), "[db] [] [] 0")
 		}
 	}
 }
 
 func TestApprovalsAreSafeForConcurrentUse(t *testing.T) {
-	a := NewApprovals(approvalsFile(t), "r", "w")
+	a := New(approvalsFile(t), "r", "w")
 	db, web := mustParse(t, dbSource), mustParse(t, webSource)
 	var wg sync.WaitGroup
 	for i := range 4 {
@@ -289,10 +298,10 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-func TestApprovalsPath(t *testing.T) {
+func TestPath(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", "/config")
 	t.Setenv("HOME", "/config")
-	if p, err := ApprovalsPath(); err != nil || !strings.HasPrefix(p, "/config") || filepath.Base(p) != "approved.json" {
+	if p, err := Path(); err != nil || !strings.HasPrefix(p, "/config") || filepath.Base(p) != "approved.json" {
 		t.Errorf("%s, %v", p, err)
 	}
 }
