@@ -31,19 +31,21 @@ type rule struct {
 	tests   string // packages of this module that only its tests import
 	never   string // packages of this module that it and those below it must not reach by any path
 	without string // other packages of which the same holds
+	only    string // if it is set, all packages of other modules that those may reach
 }
 
 // rules has every package of the module. TestImports fails for a package that
 // is missing here, and for a permission that nothing uses.
 var rules = map[string]rule{
-	"netx":     {without: "github.com/... net/http os/exec"},
-	"peer":     {without: "github.com/... golang.org/... net net/http os/exec"},
-	"records":  {without: "net/http os/exec"},
-	"lockfile": {without: "net/http os/exec"},
-	"nethost":  {without: "github.com/... net/http os/exec"},
-	"offer":    {may: "nethost peer", never: "rpc tunnel resource", without: "net/http os/exec"},
-	"resource": {may: "nethost", without: "net/http os/exec"},
-	"daemon":   {may: "lockfile", never: "rpc tunnel carrier gateway/... capture/...", without: "net/http"},
+	"netx":      {without: "github.com/... net/http os/exec"},
+	"peer":      {without: "github.com/... golang.org/... net net/http os/exec"},
+	"records":   {without: "net/http os/exec"},
+	"lockfile":  {without: "net/http os/exec"},
+	"kernelnet": {only: "github.com/mdlayher/netlink/... github.com/mdlayher/socket golang.org/x/...", without: "net/http os/exec"},
+	"nethost":   {without: "github.com/... net/http os/exec"},
+	"offer":     {may: "nethost peer", never: "rpc tunnel resource", without: "net/http os/exec"},
+	"resource":  {may: "nethost", without: "net/http os/exec"},
+	"daemon":    {may: "lockfile", never: "rpc tunnel carrier gateway/... capture/...", without: "net/http"},
 
 	"tunnel":            {may: "netx", tests: "tunnel/tunneltest", never: "carrier rpc peer", without: "net/http os/exec"},
 	"tunnel/tunneltest": {may: "tunnel"},
@@ -62,10 +64,12 @@ var rules = map[string]rule{
 	"capture/bridge":   {may: "capture/dns capture/hostnet capture/names capture/owner offer peer tunnel"},
 	"capture/dns":      {may: "capture/hostnet capture/owner records tunnel", tests: "tunnel/tunneltest"},
 	"capture/handover": {may: "capture/owner netx tunnel", tests: "tunnel/tunneltest"},
-	"capture/hostnet":  {never: "tunnel peer", without: "github.com/... net/http"},
-	"capture/names":    {may: "capture/hostnet capture/owner netx offer peer tunnel", tests: "tunnel/tunneltest"},
-	"capture/owner":    {may: "tunnel"},
-	"capture/proxy":    {may: "capture/owner netx tunnel", tests: "tunnel/tunneltest"},
+	// The privileged part: what it reaches is read as its own code is.
+	"capture/hostnet": {may: "kernelnet", never: "tunnel peer", without: "net/http",
+		only: "github.com/mdlayher/netlink/... github.com/mdlayher/socket golang.org/x/net/bpf golang.org/x/sync/errgroup golang.org/x/sys/unix"},
+	"capture/names": {may: "capture/hostnet capture/owner netx offer peer tunnel", tests: "tunnel/tunneltest"},
+	"capture/owner": {may: "kernelnet tunnel"},
+	"capture/proxy": {may: "capture/owner netx tunnel", tests: "tunnel/tunneltest"},
 	"capture/run": {may: "capture/handover capture/owner tunnel", tests: "netx tunnel/tunneltest",
 		never: "capture/names capture/proxy peer", without: "github.com/spf13/... os/exec"},
 	"capture/tun": {may: "capture/hostnet capture/owner netx offer tunnel", tests: "peer tunnel/tunneltest",
@@ -110,6 +114,7 @@ var homes = map[string]home{
 	"github.com/spf13/cobra":                  {by: "cli test/lab/cmd/lab"},
 	"github.com/tailscale/hujson":             {by: "resource"},
 	"go.uber.org/goleak":                      {tests: "..."},
+	"github.com/mdlayher/netlink":             {by: "kernelnet"},
 	"golang.org/x/net/bpf":                    {by: "capture/run"},
 	"golang.org/x/net/http/httpproxy":         {by: "capture/proxy"},
 	"golang.org/x/net/icmp":                   {by: "gateway/ping"},
@@ -119,7 +124,7 @@ var homes = map[string]home{
 	"golang.org/x/net/proxy":                  {by: "capture/proxy cli gateway/exit test/bench/internal/load"},
 	"golang.org/x/sync/errgroup":              {by: "test/lab"},
 	"golang.org/x/sync/singleflight":          {by: "gateway records"},
-	"golang.org/x/sys/unix":                   {by: "capture/handover capture/hostnet capture/owner capture/run capture/tun cli daemon gateway gateway/ping netx test/..."},
+	"golang.org/x/sys/unix":                   {by: "capture/handover capture/hostnet capture/owner capture/run capture/tun cli daemon gateway gateway/ping kernelnet netx test/..."},
 	"golang.org/x/sys/windows":                {by: "lockfile daemon gateway gateway/ping gateway/systemdns"},
 	"golang.org/x/term":                       {by: "cli"},
 	"golang.org/x/time/rate":                  {by: "capture/names capture/proxy capture/tun gateway"},
@@ -147,8 +152,13 @@ func homeOf(path string) (entry string, ok bool) {
 			entry = candidate
 		}
 	}
+	return entry, entry != "" || isModule(path)
+}
+
+// isModule tells whether a package is of a module rather than of the standard library.
+func isModule(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
-	return entry, entry != "" || strings.Contains(first, ".")
+	return strings.Contains(first, ".")
 }
 
 // ours returns the name that the tables have for a package of this module.
@@ -246,6 +256,9 @@ func (u *uses) check(t *testing.T, p goPackage) {
 			}
 			if isOurs && matches(r.never, other) || !isOurs && matches(r.without, dep) {
 				t.Errorf("%s reaches %s, which the rule of %s bans", name, other, above)
+			}
+			if !isOurs && r.only != "" && isModule(dep) && !matches(r.only, dep) {
+				t.Errorf("%s reaches %s, which the rule of %s does not list", name, dep, above)
 			}
 		}
 	}

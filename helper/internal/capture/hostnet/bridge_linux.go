@@ -1,16 +1,14 @@
 package hostnet
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"os"
 	"syscall"
 
+	"github.com/causeway-dev/causeway/helper/internal/kernelnet"
 	"golang.org/x/sys/unix"
 )
-
-const loopbackIndex = 1 // of lo, in every namespace
 
 // claimRange binds a socket that stands for p in this network namespace, where
 // one process at a time can have it, and no longer than it lives.
@@ -49,14 +47,11 @@ func takeRange() (claim *os.File, names netip.Prefix, err error) {
 // changeRange adds or removes the route that makes every address of p this
 // host's own.
 func changeRange(p netip.Prefix, add bool) error {
-	body := []byte{unix.AF_INET, uint8(p.Bits()), 0, 0, unix.RT_TABLE_LOCAL, routeProtocol, unix.RT_SCOPE_HOST, unix.RTN_LOCAL}
-	body = binary.NativeEndian.AppendUint32(body, 0)
-	body = appendAttr(body, unix.RTA_DST, p.Addr().AsSlice())
-	body = appendAttr(body, unix.RTA_OIF, binary.NativeEndian.AppendUint32(nil, loopbackIndex))
+	r := kernelnet.Route{Prefix: p, Device: kernelnet.LoopbackIndex, Protocol: routeProtocol, Local: true}
 	if add {
-		return os.NewSyscallError("add route", ask(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body))
+		return os.NewSyscallError("add route", kernelnet.AddRoute(r))
 	}
-	err := ask(unix.RTM_DELROUTE, 0, body)
+	err := kernelnet.RemoveRoute(r)
 	if errors.Is(err, syscall.ESRCH) {
 		return nil
 	}

@@ -13,9 +13,9 @@ import (
 )
 
 // TestResetConnections ends what comes from the addresses of a device that is
-// gone, of either family, and nothing else.
+// gone, and nothing else.
 func TestResetConnections(t *testing.T) {
-	own4, own6 := netip.MustParseAddr("127.81.7.3"), netip.MustParseAddr("::1")
+	own4 := netip.MustParseAddr("127.81.7.3")
 	dial := func(network, from, at string) (c net.Conn, far net.Conn) {
 		t.Helper()
 		ln, err := net.Listen(network, at)
@@ -36,15 +36,6 @@ func TestResetConnections(t *testing.T) {
 	ours, _ := dial("tcp4", own4.String(), "127.0.0.1:0")
 	other, far := dial("tcp4", "127.0.0.1", "127.0.0.1:0")
 
-	ids4, err4 := connectionsFrom(unix.AF_INET, []netip.Addr{own4})
-	ids6, err6 := connectionsFrom(unix.AF_INET6, []netip.Addr{own4})
-	if err := errors.Join(err4, err6); err != nil || len(ids4) != 1 || len(ids6) != 0 {
-		t.Fatalf("%d and %d connections, %v", len(ids4), len(ids6), err)
-	}
-	dial("tcp6", own6.String(), "[::1]:0")
-	if ids, err := connectionsFrom(unix.AF_INET6, []netip.Addr{own6}); err != nil || len(ids) < 1 {
-		t.Errorf("%d connections by IPv6, %v", len(ids), err)
-	}
 	if os.Getuid() != 0 {
 		return // only root may end them
 	}

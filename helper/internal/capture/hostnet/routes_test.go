@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/causeway-dev/causeway/helper/internal/kernelnet"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -152,25 +153,23 @@ func TestSetRoutes(t *testing.T) {
 }
 
 func TestConnections(t *testing.T) {
-	table := socketTable{listening: map[uint16]bool{}, peers: map[socketPeer]bool{}}
-	const text = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1
-   1: 02004E0A:0016 01004E0A:C350 01 00000000:00000000 00:00000000 00000000     0        0 2 1
-   2: 02004E0A:0016 03004E0A:C350 06 00000000:00000000 00:00000000 00000000     0        0 0 1
-   3: 02004E0A:A001 04004E0A:01BB 01 00000000:00000000 00:00000000 00000000  1000        0 3 1
-   4: 0100007F:0016 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 4 1
-   5: nonsense
-   6: 02004E0A:A002 05004E0A:01BB 01 00000000:00000000 00:00000000 00000000  1001        0 5 1
-   7: 02004E0A:A003 06004E0A:01BB 01 00000000:00000000 00:00000000 00000000     0        0 6 1
-   8: 010012C6:A004 0700140A:01BB 01 00000000:00000000 00:00000000 00000000  1000        0 7 1
-`
-	if err := table.read(strings.NewReader(text)); err != nil {
-		t.Fatal(err)
+	socket := func(local, remote string, state uint8, uid uint32) kernelnet.Socket {
+		return kernelnet.Socket{Local: netip.MustParseAddrPort(local), Remote: netip.MustParseAddrPort(remote), State: state, UID: uid, Inode: 1}
 	}
+	table := tableOf([]kernelnet.Socket{
+		socket("0.0.0.0:22", "0.0.0.0:0", kernelnet.Listen, 0),
+		socket("10.78.0.2:22", "10.78.0.1:50000", kernelnet.Established, 0),
+		socket("10.78.0.2:22", "10.78.0.3:50000", kernelnet.CloseWait, 0),
+		socket("10.78.0.2:40961", "10.78.0.4:443", kernelnet.Established, 1000),
+		socket("127.0.0.1:22", "127.0.0.1:50000", kernelnet.Established, 0),
+		socket("10.78.0.2:40962", "10.78.0.5:443", kernelnet.Established, 1001),
+		socket("10.78.0.2:40963", "10.78.0.6:443", kernelnet.Established, 0),
+		socket("198.18.0.1:40964", "10.20.0.7:443", kernelnet.Established, 1000),
+	})
 	if d := cmp.Diff("[10.78.0.1]", netipText(table.inbound())); d != "" {
 		t.Error(d)
 	}
-	// Neither another user's nor one by a device of ours, which is row 8.
+	// Neither another user's nor one by a device of ours, which is the last.
 	out := table.outbound(1000)
 	slices.SortFunc(out, netip.Addr.Compare)
 	if d := cmp.Diff("[10.78.0.4 10.78.0.6]", netipText(out)); d != "" {

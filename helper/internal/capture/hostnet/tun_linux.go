@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/causeway-dev/causeway/helper/internal/kernelnet"
 	"golang.org/x/sys/unix"
 )
 
@@ -97,13 +98,13 @@ func (d *Device) address() error {
 	}
 	if names, ok := s.freeRanges(func(p netip.Prefix) bool { return changeRoute(d, true, p) == nil }); ok {
 		// It is ours now, since a route is there once.
-		if err := addAddress(d.Index, names.V4.Addr().Next()); err != nil {
+		if err := kernelnet.AddAddress(d.Index, names.V4.Addr().Next()); err != nil {
 			return fmt.Errorf("add address %s: %w", names.V4.Addr().Next(), err)
 		}
 		d.Addresses = []netip.Addr{names.V4.Addr().Next()}
 		own6 := names.V6.Addr().Next()
 		switch {
-		case addAddress(d.Index, own6) != nil:
+		case kernelnet.AddAddress(d.Index, own6) != nil:
 			names.V6 = netip.Prefix{}
 		case changeRoute(d, true, names.V6) != nil:
 			names.V6 = netip.Prefix{}
@@ -123,13 +124,13 @@ func (d *Device) addressAlone(own []ownRoute) error {
 	if err != nil {
 		return err
 	}
-	if err := addAddress(d.Index, v4); err != nil {
+	if err := kernelnet.AddAddress(d.Index, v4); err != nil {
 		return fmt.Errorf("add address %s: %w", v4, err)
 	}
 	d.Addresses = []netip.Addr{v4}
 	v6 := devices6.Addr().As16()
 	_, _ = rand.Read(v6[devices6.Bits()/8:])
-	if a := netip.AddrFrom16(v6); addAddress(d.Index, a) == nil {
+	if a := netip.AddrFrom16(v6); kernelnet.AddAddress(d.Index, a) == nil {
 		d.Addresses = append(d.Addresses, a)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/causeway-dev/causeway/helper/internal/kernelnet"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,10 +46,10 @@ func TestCheckConnecting(t *testing.T) {
 		client = netip.AddrPortFrom(netip.AddrFrom4(loopback), uint16(own.(*unix.SockaddrInet4).Port))
 	}
 	for name, k := range checkers(t, os.Getuid()) {
-		if o, err := k.CheckConnecting(client, server, loopbackIndex); err != nil || o.UID != os.Getuid() {
+		if o, err := k.CheckConnecting(client, server, kernelnet.LoopbackIndex); err != nil || o.UID != os.Getuid() {
 			t.Errorf("%s: %+v %v", name, o, err)
 		}
-		if _, err := k.check(client, server, loopbackIndex, false); !errors.Is(err, ErrGone) {
+		if _, err := k.table.TCP(client, server, kernelnet.LoopbackIndex, false); !errors.Is(err, ErrGone) {
 			t.Errorf("%s, established: %v", name, err)
 		}
 	}

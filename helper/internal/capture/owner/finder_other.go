@@ -2,6 +2,13 @@
 
 package owner
 
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+)
+
 // finder knows nothing on this system.
 type finder struct{}
 
@@ -11,3 +18,8 @@ func (*finder) find(uint32, int, bool) int { return 0 }
 func Arguments(int, string, int) string { return "" }
 
 func program(int) string { return "" }
+
+// Holders knows nothing on this system.
+func Holders([]netip.AddrPort) (map[netip.AddrPort]Process, error) {
+	return nil, fmt.Errorf("find who listens on %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}

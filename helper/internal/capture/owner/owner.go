@@ -12,6 +12,8 @@ import (
 	"os/user"
 	"strconv"
 	"sync"
+
+	"github.com/causeway-dev/causeway/helper/internal/kernelnet"
 )
 
 // Owner is the user who made a socket.
@@ -21,13 +23,11 @@ type Owner struct {
 	Inode uint32 // of the socket, never 0
 }
 
-const loopbackIndex = 1 // of lo, in every namespace
-
 // Errors of a check; errors.Is tells them apart.
 var (
 	// ErrGone means that the socket has no owner any more, or never had a row:
 	// a closed socket shows as root's, so it proves nothing.
-	ErrGone = errors.New("the connecting socket is gone")
+	ErrGone = kernelnet.ErrGone
 	// ErrStranger means that another user made the socket.
 	ErrStranger = errors.New("another user's socket")
 )
@@ -36,7 +36,10 @@ var (
 // concurrent use.
 type Checker struct {
 	uid   int
-	table table
+	table kernelnet.Table
+
+	sending sync.Mutex
+	senders map[datagrams]sender // who was found lately to send UDP
 
 	mu    sync.Mutex
 	names map[int]string // at most two entries: only allowed users are named
@@ -45,64 +48,36 @@ type Checker struct {
 	finder  finder
 }
 
-// row is one line of a socket table, seen from its owner.
-type row struct {
-	local, remote netip.AddrPort // unmapped
-	state         uint8          // as in net/tcp_states.h
-	uid, inode    uint32
-}
-
 // New returns a Checker that allows uid, the effective one of the helper, and
 // root. It opens nothing before the first check.
 func New(uid int) *Checker {
-	return &Checker{uid: uid, names: make(map[int]string, 2)}
+	return &Checker{uid: uid, names: make(map[int]string, 2), senders: make(map[datagrams]sender)}
 }
 
-// Close releases the Checker's socket. Checks after it open another.
-func (k *Checker) Close() error { return k.table.close() }
+// Close releases the Checker's sockets. Checks after it open others.
+func (k *Checker) Close() error { return k.table.Close() }
 
 // Check tells who connected c, a TCP connection accepted on this host. It
 // fails unless the client's socket is there, has an owner, and that is the
 // allowed user or root.
 func (k *Checker) Check(c net.Conn) (Owner, error) {
-	local, lok := tcpAddr(c.LocalAddr())
-	remote, rok := tcpAddr(c.RemoteAddr())
-	if !lok || !rok {
-		return Owner{}, fmt.Errorf("check owner of %v: not a TCP connection", c.RemoteAddr())
+	s, err := k.table.Peer(c)
+	if err != nil {
+		return Owner{}, fmt.Errorf("check owner of %v: %w", c.RemoteAddr(), err)
 	}
-	return k.check(remote, local, loopbackIndex, false)
+	return k.judge(s)
 }
 
 // CheckConnecting is Check for a connection from client, a socket of this host,
 // to server, an address beyond the device of that index, that may not be
 // established yet.
 func (k *Checker) CheckConnecting(client, server netip.AddrPort, device int) (Owner, error) {
-	return k.check(unmap(client), unmap(server), device, true)
-}
-
-func (k *Checker) check(client, server netip.AddrPort, device int, connecting bool) (Owner, error) {
-	r, err := k.table.tcp(client, server, device, connecting)
+	client = kernelnet.Unmap(client)
+	s, err := k.table.TCP(client, kernelnet.Unmap(server), device, true)
 	if err != nil {
 		return Owner{}, fmt.Errorf("check owner of %s: %w", client, err)
 	}
-	return k.judge(r)
-}
-
-// CheckUDP tells who sent a datagram from remote, a socket of this host, to
-// local. The source of a datagram proves its port only, since the sender
-// chooses among the host's addresses: so every socket that holds remote's port
-// has to be allowed, and one of them has to be bound to remote's address or to
-// all. The result holds for that moment, not for later datagrams.
-func (k *Checker) CheckUDP(local, remote netip.AddrPort) (Owner, error) {
-	local, remote = unmap(local), unmap(remote)
-	if !remote.IsValid() || remote.Port() == 0 {
-		return Owner{}, fmt.Errorf("check owner of %s: no such source", remote)
-	}
-	rows, err := k.table.udp(remote.Port())
-	if err != nil {
-		return Owner{}, fmt.Errorf("check owner of %s: %w", remote, err)
-	}
-	return k.judgeUDP(rows, local, remote)
+	return k.judge(s)
 }
 
 // CheckEcho tells who sent an echo request with the identifier id from client, an
@@ -110,14 +85,14 @@ func (k *Checker) CheckUDP(local, remote netip.AddrPort) (Owner, error) {
 // may send any, so that all of those of ICMP have to be allowed ones, and one of
 // them may have sent it.
 func (k *Checker) CheckEcho(client netip.Addr, id uint16) (Owner, error) {
-	rows, raw, err := k.table.echo(client, id)
+	rows, raw, err := k.table.Echo(client, id)
 	if err != nil {
 		return Owner{}, fmt.Errorf("check owner of a ping from %s: %w", client, err)
 	}
 	return k.judgeEcho(rows, raw, client)
 }
 
-func (k *Checker) judgeEcho(rows, raw []row, client netip.Addr) (Owner, error) {
+func (k *Checker) judgeEcho(rows, raw []kernelnet.Socket, client netip.Addr) (Owner, error) {
 	if len(rows) == 0 {
 		rows = raw
 	}
@@ -127,7 +102,7 @@ func (k *Checker) judgeEcho(rows, raw []row, client netip.Addr) (Owner, error) {
 		if err != nil {
 			return Owner{}, err
 		}
-		if a := r.local.Addr(); a == client || a.IsUnspecified() {
+		if a := r.Local.Addr(); a == client || a.IsUnspecified() {
 			found = o
 		}
 	}
@@ -137,34 +112,14 @@ func (k *Checker) judgeEcho(rows, raw []row, client netip.Addr) (Owner, error) {
 	return found, nil
 }
 
-func (k *Checker) judgeUDP(rows []row, local, remote netip.AddrPort) (Owner, error) {
-	found := Owner{}
-	for _, r := range rows {
-		o, err := k.judge(r)
-		if err != nil {
-			return Owner{}, err
-		}
-		if r.local == local {
-			continue // our own end, where both ends use the same port number
-		}
-		if a := r.local.Addr(); a == remote.Addr() || a.IsUnspecified() {
-			found = o
-		}
+func (k *Checker) judge(s kernelnet.Socket) (Owner, error) {
+	if s.Inode == 0 {
+		return Owner{}, fmt.Errorf("check owner of %s: %w", s.Local, ErrGone)
 	}
-	if found.Inode == 0 {
-		return Owner{}, fmt.Errorf("check owner of %s: %w", remote, ErrGone)
+	if uid := int(s.UID); uid != 0 && uid != k.uid {
+		return Owner{}, fmt.Errorf("check owner of %s: %w (uid %d)", s.Local, ErrStranger, uid)
 	}
-	return found, nil
-}
-
-func (k *Checker) judge(r row) (Owner, error) {
-	if r.inode == 0 {
-		return Owner{}, fmt.Errorf("check owner of %s: %w", r.local, ErrGone)
-	}
-	if uid := int(r.uid); uid != 0 && uid != k.uid {
-		return Owner{}, fmt.Errorf("check owner of %s: %w (uid %d)", r.local, ErrStranger, uid)
-	}
-	return Owner{UID: int(r.uid), User: k.name(int(r.uid)), Inode: r.inode}, nil
+	return Owner{UID: int(s.UID), User: k.name(int(s.UID)), Inode: s.Inode}, nil
 }
 
 // Process tells which process has the socket that a check was about, as far as
@@ -197,16 +152,4 @@ func UserName(uid int) string {
 		return u.Username
 	}
 	return id
-}
-
-func tcpAddr(a net.Addr) (netip.AddrPort, bool) {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}, false
-	}
-	return unmap(t.AddrPort()), true
-}
-
-func unmap(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/causeway-dev/causeway/helper/internal/kernelnet"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
@@ -49,8 +50,13 @@ func client(network, address string) error {
 }
 
 // dial understands tcp46 and udp46 besides Go's networks: an IPv6 socket that
-// connects to an IPv4 address, as Java and others make them.
+// connects to an IPv4 address, as Java and others make them. "udp4-from-ADDRESS" sends
+// from there.
 func dial(network, address string) (net.Conn, error) {
+	if from, ok := strings.CutPrefix(network, "udp4-from-"); ok {
+		d := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.MustParseAddrPort(from))}
+		return d.Dial("udp4", address)
+	}
 	kind, mapped := strings.CutSuffix(network, "46")
 	if !mapped {
 		return net.Dial(network, address)
@@ -108,7 +114,7 @@ func start(t *testing.T, uid uint32, network, address string) (stop func()) {
 // checkers returns one Checker for each way to read the tables.
 func checkers(t *testing.T, uid int) map[string]*Checker {
 	all := map[string]*Checker{"diag": New(uid), "proc": New(uid)}
-	all["proc"].table.noDiag = true
+	all["proc"].table.ProcOnly = true
 	for _, k := range all {
 		t.Cleanup(func() { _ = k.Close() })
 	}
@@ -117,10 +123,10 @@ func checkers(t *testing.T, uid int) map[string]*Checker {
 
 func verifyPaths(t *testing.T, all map[string]*Checker) {
 	t.Helper()
-	if d := &all["diag"].table; d.noDiag || d.diag == nil {
+	if all["diag"].table.FellBack() {
 		t.Error("the check fell back to /proc")
 	}
-	if p := &all["proc"].table; p.diag != nil {
+	if !all["proc"].table.FellBack() {
 		t.Error("the check did not use /proc")
 	}
 }
@@ -212,157 +218,28 @@ func TestCheckHalfClosed(t *testing.T) {
 	}
 }
 
-// The kernel falls back to a listener on the client's port when the client's
-// socket is gone: that one made no connection.
-func TestListenerIsNoClient(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	at := ln.Addr().(*net.TCPAddr).AddrPort()
-	for name, k := range checkers(t, os.Geteuid()) {
-		k.table.proven = true
-		if r, err := k.table.tcp(at, netip.MustParseAddrPort("127.0.0.1:9"), loopbackIndex, true); !errors.Is(err, ErrGone) {
-			t.Errorf("%s: %+v %v", name, r, err)
-		}
-	}
-}
-
-func TestCheckUDP(t *testing.T) {
-	for _, tc := range []struct {
-		name    string
-		network string
-		uid     uint32
-		closed  bool
-		want    error
-	}{
-		{"own", "udp4", 1234, false, nil},
-		{"own mapped", "udp46", 1234, false, nil},
-		{"root", "udp4", 0, false, nil},
-		{"stranger", "udp4", stranger, false, ErrStranger},
-		{"stranger mapped", "udp46", stranger, false, ErrStranger},
-		{"closed", "udp4", stranger, true, ErrGone},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			pc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer pc.Close()
-			local := pc.LocalAddr().(*net.UDPAddr).AddrPort()
-			stop := start(t, tc.uid, tc.network, local.String())
-			_, remote, err := pc.ReadFromUDPAddrPort(make([]byte, 8))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if tc.closed {
-				stop()
-			}
-			all := checkers(t, 1234)
-			for name, k := range all {
-				o, err := k.CheckUDP(local, remote)
-				if !errors.Is(err, tc.want) || (err == nil) != (tc.want == nil) {
-					t.Errorf("%s: %v, want %v", name, err, tc.want)
-				}
-				if err == nil && o.UID != int(tc.uid) {
-					t.Errorf("%s: owner %+v", name, o)
-				}
-			}
-			verifyPaths(t, all)
-		})
-	}
-}
-
-// An unconnected sender bound to all addresses is found; one bound elsewhere
-// does not vouch for the source address.
-func TestCheckUDPUnconnected(t *testing.T) {
-	local := netip.MustParseAddrPort("127.0.0.1:9")
-	for _, tc := range []struct {
-		bind string
-		want error
-	}{{"0.0.0.0:0", nil}, {"127.0.0.1:0", nil}, {"127.0.0.2:0", ErrGone}} {
-		pc, err := net.ListenPacket("udp4", tc.bind)
-		if err != nil {
-			t.Fatal(err)
-		}
-		remote := netip.AddrPortFrom(local.Addr(), uint16(pc.LocalAddr().(*net.UDPAddr).Port))
-		for name, k := range checkers(t, os.Geteuid()) {
-			if _, err := k.CheckUDP(local, remote); !errors.Is(err, tc.want) {
-				t.Errorf("%s %s: %v, want %v", name, tc.bind, err, tc.want)
-			}
-		}
-		_ = pc.Close()
-	}
-}
-
-// A stranger that shares the port may have sent the datagram: by IP_PKTINFO it
-// can choose our user's address as the source.
-func TestJudgeUDPSharedPort(t *testing.T) {
-	k := New(1234)
-	local, remote := netip.MustParseAddrPort("127.0.0.1:9"), netip.MustParseAddrPort("127.0.0.1:500")
-	ours := row{local: remote, uid: 1234, inode: 1}
-	theirs := row{local: netip.MustParseAddrPort("127.0.0.2:500"), uid: stranger, inode: 2}
-	if _, err := k.judgeUDP([]row{ours}, local, remote); err != nil {
-		t.Error(err)
-	}
-	if _, err := k.judgeUDP([]row{ours, theirs}, local, remote); !errors.Is(err, ErrStranger) {
-		t.Errorf("shared port: %v", err)
-	}
-}
-
-// A kernel without the module answers "not found" of everything.
 func TestJudgeEcho(t *testing.T) {
-	at := func(s string, uid uint32) row { return row{local: netip.MustParseAddrPort(s), uid: uid, inode: 1} }
+	at := func(s string, uid uint32) kernelnet.Socket {
+		return kernelnet.Socket{Local: netip.MustParseAddrPort(s), UID: uid, Inode: 1}
+	}
 	client := netip.MustParseAddr("198.18.0.1")
 	for name, c := range map[string]struct {
-		ping, raw []row
+		ping, raw []kernelnet.Socket
 		want      error
 	}{
-		"own":                        {[]row{at("0.0.0.0:7", 1234)}, nil, nil},
-		"own and bound":              {[]row{at("198.18.0.1:7", 1234)}, nil, nil},
-		"own, at another address":    {[]row{at("10.0.0.1:7", 1234)}, nil, ErrGone},
-		"stranger":                   {[]row{at("0.0.0.0:7", stranger)}, []row{at("0.0.0.0:1", 1234)}, ErrStranger},
-		"raw":                        {nil, []row{at("0.0.0.0:1", 1234), at("0.0.0.0:1", 0)}, nil},
-		"raw beside a stranger's":    {nil, []row{at("0.0.0.0:1", 1234), at("0.0.0.0:1", stranger)}, ErrStranger},
-		"own beside a stranger's":    {[]row{at("0.0.0.0:7", 1234)}, []row{at("0.0.0.0:1", stranger)}, nil},
+		"own":                        {[]kernelnet.Socket{at("0.0.0.0:7", 1234)}, nil, nil},
+		"own and bound":              {[]kernelnet.Socket{at("198.18.0.1:7", 1234)}, nil, nil},
+		"own, at another address":    {[]kernelnet.Socket{at("10.0.0.1:7", 1234)}, nil, ErrGone},
+		"stranger":                   {[]kernelnet.Socket{at("0.0.0.0:7", stranger)}, []kernelnet.Socket{at("0.0.0.0:1", 1234)}, ErrStranger},
+		"raw":                        {nil, []kernelnet.Socket{at("0.0.0.0:1", 1234), at("0.0.0.0:1", 0)}, nil},
+		"raw beside a stranger's":    {nil, []kernelnet.Socket{at("0.0.0.0:1", 1234), at("0.0.0.0:1", stranger)}, ErrStranger},
+		"own beside a stranger's":    {[]kernelnet.Socket{at("0.0.0.0:7", 1234)}, []kernelnet.Socket{at("0.0.0.0:1", stranger)}, nil},
 		"nobody, such as forwarded":  {nil, nil, ErrGone},
-		"closed, which looks root's": {[]row{{local: netip.MustParseAddrPort("0.0.0.0:7")}}, nil, ErrGone},
+		"closed, which looks root's": {[]kernelnet.Socket{{Local: netip.MustParseAddrPort("0.0.0.0:7")}}, nil, ErrGone},
 	} {
 		if _, err := New(1234).judgeEcho(c.ping, c.raw, client); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
-	}
-}
-
-func TestFallBack(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	s, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	k := New(os.Geteuid())
-	defer k.Close()
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.table.diag = &diag{fd: fd} // refuses what it does not know
-	if _, err := k.Check(s); err != nil {
-		t.Error(err)
-	}
-	if !k.table.noDiag {
-		t.Error("sock_diag was not given up")
 	}
 }
 
@@ -392,37 +269,6 @@ func TestHolders(t *testing.T) {
 	}
 	if p, ok := found[elsewhere]; ok {
 		t.Errorf("%s: %+v", elsewhere, p)
-	}
-}
-
-func FuzzParseLine(f *testing.F) {
-	f.Add("   0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000   999        0 12345 1 0")
-	f.Add("   1: 0000000000000000FFFF00000100007F:1538 0000000000000000FFFF00000100007F:C350 01 0:0 0:0 0 0 0 7 1")
-	f.Fuzz(func(t *testing.T, line string) {
-		if r, ok := parseLine(line); ok && (!r.local.IsValid() || !r.remote.IsValid()) {
-			t.Errorf("%+v", r)
-		}
-	})
-}
-
-func FuzzParseDiag(f *testing.F) {
-	f.Add(make([]byte, headerLen+messageLen), uint32(0))
-	f.Fuzz(func(t *testing.T, b []byte, seq uint32) { _, _, _ = parse(nil, b, seq) })
-}
-
-func BenchmarkCheckUDP(b *testing.B) {
-	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer pc.Close()
-	k := New(os.Geteuid())
-	defer k.Close()
-	remote := pc.LocalAddr().(*net.UDPAddr).AddrPort()
-	for b.Loop() {
-		if _, err := k.CheckUDP(netip.MustParseAddrPort("127.0.0.1:9"), remote); err != nil {
-			b.Fatal(err)
-		}
 	}
 }
 
