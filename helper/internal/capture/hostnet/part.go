@@ -66,6 +66,7 @@ type changes struct {
 	resolvError error // the same of resolv.conf
 	tun         tunnel
 	bridge      served
+	refuser     refuser
 }
 
 func newChanges(o Options, id string) *changes {
@@ -103,5 +104,5 @@ func (c *changes) undo() error {
 	if c.tun.device != nil {
 		err = errors.Join(err, c.tun.device.resetConnections())
 	}
-	return err
+	return errors.Join(err, c.refuser.close())
 }

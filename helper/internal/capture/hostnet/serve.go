@@ -12,9 +12,11 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/held"
 )
 
-// request is one of six. Requests and answers are JSON, one a line.
+// request is one of eight. Requests and answers are JSON, one a line.
 type request struct {
 	// Hosts replaces our whole block of the hosts file, if nothing else is asked.
 	Hosts []Entry `json:"hosts"`
@@ -30,6 +32,10 @@ type request struct {
 	// Bridge has this host answer, once, for addresses of the names that programs
 	// behind that bridge use.
 	Bridge string `json:"bridge,omitempty"`
+	// Watch opens the packet socket that shows SYNs to held ports, and passes it on.
+	Watch bool `json:"watch,omitempty"`
+	// Refuse refuses one of these SYNs.
+	Refuse *held.Refusal `json:"refuse,omitempty"`
 }
 
 type endpoint struct {
@@ -154,6 +160,10 @@ func (c *changes) handle(line []byte, caller io.Reader, reply *answer) (err erro
 		}
 		reply.Names = &c.bridge.names
 		return nil
+	case r.Watch:
+		return c.refuser.passWatch(caller)
+	case r.Refuse != nil:
+		return c.refuser.refuse(*r.Refuse)
 	case r.Tun:
 		if c.tun.device != nil {
 			return errors.New("there is a device already")
