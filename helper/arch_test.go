@@ -52,7 +52,11 @@ var rules = map[string]rule{
 	"carrier":           {may: "netx", never: "tunnel/... rpc peer", without: "github.com/hashicorp/... net/http os/exec"},
 	"rpc":               {may: "resource", never: "gateway/... capture/... tunnel/... carrier cli", without: "github.com/hashicorp/... github.com/spf13/..."},
 
-	"gateway": {may: "gateway/ping gateway/systemdns nethost netx peer records resource tunnel", tests: "tunnel/tunneltest",
+	"hostile": {without: "github.com/... net/http os/exec"},
+
+	"gateway/consent": {may: "lockfile nethost netx resource", never: "gateway tunnel", without: "net/http os/exec"},
+	"gateway/turns":   {never: "gateway", without: "github.com/... net/http os/exec"},
+	"gateway": {may: "gateway/consent gateway/turns gateway/ping gateway/systemdns nethost netx peer records resource tunnel", tests: "tunnel/tunneltest",
 		never:   "capture/... rpc carrier cli",
 		without: "github.com/vishvananda/... github.com/spf13/... github.com/sourcegraph/..."},
 	"gateway/exit":      {may: "gateway/ping gateway/systemdns records resource tunnel", never: "gateway"},
@@ -77,7 +81,7 @@ var rules = map[string]rule{
 		without: "net/http golang.zx2c4.com/wireguard/device golang.zx2c4.com/wireguard/tun/netstack"},
 
 	"cli": {may: "capture capture/bridge capture/dns capture/handover capture/hostnet capture/names capture/owner capture/proxy capture/run capture/tun " +
-		"carrier daemon gateway gateway/exit gateway/systemdns netx resource rpc tunnel"},
+		"carrier daemon gateway gateway/consent gateway/exit gateway/systemdns netx resource rpc tunnel"},
 	"helper": {may: "cli"},
 
 	"scripts/vsixcheck":        {},
@@ -128,7 +132,7 @@ var homes = map[string]home{
 	"golang.org/x/sys/unix":                   {by: "capture/handover capture/held capture/hostnet capture/owner capture/run capture/tun cli daemon gateway gateway/ping kernelnet netx test/..."},
 	"golang.org/x/sys/windows":                {by: "lockfile daemon gateway gateway/ping gateway/systemdns"},
 	"golang.org/x/term":                       {by: "cli"},
-	"golang.org/x/time/rate":                  {by: "capture/names capture/proxy capture/tun gateway"},
+	"golang.org/x/time/rate":                  {by: "capture/names capture/proxy capture/tun gateway gateway/turns"},
 	"golang.zx2c4.com/wireguard/conn":         {by: "gateway/exit"},
 	"golang.zx2c4.com/wireguard/device":       {by: "gateway/exit"},
 	"golang.zx2c4.com/wireguard/tun":          {by: "capture/tun gateway/exit"},
