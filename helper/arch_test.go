@@ -56,7 +56,7 @@ var rules = map[string]rule{
 
 	"gateway/consent": {may: "lockfile nethost netx resource", never: "gateway tunnel", without: "net/http os/exec"},
 	"gateway/turns":   {never: "gateway", without: "github.com/... net/http os/exec"},
-	"gateway": {may: "gateway/consent gateway/turns gateway/ping gateway/systemdns nethost netx peer records resource tunnel", tests: "tunnel/tunneltest",
+	"gateway": {may: "gateway/turns gateway/ping gateway/systemdns nethost netx peer records resource tunnel", tests: "tunnel/tunneltest",
 		never:   "capture/... rpc carrier cli",
 		without: "github.com/vishvananda/... github.com/spf13/... github.com/sourcegraph/..."},
 	"gateway/exit":      {may: "gateway/ping gateway/systemdns records resource tunnel", never: "gateway"},
@@ -129,7 +129,7 @@ var homes = map[string]home{
 	"golang.org/x/net/proxy":                  {by: "capture/proxy cli gateway/exit test/bench/internal/load"},
 	"golang.org/x/sync/errgroup":              {by: "test/lab"},
 	"golang.org/x/sync/singleflight":          {by: "gateway records"},
-	"golang.org/x/sys/unix":                   {by: "capture/handover capture/held capture/hostnet capture/owner capture/run capture/tun cli daemon gateway gateway/ping kernelnet netx test/..."},
+	"golang.org/x/sys/unix":                   {by: "capture/handover capture/held capture/hostnet capture/owner capture/run capture/tun cli daemon gateway/ping kernelnet netx test/..."},
 	"golang.org/x/sys/windows":                {by: "lockfile daemon gateway gateway/ping gateway/systemdns"},
 	"golang.org/x/term":                       {by: "cli"},
 	"golang.org/x/time/rate":                  {by: "capture/names capture/proxy capture/tun gateway gateway/turns"},
