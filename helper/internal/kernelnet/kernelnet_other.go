@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"time"
 )
 
 // Table knows no sockets on this system.
@@ -51,6 +52,9 @@ func RemoveRoute(Route) error { return unsupported() }
 
 // AddAddress fails on this system.
 func AddAddress(int, netip.Addr) error { return unsupported() }
+
+// WaitGone fails on this system.
+func WaitGone(int, time.Duration) (bool, error) { return false, unsupported() }
 
 func unsupported() error {
 	return fmt.Errorf("read the socket table of %s: %w", runtime.GOOS, errors.ErrUnsupported)

@@ -4,11 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -96,6 +98,51 @@ func raiseLoopback() error {
 	}
 	ifr.SetUint16(unix.IFF_UP)
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
+}
+
+// A device that is removed is noticed at once, one that stays within the time.
+func TestWaitGone(t *testing.T) {
+	if gone, err := WaitGone(1<<30, time.Minute); err != nil || !gone {
+		t.Errorf("of no device: %v %v", gone, err)
+	}
+	if os.Getuid() != 0 {
+		t.Fatal("a network namespace takes root")
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			t.Error(err)
+			return
+		}
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		ifr, _ := unix.NewIfreq("gone0")
+		ifr.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr); err != nil {
+			t.Error(err)
+			return
+		}
+		device, err := net.InterfaceByName("gone0")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if gone, err := WaitGone(device.Index, 20*time.Millisecond); err != nil || gone {
+			t.Errorf("of one that stays: %v %v", gone, err)
+		}
+		late := time.AfterFunc(20*time.Millisecond, func() { _ = unix.Close(fd) })
+		defer late.Stop()
+		start := time.Now()
+		if gone, err := WaitGone(device.Index, time.Minute); err != nil || !gone || time.Since(start) > 30*time.Second {
+			t.Errorf("of one that goes: %v %v after %v", gone, err, time.Since(start))
+		}
+	}()
+	<-done
 }
 
 // ways is the attribute of a route by several ways.

@@ -62,7 +62,8 @@ type Options struct {
 	// ResolvPath is the other one; "" means DefaultResolvPath. RunDir is where
 	// running programs have their folders; "" means /run.
 	ResolvPath, RunDir string
-	// Poll is how often the file is looked at; 0 means once a second.
+	// Poll is how often the files are looked at besides what the kernel reports of
+	// them; 0 means every 10 s, or every second if the kernel reports nothing.
 	Poll time.Duration
 }
 
@@ -83,16 +84,21 @@ func Serve(stdin io.Reader, stdout io.Writer, o Options) (err error) {
 	o.HostsPath = cmp.Or(o.HostsPath, DefaultPath)
 	o.ResolvPath = cmp.Or(o.ResolvPath, DefaultResolvPath)
 	o.RunDir = cmp.Or(o.RunDir, "/run")
+	w := watchFiles(o.HostsPath, o.ResolvPath)
+	defer w.close()
+	if o.Poll == 0 && w.events() != nil {
+		o.Poll = 10 * time.Second
+	}
 	o.Poll = cmp.Or(o.Poll, time.Second)
 	c := newChanges(o, id)
 	c.hostsError = Cleanup(o.HostsPath)
 	c.resolvError = CleanupResolv(o.ResolvPath, o.RunDir)
 	sweepRanges()
 	defer func() { err = errors.Join(err, c.undo()) }()
-	return c.serve(stdin, stdout, stop, o.Poll)
+	return c.serve(stdin, stdout, stop, w.events(), o.Poll)
 }
 
-func (c *changes) serve(stdin io.Reader, stdout io.Writer, stop <-chan os.Signal, poll time.Duration) error {
+func (c *changes) serve(stdin io.Reader, stdout io.Writer, stop <-chan os.Signal, changed <-chan struct{}, poll time.Duration) error {
 	quit := make(chan struct{})
 	defer close(quit)
 	lines := readLines(stdin, quit)
@@ -112,6 +118,8 @@ func (c *changes) serve(stdin io.Reader, stdout io.Writer, stop <-chan os.Signal
 			if err := out.Encode(reply); err != nil {
 				return nil // nobody reads: the caller is gone
 			}
+		case <-changed:
+			c.restore()
 		case <-tick.C:
 			c.restore()
 		case <-stop:

@@ -23,8 +23,9 @@ const (
 // open, so it lets go of a socket once that is connected, is bound to a port
 // as a server's, or is open in no process any more.
 type keeper struct {
-	mu   sync.Mutex
-	open map[uint64]keptSocket
+	added chan struct{} // has an element if a socket came since the last sweep
+	mu    sync.Mutex
+	open  map[uint64]keptSocket
 }
 
 type keptSocket struct {
@@ -32,7 +33,9 @@ type keptSocket struct {
 	since time.Time
 }
 
-func newKeeper() *keeper { return &keeper{open: make(map[uint64]keptSocket)} }
+func newKeeper() *keeper {
+	return &keeper{added: make(chan struct{}, 1), open: make(map[uint64]keptSocket)}
+}
 
 // add keeps a descriptor of the socket fd. Too many of them, and the oldest goes.
 func (k *keeper) add(fd int) {
@@ -52,6 +55,10 @@ func (k *keeper) add(fd int) {
 		k.close(oldest)
 	}
 	k.open[inodeOf(own)] = keptSocket{own, time.Now()}
+	select {
+	case k.added <- struct{}{}:
+	default:
+	}
 }
 
 // dup returns another descriptor of the socket with the inode. EBADF means that
@@ -80,9 +87,16 @@ func (k *keeper) close(ino uint64) {
 	}
 }
 
-// sweepAlways lets go of what no process has open any more, again and again.
+// sweepAlways lets go of what no process has open any more, again and again while
+// there is something to look at. The kernel reports no close, so it has to look.
 func (k *keeper) sweepAlways() {
 	for pause := sweepEvery; ; {
+		k.mu.Lock()
+		none := len(k.open) == 0
+		k.mu.Unlock()
+		if none {
+			<-k.added
+		}
 		time.Sleep(pause)
 		start := time.Now()
 		k.sweep(start.Add(-sweepEvery / 2))
