@@ -84,6 +84,7 @@ var rules = map[string]rule{
 		"carrier daemon gateway gateway/consent gateway/exit gateway/systemdns netx resource rpc tunnel"},
 	"helper": {may: "cli"},
 
+	"scripts/programs":         {},
 	"scripts/vsixcheck":        {},
 	"test/bench":               {may: "test/bench/internal/load test/bench/internal/wan test/lab test/shim"},
 	"test/bench/internal/load": {},
@@ -138,6 +139,7 @@ var homes = map[string]home{
 	"golang.zx2c4.com/wireguard/tun":          {by: "capture/tun gateway/exit"},
 	"golang.zx2c4.com/wireguard/tun/netstack": {tests: "capture/tun gateway/exit"},
 	"golang.zx2c4.com/wireguard/tun/tuntest":  {tests: "capture/tun"},
+	"mvdan.cc/sh/v3/syntax":                   {tests: "scripts/programs"},
 	"gvisor.dev/gvisor/...":                   {by: "capture/tun gateway/exit"},
 }
 

@@ -43,6 +43,40 @@ need_apt() {
   return "$status"
 }
 
+# packages_of GROUP...: the Debian packages that scripts/programs.txt has for them.
+packages_of() {
+  local group
+  for group in "$@"; do
+    awk -v group="$group" '
+      !/^#/ && "," $3 "," ~ "," group "," && sub(/^apt:/, "", $2) { print $2 }' scripts/programs.txt
+  done | sort -u
+}
+
+# need_programs GROUP...: installs what scripts/programs.txt has for these groups.
+need_programs() {
+  local packages
+  mapfile -t packages < <(packages_of "$@")
+  [ "${#packages[@]}" -gt 0 ] || { echo "scripts/programs.txt has no group $*" >&2; return 1; }
+  need_apt "${packages[@]}"
+}
+
+# have_programs: fails for each program of scripts/programs.txt that is not
+# installed. The tree builds its own programs, and npm installs into the tree.
+have_programs() {
+  local program source path missing=()
+  need_tools
+  # Debian keeps PostgreSQL's servers off the PATH.
+  # shellcheck disable=SC2154 # need_tools sets tools
+  path=$PATH:/usr/sbin:/sbin:$cache/chrony/usr/sbin:$tools:$(printf '%s:' /usr/lib/postgresql/*/bin)
+  while read -r program source _; do
+    case $program/$source in
+      '#'* | -/* | */tree | */npm | */macos | /) ;;
+      *) PATH=$path command -v "$program" >/dev/null || missing+=("$program ($source)") ;;
+    esac
+  done <scripts/programs.txt
+  [ "${#missing[@]}" -eq 0 ] || { printf 'not installed: %s\n' "${missing[@]}" >&2; return 1; }
+}
+
 # need_node: puts Node 24 on PATH, which code-server insists on and whose headers
 # its native modules are compiled with.
 need_node() {
@@ -92,30 +126,26 @@ need_chronyd() {
 
 # need_lab: what test/lab runs, apart from what npm has.
 need_lab() {
-  need_apt iproute2 sudo curl git netcat-openbsd bind9-dnsutils \
-    openssh-client openssh-server postgresql tmux wireguard-go wireguard-tools || return
+  need_programs lab || return
   [ "$(id -u)" != 0 ] || need_chronyd
 }
 
 # need_clients: the programs that test/e2e has reach the private network, the
 # proxies of its exits, and what it stops Causeway with.
-need_clients() {
-  need_apt python3 iputils-ping ntpsec-ntpdig default-jre-headless musl-tools strace \
-    tinyproxy-bin microsocks
-}
+need_clients() { need_programs clients; }
 
 # need_e2e: the lab, a browser, and the packages of test/e2e: the editor, the
 # registry and the browser's driver. From nothing that takes minutes, since the
 # editor compiles native modules.
 need_e2e() {
   need_lab || return
-  need_apt chromium || return
+  need_programs browser || return
   need_node || return
   local key dir
   key=$(cat test/e2e/package.json test/e2e/package-lock.json <(node --version; uname -sm) | sha256sum | cut -c1-16)
   dir=$cache/e2e-$key
   if [ ! -d "$dir" ]; then
-    need_apt g++ make python3 pkg-config libkrb5-dev || return
+    need_programs native || return
     (
       flock 9
       [ -d "$dir" ] && exit

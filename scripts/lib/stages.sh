@@ -7,19 +7,20 @@ export NO_COLOR=1
 . scripts/lib/tools.sh
 . scripts/lib/targets.sh
 . scripts/lib/hygiene.sh
+. scripts/lib/fresh.sh
 
 # limit_of STAGE: seconds until it is ended.
 limit_of() {
   case $1 in
     lab) echo 1800 ;;
-    install | lint_go | unit_go | browser) echo 1200 ;;
-    soak) echo 7200 ;;
+    install | fresh_install | lint_go | unit_go | browser) echo 1200 ;;
+    soak | fresh) echo 7200 ;;
     *) echo 600 ;;
   esac
 }
 
 stage_install() {
-  need_apt gcc libc6-dev git shellcheck zip
+  need_programs checks package
   need_npm .
   go mod download
   need_tools
@@ -65,7 +66,7 @@ stage_lint_os() {
 }
 
 stage_lint_sh() {
-  need_apt shellcheck
+  need_programs checks
   git ls-files -z scripts .ci | xargs -0 grep -lZE '^#!.*bash|^# shellcheck shell=bash' |
     xargs -0 shellcheck --severity=warning --exclude=SC1091
 }
@@ -131,6 +132,23 @@ stage_demo() {
   chown -R nobody:nogroup "$dir"
   (cd "$dir" && env HOME="$dir/.home" GOPATH="$dir/.home/go" GOPROXY="$(go env GOPROXY)" GOSUMDB="$(go env GOSUMDB)" \
     npm_config_registry="$(npm config get registry)" "${user[@]}" scripts/demo --check)
+}
+
+# The install steps on a fresh machine bring every program of scripts/programs.txt.
+# What they would build in minutes comes from this machine, whose install step
+# has built it.
+stage_fresh_install() {
+  need_tools
+  need_e2e
+  fresh_root
+  # shellcheck disable=SC2154 # cache is install.sh's
+  fresh_cache=$cache in_fresh '. scripts/lib/stages.sh; stage_install; need_programs native rivals fresh; have_programs'
+}
+
+# Both commands of the README on a fresh machine, from nothing to their end.
+stage_fresh() {
+  fresh_root
+  in_fresh 'scripts/demo --check; scripts/test'
 }
 
 stage_soak() {

@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestEveryRow measures what --quick does, and a rival where it comes first. What the figures are is no question of a test, except for
-// those that the relay decides.
+// TestEveryRow measures what --quick does, and a rival in the first row. It
+// judges no figures except those that the relay decides.
 func TestEveryRow(t *testing.T) {
 	o := options{root: "../..", quick: true, rounds: 1, progress: io.Discard}
 	rows := o.selected()
@@ -75,5 +75,30 @@ func TestRatioIsOfTheSameRound(t *testing.T) {
 	}
 	if got := s.median(figure{"r", "c", "x"}); !math.IsNaN(got) {
 		t.Errorf("median of nothing is %v", got)
+	}
+}
+
+// TestBefore has a helper from before beside each tool that is Causeway, and
+// prints what the helper is to it.
+func TestBefore(t *testing.T) {
+	o := options{before: "helper", quick: true}
+	var names []string
+	rows := o.selected()
+	for _, tool := range rows[0].tools {
+		names = append(names, tool.name)
+	}
+	if got, want := strings.Join(names, "; "), "kernel, direct; OpenSSH -R, fixed port; Causeway; Causeway, before"; got != want {
+		t.Errorf("tools are %s, want %s", got, want)
+	}
+	s := newSamples(2)
+	for round, v := range []float64{300, 330} {
+		s.add(figure{"bulk-0", "Causeway", "up"}, round, v)
+		s.add(figure{"bulk-0", "Causeway, before", "up"}, round, 300)
+		s.add(figure{"bulk-0", "Causeway", "down"}, round, v) // has no before
+	}
+	var out strings.Builder
+	compare(&out, rows, s)
+	if want := "| bulk-0 | Causeway | up | 300 [300-300] | 315 [300-330] | 1.050 [1.000-1.100] |\n"; !strings.HasSuffix(out.String(), "---:|\n"+want) {
+		t.Errorf("got %s, want %s", out.String(), want)
 	}
 }

@@ -176,12 +176,21 @@ func causeway(name, host string, kind tier) tool {
 	}}
 }
 
+// earlier is the same tool with the helper that -before names.
+func earlier(t tool) tool {
+	return tool{t.name + ", before", func(ctx context.Context, w *world, c condition) (*way, error) {
+		before := *w
+		before.helper = w.before
+		return t.start(ctx, &before, c)
+	}}
+}
+
 // forward has a port of laptop's loopback lead to one of cloud's, over the path
 // of c, and returns it.
 func (w *world) forward(ctx, life context.Context, c condition, port int) (near int, err error) {
 	between := net.JoinHostPort("10.78.0.2", strconv.Itoa(w.port()))
 	arrive := fmt.Sprintf("chain in { type nat hook prerouting priority -100; ip daddr %s tcp dport %d dnat to 127.0.0.1:%d; }",
-		"10.78.0.2", w.ports, port)
+		"10.78.0.2", *w.ports, port)
 	if err := w.nat(ctx, w.lab.Cloud, arrive); err != nil {
 		return 0, err
 	}

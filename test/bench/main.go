@@ -28,6 +28,7 @@ type options struct {
 	rounds   int
 	quick    bool
 	helper   string
+	before   string
 	profiles string
 	progress io.Writer
 }
@@ -62,6 +63,7 @@ func run(ctx context.Context, args []string) error {
 	flags.BoolVar(&o.quick, "quick", false, "one short round of the main rows, to see that everything works")
 	flags.IntVar(&o.rounds, "rounds", 0, "how often everything is measured (default 5, with --quick 1)")
 	flags.StringVar(&o.helper, "helper", "", "measure this `FILE`, built elsewhere, in place of the tree's helper")
+	flags.StringVar(&o.before, "before", "", "measure this `FILE`, a helper from before a change, beside the helper in each round, and print ratios")
 	flags.Func("rows", "measure only rows whose name matches `REGEXP`", pattern(&o.rows))
 	flags.Func("tools", "measure only tools whose name matches `REGEXP`", pattern(&o.tools))
 	flags.StringVar(&o.profiles, "cpuprofile", "", "write profiles of both helpers to `DIR`, of bulk flows and bursts")
@@ -94,6 +96,7 @@ func run(ctx context.Context, args []string) error {
 	bytes := size(w.helper)
 	err = errors.Join(err, w.lab.Close())
 	report(os.Stdout, rows, s, time.Since(start))
+	compare(os.Stdout, rows, s)
 	judge(os.Stdout, s, bytes)
 	return err
 }
@@ -108,6 +111,9 @@ func (o options) selected() []row {
 		r.tools = slices.DeleteFunc(slices.Clone(r.tools), func(t tool) bool {
 			return o.tools != nil && !o.tools.MatchString(t.name) || o.tools == nil && o.quick && !has(essential, t)
 		})
+		if o.before != "" {
+			r.tools = withEarlier(r.tools)
+		}
 		if len(r.tools) > 0 {
 			rows = append(rows, r)
 		}
@@ -121,11 +127,7 @@ func (o options) build(ctx context.Context, to string, p *profiler) error {
 		if p != nil {
 			return errors.New("profile a helper built elsewhere: only one that is built here can be")
 		}
-		text, err := os.ReadFile(o.helper)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(to, text, 0o755)
+		return copyProgram(o.helper, to)
 	}
 	root, err := filepath.Abs(o.root)
 	if err != nil {
@@ -147,6 +149,26 @@ func (o options) build(ctx context.Context, to string, p *profiler) error {
 	return nil
 }
 
+func copyProgram(from, to string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o755)
+}
+
+// withEarlier puts the helper from before beside each tool that is Causeway.
+func withEarlier(tools []tool) []tool {
+	var all []tool
+	for _, t := range tools {
+		all = append(all, t)
+		if has(ours, t) {
+			all = append(all, earlier(t))
+		}
+	}
+	return all
+}
+
 // measure goes through conditions, rounds and tools, in this order, so that
 // what is compared is measured close together.
 func (w *world) measure(ctx context.Context, o options, rows []row) (*samples, error) {
@@ -163,7 +185,11 @@ func (w *world) measure(ctx context.Context, o options, rows []row) (*samples, e
 			rounds = (rounds + 1) / 2 // windows set these figures, noise does not
 		}
 		for round := range rounds {
-			for _, t := range toolsOf(together) {
+			tools := toolsOf(together)
+			if round%2 == 1 {
+				slices.Reverse(tools) // else a machine that becomes slower would favour the first
+			}
+			for _, t := range tools {
 				if err := w.measureTool(ctx, o, t, together, round, s); err != nil {
 					return s, err
 				}

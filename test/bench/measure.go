@@ -105,6 +105,21 @@ func measureEcho(ctx context.Context, m *measurement) error {
 	return nil
 }
 
+// measureIdle asks how long an answer takes while nothing else is under way.
+func measureIdle(ctx context.Context, m *measurement) error {
+	span := 3 * time.Second
+	if m.quick {
+		span = time.Second
+	}
+	r, err := m.cloud(ctx, job{What: "echo", Warm: 5 * time.Millisecond, Span: span})
+	if err != nil {
+		return err
+	}
+	m.add("p50", millis(r.Took, 0.5))
+	m.add("p99", millis(r.Took, 0.99))
+	return nil
+}
+
 // measureSetup connects, once at a time, by every way that the tool has.
 func measureSetup(ctx context.Context, m *measurement) error {
 	count := 50
@@ -155,21 +170,21 @@ func measureMemory(ctx context.Context, m *measurement) error {
 	const flows = 2000
 	const mib = 1 << 20
 	time.Sleep(time.Second) // starting is over then
-	cloud, most := m.resident(m.lab.Cloud)
-	m.add("cloud MiB", float64(cloud)/mib)
-	m.add("largest", float64(most)/mib)
-	laptop, most := m.resident(m.lab.Laptop)
-	m.add("laptop MiB", float64(laptop)/mib)
-	m.add("its largest", float64(most)/mib)
+	cloud, laptop := m.memory(m.lab.Cloud), m.memory(m.lab.Laptop)
+	m.add("cloud MiB", float64(cloud.resident)/mib)
+	m.add("cloud PSS MiB", float64(cloud.proportional)/mib)
+	m.add("processes", float64(cloud.processes))
+	m.add("largest", float64(cloud.largest)/mib)
+	m.add("laptop MiB", float64(laptop.resident)/mib)
+	m.add("its largest", float64(laptop.largest)/mib)
 	release, err := m.hold(ctx, flows)
 	if err != nil {
 		return err
 	}
 	defer release()
 	time.Sleep(2 * time.Second)
-	grown := func(h *lab.Host, from int64) float64 {
-		now, _ := m.resident(h)
-		return float64(now-from) / 1024 / flows
+	grown := func(h *lab.Host, from usage) float64 {
+		return float64(m.memory(h).resident-from.resident) / 1024 / flows
 	}
 	m.add("cloud KiB/flow", grown(m.lab.Cloud, cloud))
 	m.add("laptop KiB/flow", grown(m.lab.Laptop, laptop))

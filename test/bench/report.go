@@ -41,12 +41,42 @@ func report(out io.Writer, rows []row, s *samples, took time.Duration) {
 
 // spread is the median with the extremes.
 func (s *samples) spread(f figure, digits int) string {
-	middle := s.median(f)
+	return spread(s.values[f], digits)
+}
+
+func spread(values []float64, digits int) string {
+	middle := quantile(values, 0.5)
 	if math.IsNaN(middle) {
 		return ""
 	}
-	if s.rounds == 1 {
+	if len(values) == 1 {
 		return number(middle, digits)
 	}
-	return number(middle, digits) + " [" + number(quantile(s.values[f], 0), digits) + "-" + number(quantile(s.values[f], 1), digits) + "]"
+	return number(middle, digits) + " [" + number(quantile(values, 0), digits) + "-" + number(quantile(values, 1), digits) + "]"
+}
+
+// compare writes, for each figure that the helper from before has too, what the
+// helper's is to it in the same round.
+func compare(out io.Writer, rows []row, s *samples) {
+	if s == nil {
+		return
+	}
+	begun := false
+	for _, r := range rows {
+		for _, t := range r.tools {
+			for _, c := range r.columns {
+				after, before := figure{r.name, t.name, c.name}, figure{r.name, earlier(t).name, c.name}
+				ratios := s.ratios(after, before)
+				if ratios == nil {
+					continue
+				}
+				if !begun {
+					fmt.Fprint(out, "\n### After to before, in the same round\n\n| row | tool | | before | after | ratio |\n|---|---|---|---:|---:|---:|\n")
+					begun = true
+				}
+				fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s |\n", r.name, t.name, c.name,
+					s.spread(before, c.digits), s.spread(after, c.digits), spread(ratios, 3))
+			}
+		}
+	}
 }

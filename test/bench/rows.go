@@ -33,10 +33,10 @@ const (
 
 var (
 	near    = condition{name: "0 RTT"}
-	region  = condition{"20 ms", wan.Path{Delay: 10 * time.Millisecond}, grown}
-	ocean   = condition{"100 ms", wan.Path{Delay: 50 * time.Millisecond}, grown}
-	capped  = condition{"100 ms, 1 MiB in flight", wan.Path{Delay: 50 * time.Millisecond, InFlight: 1 << 20}, 12 * time.Second}
-	limited = condition{"100 ms, 100 Mbit/s", wan.Path{Delay: 50 * time.Millisecond, Rate: 100 * mbit}, 11 * time.Second}
+	region  = condition{name: "20 ms", path: wan.Path{Delay: 10 * time.Millisecond}, settle: grown}
+	ocean   = condition{name: "100 ms", path: wan.Path{Delay: 50 * time.Millisecond}, settle: grown}
+	capped  = condition{name: "100 ms, 1 MiB in flight", path: wan.Path{Delay: 50 * time.Millisecond, InFlight: 1 << 20}, settle: 12 * time.Second}
+	limited = condition{name: "100 ms, 100 Mbit/s", path: wan.Path{Delay: 50 * time.Millisecond, Rate: 100 * mbit}, settle: 11 * time.Second}
 	alone   = condition{name: "0 RTT, in a session of its own"}
 )
 
@@ -49,6 +49,7 @@ var (
 	mineTCP   = causewayExec(overTCP)
 	mineSSH   = causewayExec(overSSH)
 	// essential are those that --quick takes.
+	ours      = []tool{mine, mineTUN, mineRun, mineSOCKS, mineTCP, mineSSH}
 	essential = []tool{direct, sshFixed, mine}
 	everyone  = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineTUN, mineRun, mineSOCKS, mineTCP, mineSSH}
 )
@@ -60,7 +61,9 @@ func allRows() []row {
 	}
 	setup := []column{{"plain p50", 2}, {"plain p99", 2}, {"SOCKS5 p50", 2}, {"HTTP p50", 2}}
 	burst := []column{{"a second", 0}, {"p50 ms", 1}, {"p99 ms", 1}, {"failed", 0}, {"cpu ms", 2}}
-	memory := []column{{"cloud MiB", 1}, {"largest", 1}, {"laptop MiB", 1}, {"its largest", 1}, {"cloud KiB/flow", 1}, {"laptop KiB/flow", 1}}
+	idle := []column{{"p50", 3}, {"p99", 3}}
+	db := []column{{"1 tps", 0}, {"1 cpu µs", 0}, {"8 tps", 0}, {"8 cpu µs", 0}}
+	memory := []column{{"cloud MiB", 1}, {"cloud PSS MiB", 1}, {"processes", 0}, {"largest", 1}, {"laptop MiB", 1}, {"its largest", 1}, {"cloud KiB/flow", 1}, {"laptop KiB/flow", 1}}
 	const (
 		bulkTitle  = "Bulk, one flow: Mbit/s, CPU s/GiB of both ends"
 		echoTitle  = "Echo beside a bulk flow: ms, Mbit/s"
@@ -72,12 +75,15 @@ func allRows() []row {
 		{"echo-0", false, echoTitle, near, everyone, echo, measureEcho},
 		{"burst-0", true, burstTitle, near, everyone, burst, measureBurst},
 		{"setup-0", false, setupTitle, near, everyone, setup, measureSetup},
+		{"idle-0", true, "Echo on an idle tunnel: ms", near, everyone, idle, measureIdle},
+		{"pgbench-0", true, "pgbench -S, 1 and 8 clients: transactions per second, CPU of both ends for each", database,
+			[]tool{direct, sshFixed, mine, mineTUN}, db, measureDatabase},
 		{"bulk-20", false, bulkTitle, region, everyone, bulk, measureBulk},
 		{"setup-20", false, setupTitle, region, everyone, setup, measureSetup},
 		{"bulk-100", true, bulkTitle, ocean, everyone, bulk, measureBulk},
 		{"setup-100", true, setupTitle, ocean, everyone, setup, measureSetup},
 		{"bulk-capped", false, bulkTitle, capped, []tool{sshFixed, mine}, bulk, measureBulk},
 		{"echo-limited", true, echoTitle, limited, []tool{bare, sshFixed, wireGuard, mine, mineSSH}, echo, measureEcho},
-		{"memory", true, "Resident memory: fresh, all processes and the largest; for each idle flow", alone, []tool{sshFixed, mine, mineTUN}, memory, measureMemory},
+		{"memory", true, "Memory, fresh: resident and proportional (PSS) of all processes, the largest; for each idle flow", alone, []tool{sshFixed, mine, mineTUN}, memory, measureMemory},
 	}
 }

@@ -34,17 +34,20 @@ func (s *samples) add(f figure, round int, value float64) {
 // median is NaN without a value.
 func (s *samples) median(f figure) float64 { return quantile(s.values[f], 0.5) }
 
-// ratio is the median over the rounds of what a is to b in the same round.
-func (s *samples) ratio(a, b figure) float64 {
+// ratio is the median of ratios, NaN if there are none.
+func (s *samples) ratio(a, b figure) float64 { return quantile(s.ratios(a, b), 0.5) }
+
+// ratios is what a is to b in each round, nil if one of them was not measured.
+func (s *samples) ratios(a, b figure) []float64 {
 	va, vb := s.values[a], s.values[b]
 	if va == nil || vb == nil {
-		return math.NaN()
+		return nil
 	}
 	ratios := make([]float64, s.rounds)
 	for i := range ratios {
 		ratios[i] = va[i] / vb[i]
 	}
-	return quantile(ratios, 0.5)
+	return ratios
 }
 
 // quantile interpolates between the values next to q, without regard to NaN.

@@ -19,6 +19,8 @@ type condition struct {
 	name   string
 	path   wan.Path
 	settle time.Duration // until windows have grown, and Causeway has tried whether more links are faster
+
+	database bool // the server's port leads to PostgreSQL
 }
 
 // tool is a way from cloud to corp. Only one is up at a time.
@@ -77,9 +79,18 @@ func (w *world) listens(ctx context.Context, addr string) error {
 // up starts a tool and waits until it takes cloud to the server.
 func (w *world) up(ctx context.Context, t tool, c condition) (*way, func(), error) {
 	ctx, cancel := context.WithCancel(ctx)
+	if c.database {
+		if err := w.lead(ctx, true); err != nil {
+			cancel()
+			return nil, nil, err
+		}
+	}
 	others := w.running()
 	v, err := t.start(ctx, w, c)
 	down := func() {
+		if c.database {
+			_ = w.lead(context.WithoutCancel(ctx), false) // else the next probe fails
+		}
 		if v != nil && v.stop != nil {
 			v.stop()
 		}
@@ -94,11 +105,15 @@ func (w *world) up(ctx context.Context, t tool, c condition) (*way, func(), erro
 			time.Sleep(50 * time.Millisecond)
 		}
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case c.database:
+		err = w.answers(ctx, v)
+	default:
 		err = w.run(ctx, w.lab.Cloud, job{Target: v.usual(), What: "probe", Span: 15 * time.Second, Under: v.under}, nil)
-		if err != nil && len(v.processes) > 0 {
-			err = v.processes[0].failed(err)
-		}
+	}
+	if err != nil && v != nil && len(v.processes) > 0 {
+		err = v.processes[0].failed(err)
 	}
 	if err != nil {
 		down()

@@ -68,9 +68,15 @@ func (w *world) since(before map[string]time.Duration) (sum time.Duration) {
 	return sum
 }
 
-// resident is the memory of a tool on one host in bytes, without the sshd that
-// is always there: all its processes together, and the largest of them.
-func (w *world) resident(h *lab.Host) (sum, largest int64) {
+// usage is the memory of a tool on one host, in bytes: of all its processes
+// together, and of the largest.
+type usage struct {
+	resident, proportional, largest int64
+	processes                       int
+}
+
+// memory is what a tool uses on a host, without the sshd that is always there.
+func (w *world) memory(h *lab.Host) (u usage) {
 	for _, dir := range w.programs(h) {
 		if line, _ := os.ReadFile(dir + "/cmdline"); bytes.Contains(line, []byte("/sshd\x00-D")) || bytes.Contains(line, []byte("sshd: /")) {
 			continue
@@ -79,12 +85,20 @@ func (w *world) resident(h *lab.Host) (sum, largest int64) {
 		if err != nil {
 			continue
 		}
+		u.processes++
 		for line := range strings.Lines(string(rollup)) {
-			if f := strings.Fields(line); len(f) > 1 && f[0] == "Rss:" {
-				n, _ := strconv.ParseInt(f[1], 10, 64)
-				sum, largest = sum+(n<<10), max(largest, n<<10)
+			f := strings.Fields(line)
+			if len(f) < 2 {
+				continue
+			}
+			n, _ := strconv.ParseInt(f[1], 10, 64)
+			switch f[0] {
+			case "Rss:":
+				u.resident, u.largest = u.resident+n<<10, max(u.largest, n<<10)
+			case "Pss:":
+				u.proportional += n << 10
 			}
 		}
 	}
-	return sum, largest
+	return u
 }

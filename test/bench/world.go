@@ -34,20 +34,22 @@ type world struct {
 	self   string // this program, where every user can run it
 	carry  string // the same by another name: what runs under it counts as a tool
 	helper string // the helper, built as it is shipped
+	before string // another build of it, to compare with; "" if there is none
 	dir    string
 	log    io.Writer
 
 	profiler *profiler // nil unless profiles are wanted
 
-	ports int // given out so far, on laptop
+	ports *int // the last one given out, on laptop
 }
 
 func raise(ctx context.Context, o options) (*world, error) {
-	l, err := lab.Up(ctx, lab.Options{Services: []string{lab.SSH}, Root: o.root, Log: o.progress})
+	l, err := lab.Up(ctx, lab.Options{Services: []string{lab.SSH, lab.Postgres}, Root: o.root, Log: o.progress})
 	if err != nil {
 		return nil, err
 	}
-	w := &world{lab: l, dir: filepath.Join(l.Dir(), "bench"), log: o.progress, ports: 20000}
+	w := &world{lab: l, dir: filepath.Join(l.Dir(), "bench"), log: o.progress, ports: new(int)}
+	*w.ports = 20000
 	if err := w.prepare(ctx, o); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -77,6 +79,12 @@ func (w *world) prepare(ctx context.Context, o options) error {
 	}
 	if err := o.build(ctx, w.helper, w.profiler); err != nil {
 		return err
+	}
+	if o.before != "" {
+		w.before = filepath.Join(w.dir, "causeway-before")
+		if err := copyProgram(o.before, w.before); err != nil {
+			return err
+		}
 	}
 	// What goes beside Causeway needs laptop to be a router. What does not, gets no route.
 	l := w.lab
@@ -109,8 +117,8 @@ func (w *world) do(ctx context.Context, h *lab.Host, argv ...string) error {
 
 // port returns a port of laptop that nothing uses.
 func (w *world) port() int {
-	w.ports++
-	return w.ports
+	*w.ports++
+	return *w.ports
 }
 
 // process is a program that runs until it is stopped or its context ends.

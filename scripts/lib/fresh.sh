@@ -1,0 +1,103 @@
+# A fresh machine: a minimal Debian with Go, Node and a copy of this tree, and
+# nothing else. Sourced after install.sh, from the root of the tree.
+# shellcheck shell=bash
+
+# fresh_root: makes that Debian, sets fresh to its folder, and removes the folder
+# when the shell ends. Folders whose shell was killed are removed first.
+fresh_root() {
+  need_programs fresh || return
+  local old
+  for old in /var/tmp/causeway-fresh-*; do
+    [ -d "$old" ] || continue
+    # Who made it holds the lock.
+    (flock -n 9 && rm -rf --one-file-system "$old") 9<"$old" || true
+  done
+  fresh=$(mktemp -d /var/tmp/causeway-fresh-XXXXXX)
+  exec 8<"$fresh"
+  flock 8
+  trap 'rm -rf --one-file-system "$fresh"' EXIT
+  chmod 755 "$fresh"
+  # The mirrors and proxies of this machine, but of its sources only Debian's.
+  local codename mirror
+  [ -n "$(debian_sources)" ] || apt-get update -q
+  codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  mirror=$(debian_sources | awk -v release="$codename" '$2 == release && $3 == "main" { print $1; exit }')
+  [ -n "$mirror" ] || { echo "no mirror for $codename among the sources of apt" >&2; return 1; }
+  http_proxy=${http_proxy-$(apt-config shell proxy Acquire::http::Proxy | sed -n "s/^proxy='\(.*\)'$/\1/p")} \
+    debootstrap --variant=minbase "$codename" "$fresh" "$mirror" || return
+  debian_sources | sed 's/^/deb /' >"$fresh/etc/apt/sources.list"
+  apt-config dump Acquire | grep -E '^Acquire::(https?::|Retries|[a-z]+::Timeout)' >"$fresh/etc/apt/apt.conf.d/90machine" || true
+  cp -L /etc/resolv.conf /etc/hosts "$fresh/etc/"
+  # Where a proxy signs for the hosts of the registries, apt, npm and Go must
+  # trust it, also after the package ca-certificates has written the bundle anew.
+  if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
+    mkdir -p "$fresh/etc/ssl/certs" "$fresh/usr/local/share/ca-certificates"
+    cp -L /etc/ssl/certs/ca-certificates.crt "$fresh/etc/ssl/certs/"
+    cp -L /etc/ssl/certs/ca-certificates.crt "$fresh/usr/local/share/ca-certificates/machine.crt"
+  fi
+  fresh_node
+  git clone -q --no-hardlinks . "$fresh/src/causeway"
+  git ls-files -z --cached --others --exclude-standard | xargs -0 ls -d 2>/dev/null | xargs -d '\n' cp -a --parents -t "$fresh/src/causeway"
+}
+
+# debian_sources: "URI RELEASE COMPONENT" for each source of apt that is Debian's.
+debian_sources() {
+  # shellcheck disable=SC2016 # expanded by apt-get
+  apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' | sort -u
+}
+
+# fresh_node: the Node and the npm that this machine's user started with.
+fresh_node() {
+  local node npm to=$fresh/usr/local
+  node=$(readlink -f "$(command -v node)")
+  npm=$(readlink -f "$(command -v npm)")
+  npm=${npm%/bin/npm-cli.js}
+  mkdir -p "$to/bin" "$to/lib/node_modules" "$to/include"
+  cp "$node" "$to/bin/node"
+  [ ! -d "${node%/bin/node}/include/node" ] || cp -r "${node%/bin/node}/include/node" "$to/include/"
+  cp -r "$npm" "$to/lib/node_modules/npm"
+  ln -s ../lib/node_modules/npm/bin/npm-cli.js "$to/bin/npm"
+  ln -s ../lib/node_modules/npm/bin/npx-cli.js "$to/bin/npx"
+}
+
+# in_fresh SCRIPT: runs it with bash at the root of the tree there. Processes and
+# mounts are in namespaces that end with it, however it ends. What has been
+# downloaded before is not downloaded again.
+in_fresh() {
+  local modules npm_cache
+  modules=$(go env GOMODCACHE)/cache/download
+  npm_cache=$(npm config get cache)
+  mkdir -p "$modules" "$npm_cache"
+  local environment=(HOME=/root USER=root LOGNAME=root LANG=C.UTF-8
+    PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    GOPROXY="file:///var/lib/downloads/go,$(go env GOPROXY)" GOSUMDB="$(go env GOSUMDB)" GONOSUMDB="$(go env GONOSUMDB)"
+    npm_config_registry="$(npm config get registry)" npm_config_cache=/var/lib/downloads/npm)
+  [ ! -e /etc/ssl/certs/ca-certificates.crt ] || environment+=(NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt)
+  local name
+  for name in http_proxy https_proxy no_proxy all_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY CI; do
+    [ -z "${!name-}" ] || environment+=("$name=${!name}")
+  done
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  unshare --mount --pid --fork --kill-child --propagation=private bash -euc '
+    root=$1 go=$2 modules=$3 npm=$4 cache=$5
+    shift 5
+    # "ip netns" wants the root to be a mount point.
+    mount --bind "$root" "$root"
+    mount -t proc proc "$root/proc"
+    mount -t sysfs sysfs "$root/sys"
+    mount --rbind /dev "$root/dev"
+    mount -t tmpfs -o mode=755 tmpfs "$root/run"
+    share() { # WHAT WHERE MODE
+      mkdir -p "$root$2"
+      mount --bind "$1" "$root$2"
+      [ "$3" = rw ] || mount -o remount,bind,ro "$root$2"
+    }
+    share "$go" /usr/local/go ro
+    share "$modules" /var/lib/downloads/go ro
+    share "$npm" /var/lib/downloads/npm rw
+    [ -z "$cache" ] || share "$cache" /var/cache/causeway ro
+    cd "$root"
+    exec chroot "$root" env -i "$@"
+  ' bash "$fresh" "$(go env GOROOT)" "$modules" "$npm_cache" "${fresh_cache-}" \
+    "${environment[@]}" bash -euo pipefail -c "cd /src/causeway; $1"
+}
