@@ -13,6 +13,7 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/rs/zerolog"
@@ -129,7 +130,7 @@ type connection struct {
 	resume      time.Duration                   // how long to try to get a lost link back
 	command     []string                        // the link's
 	exits       map[string]resource.Exit        // by what the resources name
-	peers       gateway.Resolver                // finds those of exits; nil: this machine's
+	peers       dial.Resolver                   // finds those of exits; nil: this machine's
 	credentials map[string]resource.Credentials // of proxies, by their URLs
 	sources     rpc.Sources
 	bridges     []string // of the remote

@@ -14,7 +14,7 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
-	"github.com/causeway-dev/causeway/helper/internal/gateway"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/exit"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -24,14 +24,14 @@ import (
 // exitSet keeps the exits of a session open while its resources name them.
 type exitSet struct {
 	log         zerolog.Logger
-	names       gateway.Resolver     // of peers and proxies; nil: the machine's own
+	names       dial.Resolver        // of peers and proxies; nil: the machine's own
 	open        map[string]exit.Exit // by what resources name
 	credentials atomic.Pointer[map[string]resource.Credentials]
 }
 
 // machine is what exits have of this machine.
 type machine struct {
-	names gateway.Resolver
+	names dial.Resolver
 	*systemdns.Resolver
 	credentials *atomic.Pointer[map[string]resource.Credentials]
 }
@@ -50,20 +50,20 @@ func (m machine) Credentials(proxy string) (c resource.Credentials, ok bool) {
 }
 
 // use returns the ways for what wanted describes, and those that were open.
-func (x *exitSet) use(wanted map[string]resource.Exit) map[string]gateway.Exit {
+func (x *exitSet) use(wanted map[string]resource.Exit) map[string]dial.Exit {
 	if x.open == nil {
 		x.open = map[string]exit.Exit{}
 	}
 	system := machine{names: x.names, Resolver: new(systemdns.Resolver), credentials: &x.credentials}
 	if system.names == nil {
-		system.names = gateway.SystemResolver{}
+		system.names = dial.SystemResolver{}
 	}
 	for via, settings := range wanted {
 		if x.open[via] == nil {
 			x.open[via] = exit.New(settings, system, x.log)
 		}
 	}
-	ways := make(map[string]gateway.Exit, len(x.open))
+	ways := make(map[string]dial.Exit, len(x.open))
 	for via, way := range x.open {
 		ways[via] = way
 	}
@@ -192,7 +192,7 @@ func captureByExit(ctx context.Context, e *env, profile, list string, c connecti
 // way to a peer must not lead through the peer, whose domain may have its name.
 type besideCapture struct{}
 
-// LookupNetIP implements gateway.Resolver.
+// LookupNetIP implements dial.Resolver.
 func (besideCapture) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
 	listed, _ := systemdns.Listed(ctx, name)
 	if listed = slices.DeleteFunc(listed, hostnet.IsGiven); len(listed) > 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/daemon"
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/consent"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/rs/zerolog"
@@ -120,7 +121,7 @@ func (all *gatewaySessions) start(h *gatewayHelper, p rpc.GatewayOpenParams, key
 	s.exits.log = all.log
 	s.direct = &directLinks{c: s.carrier, log: all.log, wanted: s.driven}
 	s.gw = gateway.New(gatewayOptions(all.log, gateway.Options{
-		StrictProxy: p.StrictProxy, OwnPorts: h.ownPorts, OnChange: s.touch,
+		StrictProxy: p.StrictProxy, Dial: dial.Options{OwnPorts: h.ownPorts}, OnChange: s.touch,
 	}))
 	s.abandoned = time.AfterFunc(time.Hour, func() { s.end(errors.New("its window did not come back")) })
 	s.abandoned.Stop()

@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/show"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"golang.org/x/time/rate"
@@ -17,7 +17,6 @@ const (
 	maxReported   = 2000 // names
 	maxServed     = 64   // of one name
 	maxNotes      = 20
-	maxShown      = 300 // bytes of one string
 	controlPeriod = 100 * time.Millisecond
 )
 
@@ -135,24 +134,16 @@ func (s *session) readReports(ctx context.Context, st *tunnel.Stream) error {
 }
 
 func cleanReport(in peer.Report) report {
-	out := report{proxy: shown(in.Proxy), names: map[string]peer.NameReport{}}
+	out := report{proxy: show.Text(in.Proxy), names: map[string]peer.NameReport{}}
 	for _, n := range in.Notes[:min(len(in.Notes), maxNotes)] {
-		out.notes = append(out.notes, shown(n))
+		out.notes = append(out.notes, show.Text(n))
 	}
 	for _, n := range in.Names[:min(len(in.Names), maxReported)] {
-		clean := peer.NameReport{Name: n.Name, Address: shown(n.Address), Trouble: shown(n.Trouble)}
+		clean := peer.NameReport{Name: n.Name, Address: show.Text(n.Address), Trouble: show.Text(n.Trouble)}
 		for _, s := range n.Served[:min(len(n.Served), maxServed)] {
-			clean.Served = append(clean.Served, shown(s))
+			clean.Served = append(clean.Served, show.Text(s))
 		}
 		out.names[n.Name] = clean
 	}
 	return out
-}
-
-// shown returns a string that came from the remote fit for a log, a terminal or a view.
-func shown(s string) string {
-	if len(s) <= maxShown {
-		return tunnel.Clean(s)
-	}
-	return strings.TrimSuffix(tunnel.Clean(strings.ToValidUTF8(s[:maxShown], "")), " ") + "…"
 }

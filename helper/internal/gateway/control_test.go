@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/show"
 	"github.com/causeway-dev/causeway/helper/internal/nethost"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -37,7 +38,7 @@ func TestPublishAndReport(t *testing.T) {
 	r.wait("the report", func(s Status) bool { return s.Proxy != "" })
 	s := r.g.Status()
 	db := s.Resources[0]
-	if strings.ContainsAny(s.Proxy+db.Served[0], "\x1b\u202e") || len(s.Notes) != maxNotes || len(db.Trouble) > 2*maxShown || db.Address != "127.1.2.3" {
+	if strings.ContainsAny(s.Proxy+db.Served[0], "\x1b\u202e") || len(s.Notes) != maxNotes || len(db.Trouble) > 2*show.MaxText || db.Address != "127.1.2.3" {
 		t.Errorf("%+v", s)
 	}
 }

@@ -11,18 +11,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/show"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
 	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/miekg/dns"
 )
-
-// Records finds the records of names. The names it is asked for are approved;
-// what it answers is not judged. See systemdns.Resolver for the contract.
-type Records interface {
-	Query(ctx context.Context, q records.Question) (*dns.Msg, error)
-}
 
 const (
 	maxQuestions = 512  // under way at a time
@@ -31,22 +27,21 @@ const (
 
 // dnsAnswers is what all sessions share to answer questions.
 type dnsAnswers struct {
-	timeout time.Duration
-	turns   *turns.Turns // questions, by the name of the resource that covers them
+	turns *turns.Turns // questions, by the name of the resource that covers them
 
 	mu     sync.Mutex
 	caches map[string]*records.Cache // by what resources name as their exit: each has names of its own
 }
 
-func newDNSAnswers(timeout time.Duration) dnsAnswers {
+func newDNSAnswers() dnsAnswers {
 	return dnsAnswers{
-		timeout: timeout, caches: map[string]*records.Cache{},
-		turns: turns.New(turns.Limits{Places: maxQuestions, Rate: questionRate, Burst: questionRate, Patience: patience}),
+		caches: map[string]*records.Cache{},
+		turns:  turns.New(turns.Limits{Places: maxQuestions, Rate: questionRate, Burst: questionRate, Patience: patience}),
 	}
 }
 
 // keep forgets what exits other than these, and the machine's own way, answered.
-func (d *dnsAnswers) keep(exits map[string]Exit) {
+func (d *dnsAnswers) keep(exits map[string]dial.Exit) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	maps.DeleteFunc(d.caches, func(exit string, _ *records.Cache) bool { return exit != "" && exits[exit] == nil })
@@ -63,17 +58,17 @@ func (d *dnsAnswers) cache(exit string) *records.Cache {
 
 // query asks the resolver on the way to a resource, unless the answer is known.
 func (g *Gateway) query(ctx context.Context, r resource.Resource, q records.Question) (*dns.Msg, error) {
-	way, err := g.dialer.exit(r)
+	way, err := g.dialer.Exit(r)
 	if err != nil {
 		return nil, err
 	}
 	m, err := g.dns.cache(r.Exit).Get(ctx, q, func(ctx context.Context) (*dns.Msg, error) {
-		ctx, cancel := context.WithTimeout(ctx, g.dns.timeout)
+		ctx, cancel := context.WithTimeout(ctx, g.dialer.Timeout())
 		defer cancel()
 		return way.Query(ctx, q)
 	})
 	if err != nil {
-		return nil, resolveError(r, q.Name, err)
+		return nil, dial.ResolveError(r, q.Name, err)
 	}
 	return m, nil
 }
@@ -86,7 +81,7 @@ func (g *Gateway) serveDNS(ctx context.Context, st *tunnel.Stream) {
 		if ctx.Err() != nil {
 			return
 		}
-		e := dialError(err)
+		e := dial.Error(err)
 		g.refusals.add(req, name, e)
 		_ = st.Reply(e.Code, e.Reason)
 		return
@@ -94,7 +89,7 @@ func (g *Gateway) serveDNS(ctx context.Context, st *tunnel.Stream) {
 	if err := st.Reply(tunnel.Connected, ""); err != nil {
 		return
 	}
-	_ = st.SetDeadline(time.Now().Add(g.o.DialTimeout))
+	_ = st.SetDeadline(time.Now().Add(g.dialer.Timeout()))
 	if _, err := st.Write(b); err == nil && st.CloseWrite() == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(st, 1)) // until the remote's end, or closing would reset
 	}
@@ -160,7 +155,7 @@ func (g *Gateway) answerReverse(ctx context.Context, set *resource.Set, a netip.
 func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string, qtype uint16) (*dns.Msg, string, error) {
 	matches, err := set.Named(host)
 	if err == nil && len(matches) == 0 {
-		err = fmt.Errorf("no approved resource names %s", shown(host))
+		err = fmt.Errorf("no approved resource names %s", show.Text(host))
 	}
 	if err != nil {
 		return nil, "", &tunnel.Error{Code: tunnel.Denied, Reason: err.Error()}
@@ -205,7 +200,7 @@ func (g *Gateway) ask(ctx context.Context, match resource.Match, qtype uint16) (
 		return g.query(ctx, match.Resource, records.Question{Name: match.Name, Type: qtype})
 	}
 	// Only this helper knows that name: it has addresses, and nothing else.
-	addrs, err := g.dialer.resolve(ctx, match)
+	addrs, err := g.dialer.Resolve(ctx, match)
 	m := new(dns.Msg)
 	for _, a := range addrs {
 		if rr := records.Address(match.Name, a, records.UnknownTTL); rr.Header().Rrtype == qtype {

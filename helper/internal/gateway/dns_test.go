@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
 	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/miekg/dns"
@@ -96,7 +97,7 @@ func (r *rig) question(host string, qtype uint16) string {
 
 func TestQuestions(t *testing.T) {
 	fake := &fakeRecords{records: testRecords}
-	r := newRig(t, Options{Records: fake}, dnsResources)
+	r := newRig(t, Options{Dial: dial.Options{Records: fake}}, dnsResources)
 	for _, c := range []struct {
 		host  string
 		qtype uint16
@@ -146,7 +147,7 @@ func TestQuestions(t *testing.T) {
 // TestAnswersAreJudgedEachTime covers an answer that was kept from before the
 // resource said which addresses its name may have.
 func TestAnswersAreJudgedEachTime(t *testing.T) {
-	r := newRig(t, Options{Records: &fakeRecords{records: testRecords}}, `[{"host": "web.corp.test", "ports": [80]}]`)
+	r := newRig(t, Options{Dial: dial.Options{Records: &fakeRecords{records: testRecords}}}, `[{"host": "web.corp.test", "ports": [80]}]`)
 	if got := r.question("web.corp.test", dns.TypeA); !strings.HasPrefix(got, "NOERROR") {
 		t.Fatal(got)
 	}

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
-	"github.com/causeway-dev/causeway/helper/internal/netx"
-	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
@@ -26,12 +23,6 @@ const (
 	// echoRead is how long the remote may take to send a request whole.
 	echoRead = 5 * time.Second
 )
-
-// pinger is an Exit that can send echo requests.
-type pinger interface {
-	// Ping is as Options.Ping.
-	Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, error)
-}
 
 // serveEcho sends the one echo request of a flow, and its answer back.
 func (g *Gateway) serveEcho(ctx context.Context, f *flow) {
@@ -74,45 +65,20 @@ func (g *Gateway) echo(ctx context.Context, f *flow) ([]byte, error) {
 	f.countUp(g)(len(data))
 	ctx, cancel := context.WithTimeout(ctx, echoTime)
 	defer cancel()
-	addrs, err := g.dialer.resolve(ctx, f.match)
+	addrs, err := g.dialer.Resolve(ctx, f.match)
 	if err != nil {
 		return nil, err
 	}
-	v, err := g.dialer.judge(f.match, addrs)
+	v, err := g.dialer.Judge(f.match, addrs)
 	if err != nil {
 		return nil, err
 	}
-	if len(v.allowed) == 0 {
-		return nil, &tunnel.Error{Code: tunnel.Denied, Reason: v.reason()}
+	if len(v.Allowed) == 0 {
+		return nil, &tunnel.Error{Code: tunnel.Denied, Reason: v.Reason()}
 	}
-	reply, at, err := g.dialer.ping(ctx, f.match, v.allowed, data)
+	reply, at, err := g.dialer.Ping(ctx, f.match, v.Allowed, data)
 	g.mu.Lock()
 	f.dialled = at
 	g.mu.Unlock()
 	return reply, err
-}
-
-// ping sends an echo request to the first of judged addresses that there is a
-// way to, and tells which. The error is a *tunnel.Error.
-func (d *dialer) ping(ctx context.Context, m resource.Match, addrs []netip.Addr, data []byte) (reply []byte, at netip.Addr, err error) {
-	way, err := d.exit(m.Resource)
-	if err != nil {
-		return nil, at, err
-	}
-	p, ok := way.(pinger)
-	if !ok {
-		return nil, at, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the exit %q carries no pings", m.Resource.Exit)}
-	}
-	var worst *tunnel.Error
-	for _, at = range interleave(addrs) {
-		if reply, err = p.Ping(ctx, at, data); err == nil {
-			return reply[:min(len(reply), netx.MaxDatagram)], at, nil
-		}
-		e := dialError(err)
-		worst = tellingOf(worst, e)
-		if e.Code != tunnel.NetUnreachable || ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, at, worst
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
@@ -20,9 +23,9 @@ func fakePing(ctx context.Context, to netip.Addr, data []byte) ([]byte, error) {
 	case "10.0.0.1", "fd00::1":
 		return append([]byte("reply to "), data...), nil
 	case "10.0.0.2":
-		return nil, sysError(syscall.EHOSTUNREACH)
+		return nil, dialtest.SysError(syscall.EHOSTUNREACH)
 	case "fd00::3":
-		return nil, sysError(syscall.ENETUNREACH)
+		return nil, dialtest.SysError(syscall.ENETUNREACH)
 	}
 	<-ctx.Done()
 	return nil, ctx.Err()
@@ -38,11 +41,11 @@ const pingable = `[
 ]`
 
 func TestEcho(t *testing.T) {
-	resolver := &names{answers: map[string][]any{
+	resolver := &dialtest.Names{Answers: map[string][]any{
 		"both.test": {[]string{"fd00::3", "10.0.0.1"}}, "bound.test": {[]string{"127.0.0.1"}},
 	}}
-	r := newRig(t, Options{Ping: fakePing, Resolver: resolver}, pingable)
-	r.g.SetExits(map[string]Exit{"office": struct{ Exit }{ownWay{Resolver: resolver}}}) // which has no Ping
+	r := newRig(t, Options{Dial: dial.Options{Ping: fakePing, Resolver: resolver}}, pingable)
+	r.g.SetExits(map[string]dial.Exit{"office": noPings{Resolver: resolver}}) // which has no Ping
 	for _, host := range []string{"10.0.0.1", "fd00::1", "both.test"} {
 		for _, data := range []string{"", "data", strings.Repeat("long", 10000)} {
 			st := r.open(tunnel.Echo, host, 0, "")
@@ -74,7 +77,7 @@ func TestEcho(t *testing.T) {
 
 // A ping ends when its resource is no longer approved.
 func TestEchoLapses(t *testing.T) {
-	r := newRig(t, Options{Ping: fakePing}, pingable)
+	r := newRig(t, Options{Dial: dial.Options{Ping: fakePing}}, pingable)
 	st := r.open(tunnel.Echo, "10.0.0.9", 0, "data")
 	_ = st.CloseWrite()
 	r.wait("the ping under way", func(s Status) bool { return s.Resources[0].Up > 0 })
@@ -92,7 +95,7 @@ func TestEchoesAreBounded(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	r := newRig(t, Options{Ping: ping}, pingable)
+	r := newRig(t, Options{Dial: dial.Options{Ping: ping}}, pingable)
 	var all []*tunnel.Stream
 	for range maxEchoes + 20 {
 		st := r.open(tunnel.Echo, "10.0.0.9", 0, "data")
@@ -111,4 +114,14 @@ func TestEchoesAreBounded(t *testing.T) {
 	if most.Load() > maxEchoes || overloaded == 0 {
 		t.Errorf("%d at a time, %d were lost", most.Load(), overloaded)
 	}
+}
+
+// noPings is an exit that only finds addresses.
+type noPings struct {
+	dial.Resolver
+	dial.Records
+}
+
+func (noPings) Dial(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.New("no connections")
 }

@@ -11,66 +11,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/causeway-dev/causeway/helper/internal/records"
-	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/miekg/dns"
 )
-
-// office is an exit that resolves every name to one address.
-type office struct {
-	addr   netip.Addr
-	dialed []string
-}
-
-func (o *office) LookupNetIP(context.Context, string) ([]netip.Addr, error) {
-	return []netip.Addr{o.addr}, nil
-}
-
-func (o *office) Query(context.Context, records.Question) (*dns.Msg, error) {
-	return nil, errors.New("no records")
-}
-
-func (o *office) Dial(_ context.Context, _, address string) (net.Conn, error) {
-	o.dialed = append(o.dialed, address)
-	c, _ := net.Pipe()
-	return c, nil
-}
-
-func TestExitIsJudged(t *testing.T) {
-	t.Parallel()
-	list, problems := resource.Parse("", []byte(`[{"host": "db.test", "ports": 5432, "exit": "office"}]`))
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	m, err := resource.NewSet(list).Match(resource.TCP, "db.test", 5432)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fail := ownWay{dial: func(context.Context, string, string) (net.Conn, error) {
-		t.Error("the machine's own way was used")
-		return nil, errors.New("wrong way")
-	}}
-	for addr, wanted := range map[string]bool{"10.1.2.3": true, "169.254.169.254": false, "127.0.0.1": false} {
-		o := &office{addr: netip.MustParseAddr(addr)}
-		d := &dialer{system: fail, timeout: time.Second, interfaces: func() ([]netip.Prefix, error) { return nil, nil }}
-		d.exits.Store(&map[string]Exit{"office": o})
-		to, err := d.open(t.Context(), resource.TCP, m)
-		if wanted != (err == nil) || wanted != (len(o.dialed) == 1) {
-			t.Errorf("%s: %v, dialled %v", addr, err, o.dialed)
-		}
-		if err == nil {
-			to.conn.Close()
-		}
-	}
-	d := &dialer{system: fail, timeout: time.Second}
-	_, err = d.open(t.Context(), resource.TCP, m)
-	if e, ok := errors.AsType[*tunnel.Error](err); !ok || e.Code != tunnel.Denied {
-		t.Errorf("without the exit: %v", err)
-	}
-}
 
 // apart is an exit with records of its own, which echoes what it dials.
 type apart struct {
@@ -107,11 +52,11 @@ meta.corp.test.  60 A    169.254.169.254
 hint.corp.test.  60 HTTPS 1 . alpn="h2" ipv4hint="10.0.0.1"
 1.0.8.10.in-addr.arpa. 60 PTR far.corp.test.
 `}}
-	r := newRig(t, Options{Records: here}, `[{"host": "web.corp.test", "ports": [80]}]`)
+	r := newRig(t, Options{Dial: dial.Options{Records: here}}, `[{"host": "web.corp.test", "ports": [80]}]`)
 	if got := r.question("web.corp.test", dns.TypeTXT); !strings.HasSuffix(got, `"here"`) {
 		t.Fatal(got)
 	}
-	r.g.SetExits(map[string]Exit{"office": there})
+	r.g.SetExits(map[string]dial.Exit{"office": there})
 	r.approve(`[{"host": "*.corp.test", "ports": [80], "exit": "office"}, {"host": "10.8.0.1", "ports": [80], "exit": "office"},
 		{"host": "a.else.test", "ports": [80], "exit": "gone"}]`)
 	for _, c := range []struct {
@@ -141,7 +86,7 @@ hint.corp.test.  60 HTTPS 1 . alpn="h2" ipv4hint="10.0.0.1"
 	}
 	// Another exit of that name has other records.
 	r.g.SetExits(nil)
-	r.g.SetExits(map[string]Exit{"office": &apart{fakeRecords: fakeRecords{records: `web.corp.test. 60 TXT "elsewhere"`}}})
+	r.g.SetExits(map[string]dial.Exit{"office": &apart{fakeRecords: fakeRecords{records: `web.corp.test. 60 TXT "elsewhere"`}}})
 	if got := r.question("web.corp.test", dns.TypeTXT); !strings.HasSuffix(got, `"elsewhere"`) {
 		t.Error(got)
 	}
@@ -152,9 +97,9 @@ hint.corp.test.  60 HTTPS 1 . alpn="h2" ipv4hint="10.0.0.1"
 func TestExitResolves(t *testing.T) {
 	here := &fakeRecords{}
 	jump := new(apart)
-	r := newRig(t, Options{Records: here, Resolver: failing{t}}, `[{"host": "*.corp.test", "ports": [80], "exit": "jump", "resolve": "exit"},
+	r := newRig(t, Options{Dial: dial.Options{Records: here, Resolver: failing{t}}}, `[{"host": "*.corp.test", "ports": [80], "exit": "jump", "resolve": "exit"},
 		{"host": "db.far.test", "as": "db.test", "ports": ["90:91"], "exit": "jump", "resolve": "exit"}]`)
-	r.g.SetExits(map[string]Exit{"jump": jump})
+	r.g.SetExits(map[string]dial.Exit{"jump": jump})
 	st := r.open(tunnel.TCP, "WEB.corp.test.", 80, "hello")
 	if _, err := st.Answer(t.Context()); err != nil {
 		t.Fatal(err)

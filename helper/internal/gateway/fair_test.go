@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
 	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/miekg/dns"
@@ -19,13 +21,13 @@ import (
 // once.
 func TestDeadAddressesStarveNobody(t *testing.T) {
 	port := serve(t, echo)
-	n := &fakeNet{} // never answers
-	r := newRig(t, Options{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	n := &dialtest.Net{} // never answers
+	r := newRig(t, Options{Dial: dial.Options{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		if strings.HasPrefix(address, "10.") {
-			return n.dial(ctx, network, address)
+			return n.Dial(ctx, network, address)
 		}
 		return new(net.Dialer).DialContext(ctx, network, address)
-	}, DialTimeout: time.Minute}, `[{"host": "10.0.0.0/8", "ports": ["1-65535"]}, `+loopbackAs("db.test", port)+`]`)
+	}, Timeout: time.Minute}}, `[{"host": "10.0.0.0/8", "ports": ["1-65535"]}, `+loopbackAs("db.test", port)+`]`)
 	for i := range 1200 { // more than the rate lets begin at once
 		r.open(tunnel.TCP, "10.0.0.1", uint16(i+1), "")
 	}
@@ -43,13 +45,13 @@ func TestDeadAddressesStarveNobody(t *testing.T) {
 
 func TestOneResourceLeavesFlowsToOthers(t *testing.T) {
 	port := serve(t, echo)
-	n := &fakeNet{}
-	r := newRig(t, Options{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	n := &dialtest.Net{}
+	r := newRig(t, Options{Dial: dial.Options{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		if strings.HasPrefix(address, "10.") {
-			return n.dial(ctx, network, address)
+			return n.Dial(ctx, network, address)
 		}
 		return new(net.Dialer).DialContext(ctx, network, address)
-	}, MaxFlows: 80, DialTimeout: time.Minute}, `[{"host": "10.0.0.0/8", "ports": ["1-65535"]}, `+loopbackAs("db.test", port)+`]`)
+	}, Timeout: time.Minute}, MaxFlows: 80}, `[{"host": "10.0.0.0/8", "ports": ["1-65535"]}, `+loopbackAs("db.test", port)+`]`)
 	for i := range 80 {
 		r.open(tunnel.TCP, "10.0.0.1", uint16(i+1), "")
 	}
@@ -77,7 +79,7 @@ func (h hangingRecords) Query(ctx context.Context, q records.Question) (*dns.Msg
 }
 
 func TestNamesThatHangStarveNobody(t *testing.T) {
-	r := newRig(t, Options{Records: hangingRecords{"db.test"}, DialTimeout: time.Minute}, `[
+	r := newRig(t, Options{Dial: dial.Options{Records: hangingRecords{"db.test"}, Timeout: time.Minute}}, `[
 		{"host": "*.slow.test", "ports": [80]}, {"host": "db.test", "ports": [80]}]`)
 	for i := range 600 {
 		r.open(tunnel.DNS, fmt.Sprintf("h%d.slow.test", i), dns.TypeA, "")
@@ -93,13 +95,13 @@ func TestNamesThatHangStarveNobody(t *testing.T) {
 }
 
 func TestPingsThatHangStarveNobody(t *testing.T) {
-	r := newRig(t, Options{Ping: func(ctx context.Context, to netip.Addr, data []byte) ([]byte, error) {
+	r := newRig(t, Options{Dial: dial.Options{Ping: func(ctx context.Context, to netip.Addr, data []byte) ([]byte, error) {
 		if to == netip.MustParseAddr("11.0.0.1") {
 			return data, nil
 		}
 		<-ctx.Done()
 		return nil, errors.New("silent")
-	}}, `[{"host": "10.0.0.0/8", "protocols": ["icmp"]}, {"host": "11.0.0.1", "protocols": ["icmp"]}]`)
+	}}}, `[{"host": "10.0.0.0/8", "protocols": ["icmp"]}, {"host": "11.0.0.1", "protocols": ["icmp"]}]`)
 	for range 2 * maxEchoes {
 		_ = r.open(tunnel.Echo, "10.0.0.1", 0, "data").CloseWrite()
 	}

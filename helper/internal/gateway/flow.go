@@ -9,6 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/judge"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/show"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -30,7 +33,7 @@ type flow struct {
 func (f *flow) target() string { return targetOf(f.st.Request()) }
 
 func targetOf(r tunnel.Request) string {
-	r.Target.Host = shown(r.Target.Host)
+	r.Target.Host = show.Text(r.Target.Host)
 	return r.Target.String()
 }
 
@@ -157,7 +160,7 @@ func (g *Gateway) admit(from *session, st *tunnel.Stream, cancel context.CancelC
 func notAdmitted(r resource.Resource, program string) string {
 	of := "which program asks is not known"
 	if program != "" {
-		of = fmt.Sprintf("%q asks", shown(program))
+		of = fmt.Sprintf("%q asks", show.Text(program))
 	}
 	return fmt.Sprintf("resource %q is limited to %s, and %s", r.Name, strings.Join(r.Programs, ", "), of)
 }
@@ -172,7 +175,7 @@ func (g *Gateway) end(f *flow) {
 
 // stillAllowed says whether the approved set, as it is now, allows a flow that
 // an earlier one allowed. Called with g.mu held.
-func (g *Gateway) stillAllowed(f *flow, around surroundings) bool {
+func (g *Gateway) stillAllowed(f *flow, around judge.Surroundings) bool {
 	t := f.st.Request().Target
 	m, err := g.set.Match(f.network, t.Host, t.Port)
 	if err != nil || m.Name != f.match.Name || m.Addr != f.match.Addr || m.Port != f.match.Port ||
@@ -184,7 +187,7 @@ func (g *Gateway) stillAllowed(f *flow, around surroundings) bool {
 		// judged: it has what its match gave it.
 		return m.Resource.Equal(f.match.Resource)
 	}
-	return refusal(m, f.dialled, around) == ""
+	return judge.Refusal(m, f.dialled, around) == ""
 }
 
 // connect waits for a turn and dials.
@@ -195,18 +198,18 @@ func (g *Gateway) connect(ctx context.Context, f *flow) (net.Conn, error) {
 	}
 	defer release()
 	g.o.OnChange()
-	to, err := g.dialer.open(ctx, f.network, f.match)
+	to, err := g.dialer.Open(ctx, f.network, f.match)
 	if err != nil {
 		return nil, err
 	}
 	g.mu.Lock()
-	f.dialled = to.addr
+	f.dialled = to.Addr
 	g.mu.Unlock()
 	if ctx.Err() != nil {
-		netx.ResetConn(to.conn, "no longer wanted")
+		netx.ResetConn(to.Conn, "no longer wanted")
 		return nil, context.Cause(ctx)
 	}
-	return to.conn, nil
+	return to.Conn, nil
 }
 
 // turn waits until a resource may have one more dial or look-up under way. The
@@ -222,7 +225,7 @@ func (g *Gateway) turn(ctx context.Context, resource string) (release func(), er
 // refuse answers a flow that has failed, and tells the log and the view.
 // f is nil if no resource matched.
 func (g *Gateway) refuse(st *tunnel.Stream, f *flow, err error) {
-	e := dialError(err)
+	e := dial.Error(err)
 	name := ""
 	if f != nil {
 		name = f.match.Resource.Name
@@ -243,7 +246,7 @@ func (g *Gateway) refuse(st *tunnel.Stream, f *flow, err error) {
 func (g *Gateway) serveLookup(ctx context.Context, st *tunnel.Stream) {
 	addrs, name, err := g.lookup(ctx, st.Request().Target.Host)
 	if err != nil {
-		e := dialError(err)
+		e := dial.Error(err)
 		g.refusals.add(st.Request(), name, e)
 		_ = st.Reply(e.Code, e.Reason)
 		return
@@ -272,11 +275,11 @@ func (g *Gateway) lookup(ctx context.Context, host string) (allowed []netip.Addr
 	case err != nil:
 		return nil, "", denied("%v", err)
 	case len(matches) == 0:
-		return nil, "", denied("no approved resource names %s", shown(host))
+		return nil, "", denied("no approved resource names %s", show.Text(host))
 	case matches[0].Name == "" && matches[0].Resource.As == "":
 		return nil, "", denied("%s is an address, not a name", matches[0].Addr)
 	case matches[0].Resource.Host.IsLocalhost():
-		return nil, matches[0].Resource.Name, denied("%s is this machine, which has no address that the remote could use", shown(host))
+		return nil, matches[0].Resource.Name, denied("%s is this machine, which has no address that the remote could use", show.Text(host))
 	}
 	first := matches[0]
 	release, err := g.turn(ctx, first.Resource.Name)
@@ -284,9 +287,9 @@ func (g *Gateway) lookup(ctx context.Context, host string) (allowed []netip.Addr
 		return nil, first.Resource.Name, err
 	}
 	defer release()
-	ctx, cancel := context.WithTimeout(ctx, g.o.DialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, g.dialer.Timeout())
 	defer cancel()
-	addrs, err := g.dialer.resolve(ctx, first)
+	addrs, err := g.dialer.Resolve(ctx, first)
 	if err != nil {
 		return nil, first.Resource.Name, err
 	}
@@ -304,12 +307,12 @@ func (g *Gateway) allowed(matches []resource.Match, addrs []netip.Addr) ([]netip
 		if m.Name != matches[0].Name || m.Addr != matches[0].Addr {
 			continue
 		}
-		v, err := g.dialer.judge(m, addrs)
+		v, err := g.dialer.Judge(m, addrs)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, v.allowed...)
-		why = v.reason()
+		out = append(out, v.Allowed...)
+		why = v.Reason()
 	}
 	if len(out) == 0 {
 		return nil, &tunnel.Error{Code: tunnel.Denied, Reason: why}

@@ -9,15 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/causeway-dev/causeway/helper/internal/gateway/ping"
-	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
-	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
@@ -28,35 +25,12 @@ import (
 type Options struct {
 	Log zerolog.Logger
 
-	// Dial opens a connection to a literal address; nil means a plain connect.
-	Dial netx.DialFunc
+	Dial dial.Options // of resolving and dialling
 
-	// Resolver finds the addresses of names; nil means SystemResolver, asked once
-	// for the connections of a moment.
-	Resolver Resolver
-
-	// Records answers for any type of record; nil means this machine's resolver.
-	Records Records
-
-	// Ping sends one ICMP echo request to a literal address and returns the data of
-	// the reply; nil means as any program of this user may. The data is the
-	// caller's. An error that is a *tunnel.Error is the answer.
-	Ping func(ctx context.Context, to netip.Addr, data []byte) ([]byte, error)
-
-	// Interfaces returns the addresses of the machine's interfaces with their
-	// prefix lengths, not masked; nil means what the system says. On an error
-	// everything is refused.
-	Interfaces func() ([]netip.Prefix, error)
-
-	// OwnPorts are the ports on which this helper itself listens. No resource
-	// reaches them on this machine.
-	OwnPorts []uint16
-
-	MaxFlows    int           // open at a time; 0 means 4096
-	MaxDials    int           // under way at a time, and one more for each resource without one; 0 means 256
-	DialRate    rate.Limit    // dials and look-ups per second, in bursts of twice as many; 0 means 500
-	DialTimeout time.Duration // of resolving and dialling together; 0 means 15 s
-	UDPIdle     time.Duration // after which a UDP exchange ends, twice that once both sides spoke; 0 means 1 min
+	MaxFlows int           // open at a time; 0 means 4096
+	MaxDials int           // under way at a time, and one more for each resource without one; 0 means 256
+	DialRate rate.Limit    // dials and look-ups per second, in bursts of twice as many; 0 means 500
+	UDPIdle  time.Duration // after which a UDP exchange ends, twice that once both sides spoke; 0 means 1 min
 
 	// StrictProxy is published: the remote's proxy refuses what is no resource.
 	StrictProxy bool
@@ -67,11 +41,10 @@ type Options struct {
 }
 
 const (
-	defaultMaxFlows    = 4096
-	defaultMaxDials    = 256
-	defaultDialRate    = 500
-	defaultDialTimeout = 15 * time.Second
-	defaultUDPIdle     = time.Minute
+	defaultMaxFlows = 4096
+	defaultMaxDials = 256
+	defaultDialRate = 500
+	defaultUDPIdle  = time.Minute
 
 	// patience is how long a flow waits for its turn to dial, and a question for
 	// its turn to be asked.
@@ -86,23 +59,7 @@ func (o Options) withDefaults() Options {
 	set(&o.MaxFlows, defaultMaxFlows)
 	set(&o.MaxDials, defaultMaxDials)
 	set(&o.DialRate, defaultDialRate)
-	set(&o.DialTimeout, defaultDialTimeout)
 	set(&o.UDPIdle, defaultUDPIdle)
-	if o.Dial == nil {
-		o.Dial = new(net.Dialer).DialContext
-	}
-	if o.Resolver == nil {
-		o.Resolver = newRecentNames(SystemResolver{})
-	}
-	if o.Records == nil {
-		o.Records = new(systemdns.Resolver)
-	}
-	if o.Ping == nil {
-		o.Ping = new(ping.Pinger).Ping
-	}
-	if o.Interfaces == nil {
-		o.Interfaces = netx.Interfaces
-	}
 	if o.OnChange == nil {
 		o.OnChange = func() {}
 	}
@@ -119,7 +76,7 @@ func set[T comparable](field *T, value T) {
 type Gateway struct {
 	o        Options
 	log      zerolog.Logger
-	dialer   dialer
+	dialer   *dial.Dialer
 	dials    *turns.Turns // dials and look-ups, by the resource's name
 	dns      dnsAnswers
 	echoes   *turns.Turns
@@ -140,11 +97,9 @@ func New(o Options) *Gateway {
 	o = o.withDefaults()
 	return &Gateway{
 		o: o, log: o.Log,
-		dialer: dialer{
-			system: ownWay{o.Dial, o.Resolver, o.Records, o.Ping}, interfaces: recentInterfaces(o.Interfaces), ownPorts: o.OwnPorts, timeout: o.DialTimeout,
-		},
+		dialer:   dial.New(o.Dial),
 		dials:    turns.New(turns.Limits{Places: o.MaxDials, Rate: o.DialRate, Burst: int(2 * o.DialRate), Patience: patience}),
-		dns:      newDNSAnswers(o.DialTimeout),
+		dns:      newDNSAnswers(),
 		echoes:   turns.New(turns.Limits{Places: maxEchoes, Rate: echoRate, Burst: echoRate, Patience: echoPatience}),
 		refusals: refusalLog{log: o.Log, limit: rate.NewLimiter(5, 20)},
 		set:      resource.NewSet(nil),
@@ -157,8 +112,8 @@ func New(o Options) *Gateway {
 // SetExits replaces the ways for resources that name one, by that name; the
 // caller closes them, and does not change the map. A resource whose exit is
 // not in it is not reached at all.
-func (g *Gateway) SetExits(exits map[string]Exit) {
-	g.dialer.exits.Store(&exits)
+func (g *Gateway) SetExits(exits map[string]dial.Exit) {
+	g.dialer.SetExits(exits)
 	g.dns.keep(exits)
 }
 
@@ -172,8 +127,7 @@ func (g *Gateway) SetApproved(list []resource.Approved) {
 		resources[i] = a.Resource
 	}
 	set := resource.NewSet(resources)
-	own, err := g.o.Interfaces()
-	around := surroundings{own: own, ownPorts: g.o.OwnPorts}
+	around, err := g.dialer.Surroundings()
 
 	g.mu.Lock()
 	g.approved, g.set = list, set
@@ -224,7 +178,7 @@ func (g *Gateway) Serve(ctx context.Context, ts *tunnel.Session) error {
 		cancel(nil)
 		_ = ts.Close()
 		wg.Wait()
-		g.dialer.attempts.Wait()
+		g.dialer.Wait()
 		g.refusals.flush()
 		g.mu.Lock()
 		delete(g.sessions, s)

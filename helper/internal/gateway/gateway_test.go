@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel/tunneltest"
 )
@@ -52,14 +54,14 @@ func TestEarlyDataNeedsNoWayBack(t *testing.T) {
 	})
 	back := new(sync.Mutex)
 	capture, gateway := tunneltest.PairOver(t, func(c net.Conn) net.Conn { return gated{c, back} })
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+	connect := func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, network, address)
 		if err == nil {
 			back.Lock()
 		}
 		return c, err
 	}
-	r := newRigOver(t, Options{Dial: dial}, `[`+loopbackAs("svc.test", port)+`]`, capture, gateway)
+	r := newRigOver(t, Options{Dial: dial.Options{Dial: connect}}, `[`+loopbackAs("svc.test", port)+`]`, capture, gateway)
 	st := r.open(tunnel.TCP, "svc.test", port, "early")
 	select {
 	case got := <-heard:
@@ -101,8 +103,8 @@ func TestServerReset(t *testing.T) {
 
 // A server may reset a connection before the dialler has looked at it.
 func TestServerResetsAtOnce(t *testing.T) {
-	n := &fakeNet{hosts: map[string]any{"10.0.0.2": sysError(syscall.ECONNRESET)}}
-	r := newRig(t, Options{Dial: n.dial}, `[{"host": "10.0.0.2", "ports": [80]}]`)
+	n := &dialtest.Net{Hosts: map[string]any{"10.0.0.2": dialtest.SysError(syscall.ECONNRESET)}}
+	r := newRig(t, Options{Dial: dial.Options{Dial: n.Dial}}, `[{"host": "10.0.0.2", "ports": [80]}]`)
 	st := r.open(tunnel.TCP, "10.0.0.2", 80, "")
 	if _, err := st.Answer(t.Context()); err != nil {
 		t.Errorf("answer: %v, want connected", err)
@@ -115,25 +117,25 @@ func TestServerResetsAtOnce(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	closed := closedPort(t)
 	own := serve(t, echo)
-	n := &fakeNet{hosts: map[string]any{
-		"10.0.0.2": sysError(syscall.EHOSTUNREACH), "10.0.0.3": sysError(syscall.ENETUNREACH), "10.0.0.4": nil, "10.0.0.5": nil,
-		"10.0.0.9": sysError(syscall.ECONNREFUSED),
+	n := &dialtest.Net{Hosts: map[string]any{
+		"10.0.0.2": dialtest.SysError(syscall.EHOSTUNREACH), "10.0.0.3": dialtest.SysError(syscall.ENETUNREACH), "10.0.0.4": nil, "10.0.0.5": nil,
+		"10.0.0.9": dialtest.SysError(syscall.ECONNREFUSED),
 	}}
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+	connect := func(ctx context.Context, network, address string) (net.Conn, error) {
 		if strings.HasPrefix(address, "127.") {
 			return new(net.Dialer).DialContext(ctx, network, address)
 		}
-		return n.dial(ctx, network, address)
+		return n.Dial(ctx, network, address)
 	}
-	resolver := &names{answers: map[string][]any{
+	resolver := &dialtest.Names{Answers: map[string][]any{
 		"lo.corp.test": {[]string{"127.0.0.1"}}, "meta.corp.test": {[]string{"169.254.169.254"}}, "mix.corp.test": {[]string{"127.0.0.1", "10.0.0.9"}},
 		"servfail.corp.test": {&net.DNSError{Err: "server misbehaving", IsTemporary: true}}, "slow.corp.test": {[]string{"10.0.0.8"}},
 	}}
-	r := newRig(t, Options{Dial: dial, Resolver: resolver, OwnPorts: []uint16{own}, DialTimeout: 200 * time.Millisecond}, fmt.Sprintf(`[
+	r := newRig(t, Options{Dial: dial.Options{Dial: connect, Resolver: resolver, OwnPorts: []uint16{own}, Timeout: 200 * time.Millisecond}}, fmt.Sprintf(`[
 		{"host": "*.corp.test", "ports": ["1-65535"]}, {"host": "0.0.0.0/0", "ports": ["1-65535"]}, {"host": "::/0", "ports": ["1-65535"]},
 		{"host": "localhost", "ports": [%d, %d], "as": "laptop.test"},
 	]`, closed, own))
-	asked := func() int { resolver.mu.Lock(); defer resolver.mu.Unlock(); return len(resolver.asked) }
+	asked := func() int { resolver.Mu.Lock(); defer resolver.Mu.Unlock(); return len(resolver.Asked) }
 	for _, c := range []struct {
 		host   string
 		port   uint16
@@ -209,8 +211,8 @@ func TestRefusalsAreLoggedAtABoundedRate(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	n := &fakeNet{} // never answers
-	r := newRig(t, Options{Dial: n.dial, MaxFlows: 3, DialTimeout: 5 * time.Second}, `[{"host": "10.0.0.0/8", "ports": [80]}]`)
+	n := &dialtest.Net{} // never answers
+	r := newRig(t, Options{Dial: dial.Options{Dial: n.Dial, Timeout: 5 * time.Second}, MaxFlows: 3}, `[{"host": "10.0.0.0/8", "ports": [80]}]`)
 	for range 3 {
 		r.open(tunnel.TCP, "10.0.0.1", 80, "")
 	}
@@ -221,14 +223,14 @@ func TestLimits(t *testing.T) {
 }
 
 func TestDialLimits(t *testing.T) {
-	n := &fakeNet{}
-	r := newRig(t, Options{Dial: n.dial, MaxDials: 1, DialTimeout: 10 * time.Second}, `[{"host": "10.0.0.0/8", "ports": [80]}]`)
+	n := &dialtest.Net{}
+	r := newRig(t, Options{Dial: dial.Options{Dial: n.Dial, Timeout: 10 * time.Second}, MaxDials: 1}, `[{"host": "10.0.0.0/8", "ports": [80]}]`)
 	r.open(tunnel.TCP, "10.0.0.1", 80, "")
 	r.wait("a dial", func(Status) bool { return r.g.dials.InUse() == 1 })
 	if code, reason := r.code(tunnel.TCP, "10.0.0.1", 80); code != tunnel.Overloaded {
 		t.Errorf("%v %s", code, reason)
 	}
-	slow := newRig(t, Options{Dial: n.dial, DialRate: 0.1}, `[{"host": "10.0.0.0/8", "ports": [80]}]`)
+	slow := newRig(t, Options{Dial: dial.Options{Dial: n.Dial}, DialRate: 0.1}, `[{"host": "10.0.0.0/8", "ports": [80]}]`)
 	slow.open(tunnel.TCP, "10.0.0.1", 80, "")
 	slow.wait("a dial", func(Status) bool { return slow.g.dials.InUse() == 1 })
 	if code, reason := slow.code(tunnel.TCP, "10.0.0.1", 80); code != tunnel.Overloaded {
@@ -238,13 +240,13 @@ func TestDialLimits(t *testing.T) {
 
 func TestFlowsLapse(t *testing.T) {
 	port := serve(t, echo)
-	n := &fakeNet{}
-	r := newRig(t, Options{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	n := &dialtest.Net{}
+	r := newRig(t, Options{Dial: dial.Options{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		if strings.HasPrefix(address, "10.") {
-			return n.dial(ctx, network, address)
+			return n.Dial(ctx, network, address)
 		}
 		return new(net.Dialer).DialContext(ctx, network, address)
-	}}, `[`+loopbackAs("a.test", port)+`,`+loopbackAs("b.test", port)+`, {"host": "10.0.0.1", "ports": [80]}]`)
+	}}}, `[`+loopbackAs("a.test", port)+`,`+loopbackAs("b.test", port)+`, {"host": "10.0.0.1", "ports": [80]}]`)
 	var open [2]*tunnel.Stream
 	for i, host := range []string{"a.test", "b.test"} {
 		open[i] = r.open(tunnel.TCP, host, port, "x")

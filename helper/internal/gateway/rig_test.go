@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -89,7 +90,7 @@ func newRigOver(t *testing.T, o Options, resources string, capture, gateway *tun
 func (r *rig) approve(src string) {
 	r.t.Helper()
 	var list []resource.Approved
-	for _, one := range mustParse(r.t, src) {
+	for _, one := range dialtest.Parse(r.t, src) {
 		list = append(list, resource.Approved{Resource: one, From: resource.FromUser})
 	}
 	r.g.SetApproved(list)
@@ -187,4 +188,4 @@ func netTimeout(err error) bool {
 	return ok && e.Timeout()
 }
 
-var _ netx.DialFunc = (*fakeNet)(nil).dial
+var _ netx.DialFunc = (*dialtest.Net)(nil).Dial

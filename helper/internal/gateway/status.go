@@ -2,12 +2,14 @@ package gateway
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/probe"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -169,4 +171,9 @@ func (g *Gateway) named(name string) (resource.Resource, bool) {
 		}
 	}
 	return resource.Resource{}, false
+}
+
+// Test tries to reach an approved resource, as probe.Prober.Test.
+func (g *Gateway) Test(ctx context.Context, name string, port uint16) []probe.Step {
+	return probe.Prober{Dialer: g.dialer, Named: g.named, Turn: g.turn}.Test(ctx, name, port)
 }

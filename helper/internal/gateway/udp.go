@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 )
 
@@ -123,9 +124,9 @@ func (x *exchange) receive(count netx.Counter) error {
 // an unconnected socket's would.
 func (x *exchange) lives(err error) bool {
 	errno, ok := errors.AsType[syscall.Errno](err)
-	if !ok || !survivable(errno) {
+	if !ok || !dial.Survivable(errno) {
 		return false
 	}
-	x.f.stats.fail(time.Now(), dialError(err))
+	x.f.stats.fail(time.Now(), dial.Error(err))
 	return true
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
@@ -89,10 +91,10 @@ func TestUDPSurvivesARefusal(t *testing.T) {
 }
 
 func TestLookup(t *testing.T) {
-	resolver := &names{answers: map[string][]any{
+	resolver := &dialtest.Names{Answers: map[string][]any{
 		"a.corp.test": {[]string{"10.0.0.1", "127.0.0.1", "fd00::1"}}, "lo.corp.test": {[]string{"127.0.0.1"}},
 	}}
-	r := newRig(t, Options{Resolver: resolver}, `[
+	r := newRig(t, Options{Dial: dial.Options{Resolver: resolver}}, `[
 		{"host": "*.corp.test", "ports": [80]}, {"host": "10.9.9.9", "ports": [80], "as": "printer.test"},
 		{"host": "localhost", "ports": [80], "as": "laptop.test"}, {"host": "10.0.0.0/8", "ports": [80]},
 	]`)

@@ -1,4 +1,4 @@
-package gateway
+package dial
 
 import (
 	"context"
@@ -11,12 +11,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
 )
 
 // What changed is seen once the moment has passed, and not before.
 func TestRecentNamesLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		by := &names{answers: map[string][]any{"a.test": {[]string{"10.0.0.1"}, []string{"10.0.0.2"}}}}
+		by := &dialtest.Names{Answers: map[string][]any{"a.test": {[]string{"10.0.0.1"}, []string{"10.0.0.2"}}}}
 		r := newRecentNames(by)
 		expect := func(want string) {
 			t.Helper()
@@ -31,8 +33,8 @@ func TestRecentNamesLast(t *testing.T) {
 		expect("[10.0.0.1]")
 		time.Sleep(time.Nanosecond)
 		expect("[10.0.0.2]")
-		if len(by.asked) != 2 {
-			t.Errorf("asked %v", by.asked)
+		if len(by.Asked) != 2 {
+			t.Errorf("asked %v", by.Asked)
 		}
 	})
 }
@@ -55,7 +57,7 @@ func TestRecentNamesOfSlowResolver(t *testing.T) {
 
 func TestRecentNamesKeepNoFailure(t *testing.T) {
 	refused := errors.New("refused")
-	r := newRecentNames(&names{answers: map[string][]any{
+	r := newRecentNames(&dialtest.Names{Answers: map[string][]any{
 		"a.test": {refused, &net.DNSError{IsNotFound: true}, []string{}, []string{"10.0.0.1"}},
 	}})
 	for i, want := range []string{"[] refused", "[] lookup : ", "[] <nil>", "[10.0.0.1] <nil>", "[10.0.0.1] <nil>"} {
@@ -116,7 +118,7 @@ func TestRecentInterfaces(t *testing.T) {
 				return nil, errors.New("no")
 			}
 			asked++
-			return []netip.Prefix{netip.PrefixFrom(addr("10.0.0."+strconv.Itoa(asked)), 24)}, nil
+			return []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr("10.0.0."+strconv.Itoa(asked)), 24)}, nil
 		})
 		expect := func(want string) {
 			t.Helper()
@@ -148,7 +150,7 @@ func (n *slowNames) LookupNetIP(ctx context.Context, _ string) ([]netip.Addr, er
 	n.mu.Unlock()
 	select {
 	case <-time.After(n.takes):
-		return []netip.Addr{addr("10.0.0.1")}, nil
+		return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -1,33 +1,22 @@
-package gateway
+package judge
 
 import (
 	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/google/go-cmp/cmp"
 )
 
 // machine is the surroundings of the policy tests.
-var machine = surroundings{
-	own: []netip.Prefix{
-		netip.MustParsePrefix("192.0.2.10/24"), netip.MustParsePrefix("198.51.100.1/32"), netip.MustParsePrefix("2001:db8:1::10/64"),
-		netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("::1/128"),
-	},
-	ownPorts: []uint16{7777},
+var machine = Surroundings{
+	Own:      dialtest.Own,
+	OwnPorts: []uint16{7777},
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
-
-func mustParse(t testing.TB, src string) []resource.Resource {
-	t.Helper()
-	list, problems := resource.Parse("", []byte(src))
-	if len(problems) > 0 {
-		t.Fatalf("problems: %+v", problems)
-	}
-	return list
-}
 
 // special lists what nothing but a resource of that very address reaches, and
 // what the reason must say.
@@ -54,7 +43,7 @@ var ordinary = []string{
 }
 
 func TestSpecialAddressesAreRefused(t *testing.T) {
-	set := resource.NewSet(mustParse(t, `[
+	set := resource.NewSet(dialtest.Parse(t, `[
 		{"host": "*.corp.test", "ports": ["1-65535"], "protocols": ["tcp", "udp"]},
 		{"host": "exact.test", "ports": ["1-65535"]},
 		{"host": "renamed.test", "ports": ["1-65535"], "as": "renamed.causeway.test"},
@@ -69,11 +58,11 @@ func TestSpecialAddressesAreRefused(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", host, err)
 			}
-			v := judge(m, []netip.Addr{addr(a)}, machine)
-			if len(v.allowed)+len(v.refused) != 1 {
+			v := Addresses(m, []netip.Addr{addr(a)}, machine)
+			if len(v.Allowed)+len(v.Refused) != 1 {
 				t.Fatalf("%s: %+v", host, v)
 			}
-			out[host] = v.reason()
+			out[host] = v.Reason()
 		}
 		return out
 	}
@@ -87,18 +76,18 @@ func TestSpecialAddressesAreRefused(t *testing.T) {
 		if a := addr(a); a.Is4() {
 			mapped := netip.AddrFrom16(a.As16())
 			m, _ := set.Match(resource.TCP, "x.corp.test", 80)
-			if v := judge(m, []netip.Addr{mapped}, machine); len(v.allowed) != 0 {
+			if v := Addresses(m, []netip.Addr{mapped}, machine); len(v.Allowed) != 0 {
 				t.Errorf("%s is allowed", mapped)
 			}
 		}
 		// That very address in a resource is what it takes.
-		very := mustParse(t, `[{"host": "`+a+`", "ports": [80]}]`)
+		very := dialtest.Parse(t, `[{"host": "`+a+`", "ports": [80]}]`)
 		m, err := resource.NewSet(very).Match(resource.TCP, a, 80)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v := judge(m, []netip.Addr{addr(a)}, machine); len(v.allowed) != 1 {
-			t.Errorf("%s, given as such: %s", a, v.reason())
+		if v := Addresses(m, []netip.Addr{addr(a)}, machine); len(v.Allowed) != 1 {
+			t.Errorf("%s, given as such: %s", a, v.Reason())
 		}
 	}
 	for _, a := range ordinary {
@@ -111,22 +100,22 @@ func TestSpecialAddressesAreRefused(t *testing.T) {
 }
 
 func TestZonesAndNothingAreRefused(t *testing.T) {
-	m := resource.Match{Name: "a.test", Port: 80, Resource: mustParse(t, `[{"host": "a.test", "ports": [80]}]`)[0]}
-	v := judge(m, []netip.Addr{addr("fe80::1%eth0"), addr("fd00::1%eth0"), {}}, machine)
-	if len(v.allowed) != 0 || len(v.refused) != 3 {
+	m := resource.Match{Name: "a.test", Port: 80, Resource: dialtest.Parse(t, `[{"host": "a.test", "ports": [80]}]`)[0]}
+	v := Addresses(m, []netip.Addr{addr("fe80::1%eth0"), addr("fd00::1%eth0"), {}}, machine)
+	if len(v.Allowed) != 0 || len(v.Refused) != 3 {
 		t.Errorf("%+v", v)
 	}
 }
 
 func TestLocalhost(t *testing.T) {
-	r := mustParse(t, `[{"host": "localhost", "ports": [3000, 7777], "as": "laptop.test"}]`)
+	r := dialtest.Parse(t, `[{"host": "localhost", "ports": [3000, 7777], "as": "laptop.test"}]`)
 	set := resource.NewSet(r)
 	m, err := set.Match(resource.TCP, "laptop.test", 3000)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := judge(m, []netip.Addr{addr("127.0.0.1"), addr("::1"), addr("192.0.2.10"), addr("10.0.0.1")}, machine)
-	if d := cmp.Diff([]netip.Addr{addr("127.0.0.1"), addr("::1")}, v.allowed, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+	v := Addresses(m, []netip.Addr{addr("127.0.0.1"), addr("::1"), addr("192.0.2.10"), addr("10.0.0.1")}, machine)
+	if d := cmp.Diff([]netip.Addr{addr("127.0.0.1"), addr("::1")}, v.Allowed, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 		t.Error(d)
 	}
 	if _, err := set.Match(resource.TCP, "laptop.test", 3001); err == nil {
@@ -145,7 +134,7 @@ func TestOwnPortsAreRefused(t *testing.T) {
 		{`{"host": "64:ff9b::7f00:1", "ports": [7777]}`, "64:ff9b::7f00:1", "64:ff9b::7f00:1"},
 	} {
 		port := uint16(7777)
-		list := mustParse(t, "["+c.src+"]")
+		list := dialtest.Parse(t, "["+c.src+"]")
 		if list[0].Ports[0].Listen != 0 {
 			port = list[0].Ports[0].Listen
 		}
@@ -153,41 +142,41 @@ func TestOwnPortsAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v := judge(m, []netip.Addr{addr(c.address)}, machine); len(v.allowed) != 0 || !strings.Contains(v.reason(), "Causeway itself") {
+		if v := Addresses(m, []netip.Addr{addr(c.address)}, machine); len(v.Allowed) != 0 || !strings.Contains(v.Reason(), "Causeway itself") {
 			t.Errorf("%s: %+v", c.src, v)
 		}
 	}
 	// Elsewhere it is a port like any other.
-	m := resource.Match{Addr: addr("10.0.0.1"), Port: 7777, Resource: mustParse(t, `[{"host": "10.0.0.1", "ports": [7777]}]`)[0]}
-	if v := judge(m, []netip.Addr{m.Addr}, machine); len(v.allowed) != 1 {
+	m := resource.Match{Addr: addr("10.0.0.1"), Port: 7777, Resource: dialtest.Parse(t, `[{"host": "10.0.0.1", "ports": [7777]}]`)[0]}
+	if v := Addresses(m, []netip.Addr{m.Addr}, machine); len(v.Allowed) != 1 {
 		t.Errorf("%+v", v)
 	}
 }
 
 func TestAddressesRestrictAName(t *testing.T) {
-	r := mustParse(t, `[{"host": "a.test", "ports": [80], "addresses": ["10.1.0.0/16", "127.0.0.0/8", "2001:db8:2::/48"]}]`)[0]
+	r := dialtest.Parse(t, `[{"host": "a.test", "ports": [80], "addresses": ["10.1.0.0/16", "127.0.0.0/8", "2001:db8:2::/48"]}]`)[0]
 	m := resource.Match{Name: "a.test", Port: 80, Resource: r}
 	for a, want := range map[string]bool{
 		"10.1.2.3": true, "10.2.0.1": false, "2001:db8:2::1": true, "2001:db8:3::1": false, "64:ff9b::10.1.2.3": true, "64:ff9b::10.2.0.1": false,
 		"127.0.0.1": false, // a restriction gives nothing
 	} {
-		if v := judge(m, []netip.Addr{addr(a)}, machine); (len(v.allowed) == 1) != want {
+		if v := Addresses(m, []netip.Addr{addr(a)}, machine); (len(v.Allowed) == 1) != want {
 			t.Errorf("%s: %+v", a, v)
 		}
 	}
 }
 
 func TestJudgeKeepsOrderAndBounds(t *testing.T) {
-	m := resource.Match{Name: "a.test", Port: 80, Resource: mustParse(t, `[{"host": "a.test", "ports": [80]}]`)[0]}
-	v := judge(m, []netip.Addr{addr("10.0.0.2"), addr("127.0.0.1"), addr("10.0.0.1"), addr("::ffff:10.0.0.2")}, machine)
-	if len(v.allowed) != 2 || v.allowed[0] != addr("10.0.0.2") || v.allowed[1] != addr("10.0.0.1") || len(v.refused) != 1 {
+	m := resource.Match{Name: "a.test", Port: 80, Resource: dialtest.Parse(t, `[{"host": "a.test", "ports": [80]}]`)[0]}
+	v := Addresses(m, []netip.Addr{addr("10.0.0.2"), addr("127.0.0.1"), addr("10.0.0.1"), addr("::ffff:10.0.0.2")}, machine)
+	if len(v.Allowed) != 2 || v.Allowed[0] != addr("10.0.0.2") || v.Allowed[1] != addr("10.0.0.1") || len(v.Refused) != 1 {
 		t.Errorf("%+v", v)
 	}
 	var many []netip.Addr
 	for a := addr("10.0.0.0"); len(many) < 1000; a = a.Next() {
 		many = append(many, a)
 	}
-	if v := judge(m, many, machine); len(v.allowed) != maxAddresses {
-		t.Errorf("%d of 1000 addresses are dialled", len(v.allowed))
+	if v := Addresses(m, many, machine); len(v.Allowed) != MaxAddresses {
+		t.Errorf("%d of 1000 addresses are dialled", len(v.Allowed))
 	}
 }

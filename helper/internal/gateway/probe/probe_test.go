@@ -1,4 +1,4 @@
-package gateway
+package probe
 
 import (
 	"context"
@@ -16,18 +16,26 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 )
 
-func approve(t *testing.T, o Options, src string) *Gateway {
+func prober(t *testing.T, o dial.Options, src string) Prober {
 	t.Helper()
-	g := New(o)
-	var list []resource.Approved
-	for _, r := range mustParse(t, src) {
-		list = append(list, resource.Approved{Resource: r, From: resource.FromUser})
+	list := dialtest.Parse(t, src)
+	return Prober{
+		Dialer: dial.New(o),
+		Named: func(name string) (resource.Resource, bool) {
+			for _, r := range list {
+				if r.Name == name {
+					return r, true
+				}
+			}
+			return resource.Resource{}, false
+		},
+		Turn: func(context.Context, string) (func(), error) { return func() {}, nil },
 	}
-	g.SetApproved(list)
-	return g
 }
 
 func steps(list []Step) string {
@@ -39,23 +47,21 @@ func steps(list []Step) string {
 }
 
 func TestTest(t *testing.T) {
-	n := &fakeNet{hosts: map[string]any{
-		"10.0.0.1": nil, "10.0.0.2": sysError(syscall.ECONNREFUSED), "10.0.0.3": sysError(syscall.ENETUNREACH), "192.0.2.9": sysError(syscall.EHOSTUNREACH),
+	n := &dialtest.Net{Hosts: map[string]any{
+		"10.0.0.1": nil, "10.0.0.2": dialtest.SysError(syscall.ECONNREFUSED), "10.0.0.3": dialtest.SysError(syscall.ENETUNREACH), "192.0.2.9": dialtest.SysError(syscall.EHOSTUNREACH),
 	}}
-	resolver := &names{answers: map[string][]any{
+	resolver := &dialtest.Names{Answers: map[string][]any{
 		"a.test": {[]string{"10.0.0.1"}}, "refused.test": {[]string{"10.0.0.2"}}, "vpn.test": {[]string{"10.0.0.3"}}, "silent.test": {[]string{"10.0.0.4"}},
 		"lan.test": {[]string{"192.0.2.9"}}, "lo.test": {[]string{"127.0.0.1"}}, "moved.test": {[]string{"8.8.8.8"}},
 		"servfail.test": {&net.DNSError{Err: "server misbehaving", IsTemporary: true}}, "portal.test": {[]string{"10.0.0.1"}},
 	}}
 	src := `[`
-	for name := range resolver.answers {
+	for name := range resolver.Answers {
 		src += fmt.Sprintf(`{"host": %q, "ports": [80]},`, name)
 	}
 	src = strings.Replace(src, `"moved.test", "ports": [80]`, `"moved.test", "ports": [80], "addresses": ["10.0.0.0/8"]`, 1)
 	src += `{"host": "gone.test", "ports": [80]}, {"host": "*.wild.test", "ports": [80]}, {"host": "10.0.0.1", "ports": [80]}, {"name": "voice", "host": "a.test", "ports": [99], "protocols": ["udp"]}]`
-	o := Options{Dial: n.dial, Resolver: resolver, DialTimeout: 100 * time.Millisecond}
-	o.Interfaces = newDialer(n, nil).interfaces
-	g := approve(t, o, src)
+	g := prober(t, dial.Options{Dial: n.Dial, Resolver: resolver, Timeout: 100 * time.Millisecond, Interfaces: dialtest.Interfaces}, src)
 	for _, c := range []struct {
 		name       string
 		port       uint16
@@ -81,11 +87,11 @@ func TestTest(t *testing.T) {
 			t.Errorf("%s: %s, want %s; %+v", c.name, steps(got), c.want, last)
 		}
 	}
-	resolver.answers[probeName] = []any{[]string{"10.0.0.1"}}
+	resolver.Answers[probeName] = []any{[]string{"10.0.0.1"}}
 	if got := g.Test(t.Context(), "portal.test", 0); !strings.Contains(got[1].Hint, "captive portal") {
 		t.Errorf("%+v", got)
 	}
-	for _, name := range resolver.asked {
+	for _, name := range resolver.Asked {
 		if strings.HasSuffix(name, "wild.test") {
 			t.Errorf("asked for %s", name)
 		}
@@ -145,9 +151,8 @@ func TestJudgeChain(t *testing.T) {
 
 func TestTestSpeaksTLS(t *testing.T) {
 	cert, _ := certificate(t, "Corp CA", "a.test", time.Now().Add(time.Hour))
-	n := &fakeNet{}
 	answerTLS := true
-	dial := func(context.Context, string, string) (net.Conn, error) {
+	connect := func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
 		go func() {
 			defer server.Close()
@@ -161,7 +166,7 @@ func TestTestSpeaksTLS(t *testing.T) {
 		}()
 		return client, nil
 	}
-	g := approve(t, Options{Dial: dial, Interfaces: newDialer(n, nil).interfaces}, `[{"host": "10.0.0.1", "ports": [443], "as": "a.test"}]`)
+	g := prober(t, dial.Options{Dial: connect, Interfaces: dialtest.Interfaces}, `[{"host": "10.0.0.1", "ports": [443], "as": "a.test"}]`)
 	got := g.Test(t.Context(), "a.test", 0)
 	if steps(got) != "approval true, judge true, connect true, tls true" || !strings.Contains(got[3].Detail, "issued by Corp CA") {
 		t.Errorf("%+v", got)

@@ -1,5 +1,5 @@
 //go:build !darwin
 
-package gateway
+package probe
 
 const localNetworkHint = "" // no permission is needed here

@@ -1,4 +1,4 @@
-package gateway
+package probe
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/show"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 )
 
@@ -34,7 +35,7 @@ func (t *tester) tls(ctx context.Context, conn net.Conn, m resource.Match) {
 	// The certificate is judged below: what is wrong with it is the result.
 	c := tls.Client(conn, &tls.Config{ServerName: name, InsecureSkipVerify: true})
 	if err := c.HandshakeContext(ctx); err != nil {
-		t.done("tls", false, "If the service does not speak TLS on this port, nothing is wrong.", "handshake: %s", shown(err.Error()))
+		t.done("tls", false, "If the service does not speak TLS on this port, nothing is wrong.", "handshake: %s", show.Text(err.Error()))
 		return
 	}
 	chain := c.ConnectionState().PeerCertificates
@@ -53,7 +54,7 @@ func judgeChain(chain []*x509.Certificate, name string, roots *x509.CertPool, no
 	issuer := issuerOf(leaf)
 	if err := leaf.VerifyHostname(name); err != nil {
 		hint = "The server's certificate is for another name. With \"as\" the remote's programs see it under a name that the certificate lacks; else a captive portal or another server answers in its place."
-		return false, "issued by " + issuer + " for " + shown(strings.Join(leaf.DNSNames, ", ")) + ", not for " + name, hint
+		return false, "issued by " + issuer + " for " + show.Text(strings.Join(leaf.DNSNames, ", ")) + ", not for " + name, hint
 	}
 	intermediates := x509.NewCertPool()
 	for _, c := range chain[1:] {
@@ -77,7 +78,7 @@ func judgeChain(chain []*x509.Certificate, name string, roots *x509.CertPool, no
 
 func issuerOf(c *x509.Certificate) string {
 	name := cmp.Or(c.Issuer.CommonName, strings.Join(c.Issuer.Organization, " "), "an unnamed authority")
-	return shown(name)
+	return show.Text(name)
 }
 
 // inspectorOf names the inspecting proxy whose authority signed a chain, or "".

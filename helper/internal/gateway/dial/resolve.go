@@ -1,4 +1,4 @@
-package gateway
+package dial
 
 import (
 	"context"
@@ -38,9 +38,9 @@ func (SystemResolver) LookupNetIP(ctx context.Context, name string) ([]netip.Add
 	return nil, err
 }
 
-// resolveError turns the failure of the resolver on the way to r into an answer.
+// ResolveError turns the failure of the resolver on the way to r into an answer.
 // Only what is known not to exist may become NoSuchName: programs remember that.
-func resolveError(r resource.Resource, name string, err error) *tunnel.Error {
+func ResolveError(r resource.Resource, name string, err error) *tunnel.Error {
 	if e, ok := errors.AsType[*tunnel.Error](err); ok {
 		return e
 	}

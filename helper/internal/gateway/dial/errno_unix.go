@@ -1,6 +1,6 @@
 //go:build unix
 
-package gateway
+package dial
 
 import (
 	"syscall"
@@ -26,6 +26,6 @@ func codeOfErrno(e syscall.Errno) tunnel.Code {
 	}
 }
 
-// survivable says whether a UDP socket may go on after an error: an earlier
+// Survivable reports whether a UDP socket may go on after an error: an earlier
 // datagram was refused by the target, or this one is too long for the way.
-func survivable(e syscall.Errno) bool { return e == syscall.ECONNREFUSED || e == syscall.EMSGSIZE }
+func Survivable(e syscall.Errno) bool { return e == syscall.ECONNREFUSED || e == syscall.EMSGSIZE }

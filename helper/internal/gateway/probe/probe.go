@@ -1,4 +1,6 @@
-package gateway
+// Package probe tests whether a resource can be reached, step by step, and says what
+// stands in the way.
+package probe
 
 import (
 	"cmp"
@@ -12,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/show"
 	"github.com/causeway-dev/causeway/helper/internal/nethost"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -26,17 +30,27 @@ type Step struct {
 	Took   time.Duration
 }
 
+// Prober tests resources. All fields are required.
+type Prober struct {
+	Dialer *dial.Dialer
+	// Named returns the approved resource of that name.
+	Named func(name string) (resource.Resource, bool)
+	// Turn waits until a resource may have one more dial under way. The caller calls
+	// release if err is nil.
+	Turn func(ctx context.Context, resource string) (release func(), err error)
+}
+
 // Test tries to reach an approved resource at one of the ports that the remote
 // uses (0: its first), as a flow would, and reports each step up to the first
 // that failed. It dials nothing that a flow might not.
-func (g *Gateway) Test(ctx context.Context, name string, port uint16) []Step {
-	t := &tester{g: g}
+func (p Prober) Test(ctx context.Context, name string, port uint16) []Step {
+	t := &tester{Prober: p}
 	t.run(ctx, name, port)
 	return t.steps
 }
 
 type tester struct {
-	g       *Gateway
+	Prober
 	steps   []Step
 	started time.Time
 }
@@ -54,23 +68,22 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 	if !ok {
 		return
 	}
-	release, err := t.g.turn(ctx, name)
+	release, err := t.Turn(ctx, name)
 	if err != nil {
 		t.done("resolve", false, "Try again in a moment.", "%v", err)
 		return
 	}
 	defer release()
-	ctx, cancel := context.WithTimeout(ctx, t.g.o.DialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.Dialer.Timeout())
 	defer cancel()
 	t.started = time.Now()
-	d := &t.g.dialer
 	if m.ByExit() {
 		t.done("resolve", true, "", "%s is left to the exit, and so not judged", m.Name)
-		to, err := d.openByName(ctx, network, m)
+		to, err := t.Dialer.OpenByName(ctx, network, m)
 		t.connected(ctx, m, network, to, err)
 		return
 	}
-	addrs, err := d.resolve(ctx, m)
+	addrs, err := t.Dialer.Resolve(ctx, m)
 	if err != nil {
 		t.done("resolve", false, resolveHint(err), "%v", err)
 		return
@@ -78,34 +91,34 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 	if m.Name != "" {
 		t.done("resolve", true, t.portalHint(ctx, m, addrs), "%s is %s", m.Name, joined(addrs))
 	}
-	v, err := d.judge(m, addrs)
-	if err != nil || len(v.allowed) == 0 {
-		t.done("judge", false, judgeHint(m), "%s", cmp.Or(v.reason(), fmt.Sprint(err)))
+	v, err := t.Dialer.Judge(m, addrs)
+	if err != nil || len(v.Allowed) == 0 {
+		t.done("judge", false, judgeHint(m), "%s", cmp.Or(v.Reason(), fmt.Sprint(err)))
 		return
 	}
-	t.done("judge", true, "", "allowed: %s", joined(v.allowed))
+	t.done("judge", true, "", "allowed: %s", joined(v.Allowed))
 	if network == resource.ICMP {
-		if _, at, err := d.ping(ctx, m, v.allowed, make([]byte, 56)); err != nil {
-			t.done("ping", false, t.connectHint(dialError(err), v.allowed), "%v", err)
+		if _, at, err := t.Dialer.Ping(ctx, m, v.Allowed, make([]byte, 56)); err != nil {
+			t.done("ping", false, t.connectHint(dial.Error(err), v.Allowed), "%v", err)
 		} else {
 			t.done("ping", true, "", "%s answers", at)
 		}
 		return
 	}
-	to, err := d.race(ctx, string(network), m, v.allowed)
-	t.connected(ctx, m, network, to, err, v.allowed...)
+	to, err := t.Dialer.Race(ctx, string(network), m, v.Allowed)
+	t.connected(ctx, m, network, to, err, v.Allowed...)
 }
 
 // connected reports a dial, of which addrs were tried, and what follows it.
-func (t *tester) connected(ctx context.Context, m resource.Match, network resource.Network, to dialled, err error, addrs ...netip.Addr) {
+func (t *tester) connected(ctx context.Context, m resource.Match, network resource.Network, to dial.Connection, err error, addrs ...netip.Addr) {
 	if err != nil {
-		t.done("connect", false, t.connectHint(dialError(err), addrs), "port %d: %v", m.Port, err)
+		t.done("connect", false, t.connectHint(dial.Error(err), addrs), "port %d: %v", m.Port, err)
 		return
 	}
-	defer to.conn.Close()
+	defer to.Close()
 	where := m.Name
-	if to.addr.IsValid() {
-		where = to.addr.String()
+	if to.Addr.IsValid() {
+		where = to.Addr.String()
 	}
 	where = net.JoinHostPort(where, strconv.Itoa(int(m.Port)))
 	if network == resource.UDP {
@@ -114,15 +127,15 @@ func (t *tester) connected(ctx context.Context, m resource.Match, network resour
 	}
 	t.done("connect", true, "", "connected to %s", where)
 	if speaksTLS(m.Port) {
-		t.tls(ctx, to.conn, m)
+		t.tls(ctx, to, m)
 	}
 }
 
 // approval finds what to test.
 func (t *tester) approval(name string, port uint16) (m resource.Match, n resource.Network, ok bool) {
-	r, ok := t.g.named(name)
+	r, ok := t.Named(name)
 	if !ok {
-		t.done("approval", false, "Approve it first.", "no approved resource is called %q", shown(name))
+		t.done("approval", false, "Approve it first.", "no approved resource is called %q", show.Text(name))
 		return m, n, false
 	}
 	n = r.Protocols[len(r.Protocols)-1]
@@ -186,7 +199,7 @@ const probeName = "causeway-test.invalid"
 
 // portalHint finds out whether the resolver answers for names that do not exist.
 func (t *tester) portalHint(ctx context.Context, m resource.Match, addrs []netip.Addr) string {
-	way, err := t.g.dialer.exit(m.Resource)
+	way, err := t.Dialer.Exit(m.Resource)
 	if err != nil || m.Resource.Host.IsLocalhost() {
 		return ""
 	}
@@ -200,9 +213,9 @@ func (t *tester) portalHint(ctx context.Context, m resource.Match, addrs []netip
 }
 
 func (t *tester) connectHint(e *tunnel.Error, addrs []netip.Addr) string {
-	own, _ := t.g.dialer.interfaces()
+	around, _ := t.Dialer.Surroundings()
 	onLink := slices.ContainsFunc(addrs, func(a netip.Addr) bool {
-		return slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Bits() > 0 && p.Masked().Contains(a) })
+		return slices.ContainsFunc(around.Own, func(p netip.Prefix) bool { return p.Bits() > 0 && p.Masked().Contains(a) })
 	})
 	private := slices.ContainsFunc(addrs, netip.Addr.IsPrivate)
 	switch {

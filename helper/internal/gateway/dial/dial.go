@@ -1,0 +1,365 @@
+// Package dial makes the gateway's connections: it resolves the name of a match, has
+// the addresses judged, and dials those that are allowed, by the machine's own way or
+// by an exit.
+package dial
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/gateway/judge"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/ping"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
+	"github.com/causeway-dev/causeway/helper/internal/netx"
+	"github.com/causeway-dev/causeway/helper/internal/records"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/miekg/dns"
+)
+
+const (
+	stagger        = 250 * time.Millisecond // RFC 8305, section 5
+	attemptTimeout = 10 * time.Second
+)
+
+// Options are what a Dialer uses of this machine. The zero value is ready for use.
+type Options struct {
+	// Dial opens a connection to a literal address; nil means a plain connect.
+	Dial netx.DialFunc
+
+	// Resolver finds the addresses of names; nil means SystemResolver, asked once
+	// for the connections of a moment.
+	Resolver Resolver
+
+	// Records answers for any type of record; nil means this machine's resolver.
+	Records Records
+
+	// Ping sends one ICMP echo request to a literal address and returns the data of
+	// the reply, which is the caller's; nil means as any program of this user may. An
+	// error that is a *tunnel.Error is the answer.
+	Ping func(ctx context.Context, to netip.Addr, data []byte) ([]byte, error)
+
+	// Interfaces returns the addresses of the machine's interfaces with their
+	// prefix lengths, not masked; nil means what the system says. On an error
+	// everything is refused.
+	Interfaces func() ([]netip.Prefix, error)
+
+	// OwnPorts are the ports on which this helper itself listens. No resource
+	// reaches them on this machine.
+	OwnPorts []uint16
+
+	Timeout time.Duration // of resolving and dialling together; 0 means 15 s
+}
+
+const defaultTimeout = 15 * time.Second
+
+// Dialer resolves, judges and dials. Every address that it dials was judged with the
+// match it is dialled for. It is safe for concurrent use.
+type Dialer struct {
+	system     Exit // the machine's own way
+	exits      atomic.Pointer[map[string]Exit]
+	interfaces func() ([]netip.Prefix, error)
+	ownPorts   []uint16
+	timeout    time.Duration
+	attempts   sync.WaitGroup // dials, those that lost the race included
+}
+
+// New returns a Dialer that knows no exits.
+func New(o Options) *Dialer {
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	if o.Resolver == nil {
+		o.Resolver = newRecentNames(SystemResolver{})
+	}
+	if o.Records == nil {
+		o.Records = new(systemdns.Resolver)
+	}
+	if o.Ping == nil {
+		o.Ping = new(ping.Pinger).Ping
+	}
+	if o.Interfaces == nil {
+		o.Interfaces = netx.Interfaces
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	return &Dialer{
+		system:     ownWay{o.Dial, o.Resolver, o.Records, o.Ping},
+		interfaces: recentInterfaces(o.Interfaces), ownPorts: o.OwnPorts, timeout: o.Timeout,
+	}
+}
+
+// SetExits replaces the ways for resources that name one, by that name. The caller
+// closes them, and does not change the map.
+func (d *Dialer) SetExits(exits map[string]Exit) { d.exits.Store(&exits) }
+
+// Timeout returns the limit of resolving and dialling together.
+func (d *Dialer) Timeout() time.Duration { return d.timeout }
+
+// Wait waits for the attempts that have lost a race. The caller has ended the contexts
+// of all calls.
+func (d *Dialer) Wait() { d.attempts.Wait() }
+
+// Exit is one way into a private network: it resolves names and dials literal
+// addresses. The gateway judges in between.
+type Exit interface {
+	Resolver
+	Records
+	// Dial is as netx.DialFunc; an error that is a *tunnel.Error is the answer.
+	// A name is dialled if its resource has it resolved by the exit.
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Records finds the records of names. The names it is asked for are approved;
+// what it answers is not judged. See systemdns.Resolver for the contract.
+type Records interface {
+	Query(ctx context.Context, q records.Question) (*dns.Msg, error)
+}
+
+// pinger is an Exit that can send echo requests.
+type pinger interface {
+	// Ping is as Options.Ping.
+	Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, error)
+}
+
+// ownWay is the exit of resources that name none.
+type ownWay struct {
+	dial netx.DialFunc
+	Resolver
+	Records
+	ping func(ctx context.Context, to netip.Addr, data []byte) ([]byte, error)
+}
+
+// Dial implements Exit.
+func (w ownWay) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return w.dial(ctx, network, address)
+}
+
+// Ping implements pinger.
+func (w ownWay) Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, error) {
+	return w.ping(ctx, to, data)
+}
+
+// Exit returns the way to a resource. The error is a *tunnel.Error.
+func (d *Dialer) Exit(r resource.Resource) (Exit, error) {
+	if r.Exit == "" {
+		return d.system, nil
+	}
+	if exits := d.exits.Load(); exits != nil {
+		if e := (*exits)[r.Exit]; e != nil {
+			return e, nil
+		}
+	}
+	return nil, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the gateway has no exit called %q", r.Exit)}
+}
+
+// Open connects to what a match stands for. The error is a *tunnel.Error.
+func (d *Dialer) Open(ctx context.Context, network resource.Network, m resource.Match) (Connection, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	if m.ByExit() {
+		return d.OpenByName(ctx, network, m)
+	}
+	addrs, err := d.Resolve(ctx, m)
+	if err != nil {
+		return Connection{}, err
+	}
+	v, err := d.Judge(m, addrs)
+	if err != nil {
+		return Connection{}, err
+	}
+	if len(v.Allowed) == 0 {
+		return Connection{}, &tunnel.Error{Code: tunnel.Denied, Reason: v.Reason()}
+	}
+	return d.Race(ctx, string(network), m, v.Allowed)
+}
+
+// OpenByName leaves the name to the exit, whose address nobody here can judge.
+func (d *Dialer) OpenByName(ctx context.Context, network resource.Network, m resource.Match) (Connection, error) {
+	way, err := d.Exit(m.Resource)
+	if err != nil {
+		return Connection{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	conn, err := way.Dial(ctx, string(network), net.JoinHostPort(m.Name, strconv.Itoa(int(m.Port))))
+	if err != nil {
+		return Connection{}, Error(err)
+	}
+	return Connection{Conn: conn}, nil
+}
+
+// Resolve returns the addresses that a match may stand for, not judged yet.
+func (d *Dialer) Resolve(ctx context.Context, m resource.Match) ([]netip.Addr, error) {
+	switch {
+	case m.Addr.IsValid():
+		return []netip.Addr{m.Addr}, nil
+	case m.Resource.Host.IsLocalhost():
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
+	case m.ByExit():
+		return nil, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("%s is resolved by its exit: no address is known here", m.Name)}
+	}
+	way, err := d.Exit(m.Resource)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := way.LookupNetIP(ctx, m.Name)
+	if err != nil {
+		return nil, ResolveError(m.Resource, m.Name, err)
+	}
+	if len(addrs) == 0 {
+		return nil, ResolveError(m.Resource, m.Name, &net.DNSError{IsNotFound: true})
+	}
+	return addrs, nil
+}
+
+// Judge decides which of the addresses a match may be dialled at. The error is a
+// *tunnel.Error.
+func (d *Dialer) Judge(m resource.Match, addrs []netip.Addr) (judge.Verdict, error) {
+	around, err := d.Surroundings()
+	if err != nil {
+		return judge.Verdict{}, err
+	}
+	return judge.Addresses(m, addrs, around), nil
+}
+
+// Surroundings returns what the judge must know of this machine. The error is a
+// *tunnel.Error.
+func (d *Dialer) Surroundings() (judge.Surroundings, error) {
+	own, err := d.interfaces()
+	if err != nil {
+		return judge.Surroundings{}, &tunnel.Error{Code: tunnel.Failed, Reason: "this machine's own addresses cannot be listed"}
+	}
+	return judge.Surroundings{Own: own, OwnPorts: d.ownPorts}, nil
+}
+
+// Connection is a connection and the judged address that it leads to, which is zero
+// if the exit resolved the name.
+type Connection struct {
+	net.Conn
+	Addr netip.Addr
+}
+
+type attempt struct {
+	Connection
+	err error
+}
+
+// Race connects to the first of the addresses that answers: one attempt after
+// the other, the next as soon as one fails or the stagger has passed.
+func (d *Dialer) Race(ctx context.Context, network string, m resource.Match, addrs []netip.Addr) (Connection, error) {
+	way, err := d.Exit(m.Resource)
+	if err != nil {
+		return Connection{}, err
+	}
+	if len(addrs) == 1 {
+		conn, err := attemptAt(ctx, way, network, addrs[0], m.Port)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return Connection{}, Error(err)
+		}
+		return Connection{conn, addrs[0]}, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan attempt)
+	start := func(a netip.Addr) {
+		d.attempts.Go(func() {
+			conn, err := attemptAt(ctx, way, network, a, m.Port)
+			select {
+			case results <- attempt{Connection{conn, a}, err}:
+			case <-ctx.Done():
+				if conn != nil {
+					netx.ResetConn(conn, "another address was faster")
+				}
+			}
+		})
+	}
+	queue := interleave(addrs)
+	next := time.NewTimer(0)
+	defer next.Stop()
+	var worst *tunnel.Error
+	for pending := 0; len(queue) > 0 || pending > 0; {
+		select {
+		case <-next.C:
+			if len(queue) > 0 {
+				start(queue[0])
+				queue = queue[1:]
+				pending++
+				next.Reset(stagger)
+			}
+		case r := <-results:
+			pending--
+			if r.err == nil {
+				return r.Connection, nil
+			}
+			worst = tellingOf(worst, Error(r.err))
+			next.Reset(0)
+		case <-ctx.Done():
+			return Connection{}, tellingOf(worst, Error(context.Cause(ctx)))
+		}
+	}
+	return Connection{}, worst
+}
+
+func attemptAt(ctx context.Context, way Exit, network string, a netip.Addr, port uint16) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	return way.Dial(ctx, network, netip.AddrPortFrom(a, port).String())
+}
+
+// interleave alternates between the address families, beginning with that of
+// the first address.
+func interleave(addrs []netip.Addr) []netip.Addr {
+	var first, second, out []netip.Addr
+	for _, a := range addrs {
+		if a.Is4() == addrs[0].Is4() {
+			first = append(first, a)
+		} else {
+			second = append(second, a)
+		}
+	}
+	for i := range max(len(first), len(second)) {
+		if i < len(first) {
+			out = append(out, first[i])
+		}
+		if i < len(second) {
+			out = append(out, second[i])
+		}
+	}
+	return out
+}
+
+// Ping sends an echo request to the first of judged addresses that there is a
+// way to, and tells which. The error is a *tunnel.Error.
+func (d *Dialer) Ping(ctx context.Context, m resource.Match, addrs []netip.Addr, data []byte) (reply []byte, at netip.Addr, err error) {
+	way, err := d.Exit(m.Resource)
+	if err != nil {
+		return nil, at, err
+	}
+	p, ok := way.(pinger)
+	if !ok {
+		return nil, at, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the exit %q carries no pings", m.Resource.Exit)}
+	}
+	var worst *tunnel.Error
+	for _, at = range interleave(addrs) {
+		if reply, err = p.Ping(ctx, at, data); err == nil {
+			return reply[:min(len(reply), netx.MaxDatagram)], at, nil
+		}
+		e := Error(err)
+		worst = tellingOf(worst, e)
+		if e.Code != tunnel.NetUnreachable || ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, at, worst
+}
