@@ -14,7 +14,8 @@ var blocks = sync.Pool{New: func() any { return new(block) }}
 // written, and gives it back as the first moves on.
 type buffer struct {
 	start  uint64   // the first byte that is kept
-	blocks []*block // blocks[0] holds the byte start
+	blocks []*block // blocks[0] holds the byte start; nil where nothing was written
+	held   int      // memory, in bytes
 }
 
 // write puts p at the offset at, which is not below start.
@@ -27,6 +28,7 @@ func (b *buffer) write(at uint64, p []byte) {
 		}
 		if b.blocks[i] == nil {
 			b.blocks[i] = blocks.Get().(*block)
+			b.held += blockSize
 		}
 		n := copy(b.blocks[i][from:], p)
 		p, at = p[n:], at+uint64(n)
@@ -48,11 +50,22 @@ func (b *buffer) drop(to uint64) {
 	for i, k := range b.blocks[:n] {
 		if k != nil {
 			blocks.Put(k)
+			b.held -= blockSize
 		}
 		b.blocks[i] = nil
 	}
 	b.blocks = b.blocks[:copy(b.blocks, b.blocks[n:])]
 	b.start = to
+}
+
+// free gives all memory back; nothing may be written or read afterwards.
+func (b *buffer) free() {
+	for _, k := range b.blocks {
+		if k != nil {
+			blocks.Put(k)
+		}
+	}
+	b.blocks, b.held = nil, 0
 }
 
 // span is a stretch of the stream, the end not included.

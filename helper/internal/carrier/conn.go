@@ -12,10 +12,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/rs/zerolog"
 )
 
@@ -61,6 +63,7 @@ type Options struct {
 	Window      int           // bytes; 0 means DefaultWindow
 	ResumeLimit time.Duration // how long to wait without a link; 0 means DefaultResumeLimit
 	Changed     func()        // called when a link has come, gone or stalled; must not block; may be nil
+	Budget      *netx.Budget  // of memory, shared with other sessions; nil means netx.Process
 	Log         zerolog.Logger
 }
 
@@ -87,6 +90,9 @@ type Conn struct {
 	writable sync.Cond // there is room to write, or the end
 	e        engine
 	links    []*attached
+	account  *netx.Account
+	held     int           // as the account knows it
+	moving   chan struct{} // closed while a link moves
 
 	watching bool
 	watch    *time.Timer
@@ -113,7 +119,12 @@ func New(o Options) *Conn {
 	if o.Changed == nil {
 		o.Changed = func() {}
 	}
-	c := &Conn{o: o, epoch: time.Now(), done: make(chan struct{}), lostAt: time.Now()}
+	if o.Budget == nil {
+		o.Budget = netx.Process
+	}
+	c := &Conn{o: o, epoch: time.Now(), done: make(chan struct{}), lostAt: time.Now(), moving: make(chan struct{})}
+	c.account = o.Budget.Open(c.shed)
+	c.e.fits = c.account.Fits
 	c.readable.L, c.writable.L = &c.mu, &c.mu
 	c.e.window = o.Window
 	_, _ = rand.Read(c.e.instance[:])
@@ -148,6 +159,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	told := c.e.told
 	n := c.e.read(p, c.now())
+	c.state()
 	if c.e.told != told {
 		c.kickAll()
 	}
@@ -166,6 +178,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		n := c.e.write(p)
 		total += n
 		if p = p[n:]; n > 0 {
+			c.state()
 			for _, l := range c.links {
 				if c.e.usable(&l.path) {
 					l.kick()
@@ -220,7 +233,53 @@ func (c *Conn) CloseWithReason(reason string) error {
 		_ = a.Link.Close()
 	}
 	c.wg.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.e.in.start = c.e.received // nobody reads any more
+	c.e.in.free()
+	c.e.out.free()
+	c.account.Close()
 	return nil
+}
+
+// state tells the account what the buffers hold. Called with mu held.
+func (c *Conn) state() {
+	held := c.e.in.held + c.e.out.held
+	if held != c.held {
+		c.account.Hold(held - c.held)
+		c.held = held
+	}
+}
+
+// shed ends the session: of all that share the budget it holds the most.
+func (c *Conn) shed() {
+	c.mu.Lock()
+	c.finish(errors.New("its buffers took most of the memory that this helper has for all sessions"))
+	c.mu.Unlock()
+	c.o.Changed()
+}
+
+// Moving returns a channel that is closed while a link is there that delivers what
+// it is given, as far as anybody knows.
+func (c *Conn) Moving() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.moving
+}
+
+// updateMoving has moving follow the links. Called with mu held.
+func (c *Conn) updateMoving() {
+	moves := slices.ContainsFunc(c.links, func(a *attached) bool { return !a.stalled })
+	select {
+	case <-c.moving:
+		if !moves {
+			c.moving = make(chan struct{})
+		}
+	default:
+		if moves {
+			close(c.moving)
+		}
+	}
 }
 
 // LocalAddr and RemoteAddr return placeholders.

@@ -12,8 +12,9 @@ import (
 // moves the frames. spec.md has the rules.
 type engine struct {
 	window   int
-	instance [8]byte // of this end
-	peer     [8]byte // instance of the other end, once met
+	fits     func(n int) bool // whether n bytes more may be held; nil: always
+	instance [8]byte          // of this end
+	peer     [8]byte          // instance of the other end, once met
 	met      bool
 
 	out     buffer // written and not acknowledged
@@ -34,7 +35,12 @@ type engine struct {
 const (
 	maxFlown = 8192 // frames in flight on a link
 	maxEarly = 4096 // gaps in what was received
-	minFrame = 16 << 10
+	// maxUnread is how much is sent at most that the peer's reader has not taken, in
+	// bytes, whatever the peer allows: all of it is kept here.
+	maxUnread = DefaultWindow
+	// amplyHeld is how much of that is sent even if memory is short, in bytes.
+	amplyHeld = 1 << 20
+	minFrame  = 16 << 10
 
 	pingInterval = 5 * time.Second
 	ackDelay     = 10 * time.Millisecond
@@ -300,7 +306,7 @@ func (e *engine) nextData(p *path, b []byte, now instant) []byte {
 	if !e.usable(p) || len(p.flown) >= maxFlown {
 		return nil
 	}
-	s := span{e.fresh, min(e.written, e.allowed)}
+	s := span{e.fresh, min(e.written, e.allowed, e.out.start+maxUnread)}
 	lost := len(e.again) > 0
 	if lost {
 		s = e.again[0]
@@ -316,6 +322,9 @@ func (e *engine) nextData(p *path, b []byte, now instant) []byte {
 	n := min(int(s.end-s.start), frame)
 	if room < n && p.inFlight() > 0 {
 		return nil // whole frames: what is left now becomes more soon
+	}
+	if !lost && e.fresh-e.out.start > amplyHeld && e.fits != nil && !e.fits(n) {
+		return nil // the acknowledgements of what is under way free memory
 	}
 	if p.inFlight() == 0 {
 		p.moved = now

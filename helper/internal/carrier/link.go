@@ -47,6 +47,13 @@ type Shape struct {
 // needs seconds to start its helper.
 const handshakeTimeout = 30 * time.Second
 
+// greetingFrame bounds the frames of the greeting, in bytes: a peer that has proved
+// nothing gets no memory for more.
+const greetingFrame = 1 << 10
+
+// frameLimiter is a link that can refuse a frame by its length alone.
+type frameLimiter interface{ limitFrames(n int) }
+
 // greet exchanges hello and proof over l and returns the peer's hello. It
 // closes l if it fails.
 func (c *Conn) greet(ctx context.Context, l Link) (peer hello, err error) {
@@ -61,6 +68,10 @@ func (c *Conn) greet(ctx context.Context, l Link) (peer hello, err error) {
 			_ = l.Close()
 		}
 	}()
+	if l, ok := l.(frameLimiter); ok {
+		l.limitFrames(greetingFrame)
+		defer l.limitFrames(0)
+	}
 	ours := hello{min: versionOldest, max: versionCurrent, role: c.o.Role, session: c.o.Session, instance: c.e.instance}
 	if _, err := rand.Read(ours.nonce[:]); err != nil {
 		return hello{}, err

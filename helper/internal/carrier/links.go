@@ -70,6 +70,7 @@ func (c *Conn) admit(a *attached, h hello) error {
 	}
 	c.links = append(c.links, a)
 	c.lostAt, c.lostWhy = time.Time{}, nil
+	c.updateMoving()
 	c.expiry.Stop()
 	c.wg.Go(func() { c.lost(a, c.readLoop(a)) })
 	c.wg.Go(func() {
@@ -105,6 +106,7 @@ func (c *Conn) remove(a *attached) bool {
 			c.links = append(c.links[:i], c.links[i+1:]...)
 			c.e.detach(&a.path, c.now())
 			a.gone = true
+			c.updateMoving()
 			a.kick()
 			_ = a.Link.Close()
 			c.kickAll()
@@ -164,6 +166,7 @@ func (c *Conn) look() {
 		c.watch.Reset(next.sub(c.now()))
 	}
 	if changed {
+		c.updateMoving()
 		c.kickAll()
 	}
 	c.mu.Unlock()
@@ -188,12 +191,16 @@ func (c *Conn) readLoop(a *attached) error {
 			return errors.New("empty frame")
 		}
 		c.mu.Lock()
-		if a.gone {
+		if a.gone || c.err != nil {
 			c.mu.Unlock()
 			return net.ErrClosed
 		}
-		readable := c.e.readable()
+		readable, stalled := c.e.readable(), a.stalled
 		err = c.e.receive(&a.path, b, c.now())
+		c.state()
+		if stalled {
+			c.updateMoving()
+		}
 		if readable == 0 && c.e.readable() > 0 {
 			c.readable.Signal()
 		}

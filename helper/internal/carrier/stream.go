@@ -12,6 +12,7 @@ import (
 
 const (
 	streamFrame = 128 << 10
+	smallBuffer = 4 << 10
 	// unsent is how much the kernel may hold that it has not sent: what waits
 	// there can neither overtake nor go over another link.
 	unsent = 128 << 10
@@ -21,9 +22,10 @@ const (
 // in four bytes, big endian.
 type stream struct {
 	c    net.Conn
-	in   []byte // room for two frames
+	in   []byte // small until a frame comes that is larger, then room for two of the largest
 	from int    // in[from:to] was read and is no frame yet
 	to   int
+	most int // bytes that a frame to read may have
 	head [4]byte
 	out  [2][]byte
 	vec  net.Buffers
@@ -33,19 +35,33 @@ type stream struct {
 func NewStream(c net.Conn) Link {
 	netx.LimitUnsent(c, unsent)
 	netx.Unpace(c) // the editor's end of it is on this machine
-	return &stream{c: c, in: make([]byte, 2*(4+streamFrame))}
+	return &stream{c: c, in: make([]byte, smallBuffer), most: streamFrame}
+}
+
+// limitFrames bounds the frames to read, in bytes; 0 means no bound but the link's own.
+func (s *stream) limitFrames(n int) {
+	if n == 0 {
+		n = streamFrame
+	}
+	s.most = n
 }
 
 func (s *stream) ReadFrame() ([]byte, error) {
 	for {
 		if have := s.in[s.from:s.to]; len(have) >= 4 {
-			length := binary.BigEndian.Uint32(have)
-			if length > streamFrame {
-				return nil, fmt.Errorf("frame of %d bytes, at most %d are allowed", length, streamFrame)
+			length := int64(binary.BigEndian.Uint32(have))
+			if length > int64(s.most) {
+				return nil, fmt.Errorf("frame of %d bytes, at most %d are allowed", length, s.most)
 			}
-			if n := int(length); len(have) >= 4+n {
+			n := int(length)
+			if len(have) >= 4+n {
 				s.from += 4 + n
 				return have[4 : 4+n], nil
+			}
+			if 4+n > len(s.in) {
+				in := make([]byte, 2*(4+streamFrame))
+				s.to = copy(in, have)
+				s.in, s.from = in, 0
 			}
 		}
 		if len(s.in)-s.from < 4+streamFrame || s.from == s.to {

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/spf13/cobra"
 )
 
@@ -55,7 +56,7 @@ func usageError(err error) error { return &exitError{exitUsage, err} }
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// A helper lives beside an editor: it gives memory back rather than keep it.
 	debug.SetGCPercent(25)
-	debug.SetMemoryLimit(44 << 20)
+	debug.SetMemoryLimit(netx.MemoryLimit)
 	// One of its goroutines at a time, unless the user says otherwise: what carries
 	// bytes hands them from one to the next, and to wake another processor for that
 	// takes longer than it helps. Twice the bytes for the same time was measured.

@@ -1,9 +1,10 @@
-package hostile
+package hostile_test
 
 import (
 	"net"
 	"testing"
 
+	"github.com/causeway-dev/causeway/helper/internal/hostile"
 	"go.uber.org/goleak"
 )
 
@@ -20,8 +21,8 @@ func (s *silent) Helper()               {}
 
 func TestMeterSeesEachFigure(t *testing.T) {
 	s := &silent{TB: t}
-	m := NewMeter(s)
-	room := Usage{Goroutines: 1, Heap: 1 << 20, Descriptors: 1}
+	m := hostile.NewMeter(s)
+	room := hostile.Usage{Goroutines: 1, Heap: 1 << 20, Descriptors: 1}
 	m.AtMost(room)
 	if s.failed != 0 {
 		t.Fatal("nothing has grown, and the meter says so")

@@ -3,10 +3,12 @@ package tunnel
 import (
 	"sync"
 	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 )
 
 // Flow control windows of one flow, in bytes. Every flow may use the initial
-// window; what goes beyond comes out of the session's budget.
+// window. Anything beyond that is promised by the budget.
 const (
 	initialWindow = 16 << 10
 	maxWindow     = 16 << 20
@@ -14,15 +16,21 @@ const (
 	wakeTime = time.Millisecond / 2 // that a busy machine may take to let a reader run
 
 	datagramWindow = 256 << 10 // of a UDP flow; fixed
+
+	// flowCost is the memory of a flow that buffers nothing: its goroutine and its
+	// records here and in the multiplexer.
+	flowCost = 8 << 10
+
+	// stallTime is how long a flow has not moved before a new one may take its place.
+	stallTime = time.Second / 4
 )
 
-// budget is the memory that the flows of a session share.
-type budget struct {
-	mu       sync.Mutex
-	limit    int // bytes buffered, over all flows
-	used     int
-	promised int // windows of all flows: what their peers may have us buffer
-	holders  map[*Stream]*holding
+// ledger is what the flows of a session hold of the budget.
+type ledger struct {
+	*netx.Account
+
+	mu      sync.Mutex
+	holders map[*Stream]*holding
 }
 
 // holding is what one flow buffers and since when it has not moved.
@@ -31,71 +39,53 @@ type holding struct {
 	since time.Time
 }
 
-func newBudget(limit int) *budget {
-	if limit == 0 {
-		limit = defaultBudget
+func newLedger(b *netx.Budget, shed func()) *ledger {
+	if b == nil {
+		b = netx.Process
 	}
-	return &budget{limit: limit, holders: make(map[*Stream]*holding)}
+	return &ledger{Account: b.Open(shed), holders: make(map[*Stream]*holding)}
 }
 
-// hold accounts for n more bytes of st. If that exceeds the budget it returns
-// the flow that has been stalled for longest, for the caller to reset.
-func (b *budget) hold(st *Stream, n int) (victim *Stream) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	h := b.holders[st]
+// hold accounts for n more bytes that st buffers.
+func (l *ledger) hold(st *Stream, n int) {
+	l.mu.Lock()
+	h := l.holders[st]
 	if h == nil {
 		h = &holding{since: time.Now()}
-		b.holders[st] = h
+		l.holders[st] = h
 	}
 	h.bytes += n
-	b.used += n
-	if b.used <= b.limit {
-		return nil
-	}
-	var oldest time.Time
-	for s, h := range b.holders {
-		if victim == nil || h.since.Before(oldest) {
-			victim, oldest = s, h.since
-		}
-	}
-	return victim
+	l.mu.Unlock()
+	l.Hold(n)
 }
 
 // release accounts for n bytes less: the flow has moved.
-func (b *budget) release(st *Stream, n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	h := b.holders[st]
-	if h == nil {
-		return
+func (l *ledger) release(st *Stream, n int) {
+	l.mu.Lock()
+	if h := l.holders[st]; h != nil {
+		h.bytes -= n
+		h.since = time.Now()
+		if h.bytes <= 0 {
+			delete(l.holders, st)
+		}
 	}
-	h.bytes -= n
-	b.used -= n
-	h.since = time.Now()
-	if h.bytes <= 0 {
-		delete(b.holders, st)
-	}
+	l.mu.Unlock()
+	l.Hold(-n)
 }
 
-// grow asks for n bytes more window. They are had as long as all windows
-// together stay within the budget, so that only a great number of flows can
-// exceed it.
-func (b *budget) grow(n int) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.promised+n > b.limit {
-		return false
+// stalled returns the flow that buffers something and has not moved for longest, at
+// least for least; nil if there is none.
+func (l *ledger) stalled(least time.Duration) (longest *Stream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var oldest time.Time
+	for st, h := range l.holders {
+		if longest == nil || h.since.Before(oldest) {
+			longest, oldest = st, h.since
+		}
 	}
-	b.promised += n
-	return true
+	if time.Since(oldest) < least {
+		return nil
+	}
+	return longest
 }
-
-// reserve accounts for a window that every flow has, whatever the budget.
-func (b *budget) reserve(n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.promised += n
-}
-
-func (b *budget) unreserve(n int) { b.reserve(-n) }

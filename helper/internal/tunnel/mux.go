@@ -6,22 +6,32 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/hashicorp/yamux"
 	"github.com/rs/zerolog"
 )
 
-// guard ends the session before the multiplexer learns that its connection has
-// failed: yamux lets the readers of all streams spin from then on until it has
-// closed each, which with many streams takes for ever. Without readers none spin.
+// guard is the connection below yamux. It lets nothing pass that the police forbid.
+// It also ends the session before yamux learns that its connection has failed: yamux
+// lets the readers of all streams spin from then on until it has closed each, which
+// takes very long with many streams. Without readers none spin.
 type guard struct {
 	net.Conn
 	s *Session
 }
 
 func (g *guard) Read(p []byte) (int, error) {
-	// First whoever waits for what came last: yamux copies all that there is into
+	// The readers of the streams come first: yamux copies all that there is into
 	// the buffer of a stream that nobody empties meanwhile, and makes it ever larger.
 	runtime.Gosched()
-	n, err := g.Conn.Read(p)
+	err := g.s.police.wait()
+	n := 0
+	if err == nil {
+		if n, err = g.Conn.Read(p); n > 0 {
+			if offence := g.s.police.read(p[:n]); offence != nil {
+				n, err = 0, offence
+			}
+		}
+	}
 	if err != nil {
 		g.s.end(err)
 	}
@@ -29,11 +39,33 @@ func (g *guard) Read(p []byte) (int, error) {
 }
 
 func (g *guard) Write(p []byte) (int, error) {
+	g.s.police.wrote(p)
 	n, err := g.Conn.Write(p)
 	if err != nil {
 		g.s.end(err)
 	}
 	return n, err
+}
+
+// raw is a stream of yamux whose reader tells the police what it takes.
+type raw struct {
+	*yamux.Stream
+	police *police
+}
+
+func (r *raw) Read(p []byte) (int, error) {
+	n, err := r.Stream.Read(p)
+	if n > 0 && r.police.took(r.StreamID(), n) {
+		r.Shrink()
+	}
+	return n, err
+}
+
+// Shrink gives the buffer of an idle stream back. It waits while a frame has come
+// in part.
+func (r *raw) Shrink() {
+	r.Stream.Shrink()
+	r.police.shrunk(r.StreamID())
 }
 
 // tidyLater has tidy run after a while, unless it will anyway.
@@ -64,7 +96,7 @@ func (s *Session) tidy() {
 	}
 	s.mu.Unlock()
 	for _, st := range idle {
-		st.raw.Shrink() // waits while a frame has come in part
+		st.raw.Shrink()
 	}
 	if again {
 		s.tidyLater()

@@ -3,12 +3,15 @@ package tunnel
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 )
+
+// maxDatagrams is how many datagrams of a flow wait for their reader at most: empty
+// ones take no credit, but each takes memory.
+const maxDatagrams = 1024
 
 // receive takes everything off the multiplexer as it comes, so that no flow
 // holds up another, until the peer has closed the stream. It runs in the
@@ -20,6 +23,9 @@ func (st *Stream) receive() {
 		err := st.receiveOne()
 		if err == nil {
 			continue
+		}
+		if offence, ok := errors.AsType[*breach](err); ok {
+			st.s.end(offence)
 		}
 		if errors.Is(err, io.EOF) {
 			err = &Error{Code: Reset, Reason: "closed by the other side"}
@@ -47,14 +53,14 @@ func (st *Stream) receiveOne() error {
 		return st.receiveData(length, t == msgStarved)
 	}
 	b := make([]byte, length)
-	if _, err := io.ReadFull(st.raw, b); err != nil {
+	if _, err := io.ReadFull(&st.raw, b); err != nil {
 		return err
 	}
 	switch t {
 	case msgAnswer, msgReset:
 		code, reason, err := parseAnswer(b)
 		if err != nil {
-			return err
+			return breachf("%v", err)
 		}
 		if t == msgReset {
 			st.fail(&Error{Code: Reset, Reason: reason})
@@ -69,18 +75,18 @@ func (st *Stream) receiveOne() error {
 		st.mu.Unlock()
 	case msgCredit:
 		if len(b) != 4 {
-			return errShort
+			return breachf("credit of %d bytes is too short", len(b))
 		}
 		n := binary.BigEndian.Uint32(b)
 		st.mu.Lock()
 		defer st.mu.Unlock()
 		if n > maxWindow || st.credit+int(n) > maxWindow {
-			return fmt.Errorf("credit of %d bytes is too large", n)
+			return breachf("credit of %d bytes is too large", n)
 		}
 		st.credit += int(n)
 		st.cond.Broadcast()
 	default:
-		return fmt.Errorf("message type %d is out of place", t)
+		return breachf("message type %d is out of place", t)
 	}
 	return nil
 }
@@ -89,7 +95,7 @@ func (st *Stream) receiveAnswer(code Code, reason string) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.acceptor || st.answered {
-		return errors.New("answer is out of place")
+		return breachf("answer is out of place")
 	}
 	st.answered, st.answer = true, Error{code, reason}
 	if code != Connected {
@@ -110,61 +116,60 @@ func (st *Stream) receiveData(length int, starved bool) error {
 	refused := st.refused
 	st.unread += length
 	over := st.unread > st.window || st.readEnded && !refused
-	var tail *netx.Chunk
-	if n := len(st.queue); n > 0 && !st.datagrams() && len(st.queue[n-1].Room()) >= length {
-		// Small messages share a chunk, or a flow of many tiny ones would hold
-		// far more memory than its window. The reader must not take it meanwhile.
-		tail = st.queue[n-1]
-		st.queue = st.queue[:n-1]
-	}
 	st.mu.Unlock()
 	if over && !dead {
-		return errors.New("peer sent more than it may")
+		return breachf("a flow sends more than it may")
 	}
 	// The peer may have sent it before it could know of the refusal. That must not
 	// end the stream, or the answer might not get out.
 	if dead || refused {
-		_, err := io.CopyN(io.Discard, st.raw, int64(length))
+		_, err := io.CopyN(io.Discard, &st.raw, int64(length))
 		return err
 	}
-	before := 0
-	if tail == nil {
-		tail = netx.NewChunk(max(length, 1))
-	} else {
-		before = tail.Cap()
-	}
-	_, err := io.ReadFull(st.raw, tail.Room()[:length])
-	if err == nil {
-		tail.Grow(length)
-	}
-	st.mu.Lock()
-	if err != nil || st.err != nil {
-		st.mu.Unlock()
-		if before > 0 {
-			st.s.budget.release(st, before)
-		}
-		tail.Release()
+	c := netx.NewChunk(max(length, 1))
+	if _, err := io.ReadFull(&st.raw, c.Room()[:length]); err != nil {
+		c.Release()
 		return err
 	}
-	st.queue = append(st.queue, tail)
-	st.cond.Broadcast()
-	added := tail.Cap() - before
-	full := st.window == initialWindow && st.unread >= st.window
-	st.mu.Unlock()
-	if full {
+	c.Grow(length)
+	if full := st.publish(c); full {
 		st.raw.Shrink() // nothing comes before the reader has taken some
 	}
 	if !st.moved.Swap(true) {
 		st.s.tidyLater()
 	}
-	if added > 0 {
-		if victim := st.s.budget.hold(st, added); victim != nil {
-			st.s.log.Warn().Stringer("target", victim.req.Target).
-				Msg("flow reset: it takes no data and the session's buffers are full")
-			victim.Reset("stalled while the session's buffers were full")
-		}
-	}
 	return nil
+}
+
+// publish hands c to the reader, and tells whether the flow's window is full now.
+// What reached the queue before stays there meanwhile: the links may break while a
+// message comes, and it may be all that the program waits for.
+func (st *Stream) publish(c *netx.Chunk) (full bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	switch n := len(st.queue); {
+	case st.err != nil:
+		c.Release()
+		return false
+	case st.datagrams() && n >= maxDatagrams:
+		// Dropped, as a full queue of a network would. It was the peer's credit.
+		if grant := st.consume(c.Len()); grant > 0 {
+			st.s.spawn(func() { st.sendCredit(grant) })
+		}
+		c.Release()
+	case n > 0 && !st.datagrams() && len(st.queue[n-1].Room()) >= c.Len():
+		// Small messages share a chunk, or a flow of many tiny ones would hold
+		// far more memory than its window.
+		tail := st.queue[n-1]
+		tail.Grow(copy(tail.Room(), c.Bytes()))
+		c.Release()
+	default:
+		// Accounted for before anybody can take it, who then accounts for less.
+		st.s.ledger.hold(st, c.Cap())
+		st.queue = append(st.queue, c)
+	}
+	st.cond.Broadcast()
+	return st.window == initialWindow && st.unread >= st.window
 }
 
 func (st *Stream) datagrams() bool { return st.req.Target.Network == UDP }
@@ -217,7 +222,7 @@ func (st *Stream) returnLent() {
 	st.lent, st.lentCap = 0, 0
 	st.mu.Unlock()
 	if held > 0 {
-		st.s.budget.release(st, held)
+		st.s.ledger.release(st, held)
 	}
 	if grant > 0 {
 		st.sendCredit(grant)
@@ -246,7 +251,7 @@ func (st *Stream) Read(p []byte) (int, error) {
 	st.mu.Unlock()
 	if freed > 0 {
 		c.Release()
-		st.s.budget.release(st, freed)
+		st.s.ledger.release(st, freed)
 	}
 	if grant > 0 {
 		st.sendCredit(grant)
@@ -271,7 +276,7 @@ func (st *Stream) consume(n int) int {
 		return grant
 	}
 	needed := st.needed(grant)
-	if st.starved && st.unread <= st.window/4 && st.window <= needed && st.s.budget.grow(st.window) {
+	if st.starved && st.unread <= st.window/4 && st.window <= needed && st.s.ledger.Promise(st.window) {
 		grant += st.window
 		st.window *= 2
 		st.starved = false

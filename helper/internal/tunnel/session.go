@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/hashicorp/yamux"
 	"github.com/rs/zerolog"
 )
@@ -19,9 +20,11 @@ import (
 const EarlyMax = initialWindow
 
 const (
-	defaultBudget   = 24 << 20
 	defaultMaxFlows = 4096
-	requestTimeout  = 4 * time.Hour // the link may be cut between a stream's opening and its request
+	acceptBacklog   = 4096
+	yamuxWindow     = 1 << 30         // of a stream, in bytes: flow control is the credit above yamux
+	requestTime     = time.Minute     // from a stream's opening to its request, while a link moves
+	requestTick     = 5 * time.Second // in which that time is counted
 	idleAfter       = 2 * time.Second
 )
 
@@ -29,14 +32,15 @@ const (
 type Options struct {
 	Log zerolog.Logger
 
-	// Budget bounds what all flows together buffer, in bytes; 0 means 24 MiB.
-	// When stalled flows would exceed it, the most stalled is reset.
-	Budget int
+	// Budget is the memory that this session shares with others; nil means
+	// netx.Process. If it is short, the session that holds the most resets the flow
+	// that has been stalled for longest.
+	Budget *netx.Budget
 
 	// Carrier tells what is below the connection; nil if nobody knows.
 	Carrier Carrier
 
-	// MaxFlows bounds the flows that the peer may have open; 0 means 4096.
+	// MaxFlows bounds the flows that either side may have open; 0 means 4096.
 	MaxFlows int
 }
 
@@ -48,6 +52,9 @@ type Carrier interface {
 	// Brief is how many bytes go in a moment that nobody minds waiting, 0 if that is
 	// not known: one flow's data is cut so that others need not wait for it.
 	Brief() int
+	// Moving returns a channel that is closed while what is written gets through.
+	// Otherwise the channel is closed once it does again.
+	Moving() <-chan struct{}
 }
 
 // unknown is a Carrier that nothing is known of.
@@ -55,13 +62,22 @@ type unknown struct{}
 
 func (unknown) RoundTrip() time.Duration { return 0 }
 func (unknown) Brief() int               { return 0 }
+func (unknown) Moving() <-chan struct{}  { return moving }
+
+var moving = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // Session is one end of a tunnel.
 type Session struct {
 	log      zerolog.Logger
+	conn     net.Conn
 	mux      *yamux.Session
+	police   *police
 	server   bool
-	budget   *budget
+	ledger   *ledger
 	maxFlows int
 	carrier  Carrier
 
@@ -70,10 +86,15 @@ type Session struct {
 	done     chan struct{}
 	wg       sync.WaitGroup
 
-	mu      sync.Mutex
-	streams map[*Stream]struct{}
-	tidying bool  // tidy runs, or will
-	err     error // why the session ended; set before done is closed
+	mu       sync.Mutex
+	streams  map[*Stream]struct{}
+	waiting  map[*Stream]time.Duration // streams without a request, and how long links have moved since
+	counting bool                      // countRequests runs, or will
+	openings []*opening                // to be opened, the oldest first
+	opening  bool                      // openAll runs
+	unwanted bool                      // nobody waits for what openAll is opening
+	tidying  bool                      // tidy runs, or will
+	err      error                     // why the session ended; set before done is closed
 }
 
 // Client starts the end that opens flows, the capture's, over conn and becomes
@@ -92,9 +113,8 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 	c.ConnectionWriteTimeout = 4 * time.Hour
 	c.StreamOpenTimeout = 0
 	c.StreamCloseTimeout = 4 * time.Hour // as long as a session may wait for a link: what is under way must not be cut off
-	c.AcceptBacklog = 4096
-	// Flow control is the credit above yamux: its readers never wait.
-	c.MaxStreamWindowSize = 2 * maxWindow
+	c.AcceptBacklog = acceptBacklog
+	c.MaxStreamWindowSize = yamuxWindow
 	c.LogOutput = nil
 	c.Logger = muxLogger{o.Log}
 	start := yamux.Client
@@ -102,10 +122,9 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 		start = yamux.Server
 	}
 	s := &Session{
-		log: o.Log, server: server, maxFlows: o.MaxFlows,
-		budget:   newBudget(o.Budget),
+		log: o.Log, conn: conn, server: server, maxFlows: o.MaxFlows,
 		accepted: make(chan *Stream), controls: make(chan *Stream, 1),
-		done: make(chan struct{}), streams: make(map[*Stream]struct{}),
+		done: make(chan struct{}), streams: make(map[*Stream]struct{}), waiting: make(map[*Stream]time.Duration),
 	}
 	if s.maxFlows == 0 {
 		s.maxFlows = defaultMaxFlows
@@ -113,58 +132,19 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 	if s.carrier = o.Carrier; s.carrier == nil {
 		s.carrier = unknown{}
 	}
+	s.ledger = newLedger(o.Budget, func() { s.shed(0) })
+	s.police = newPolice(server, s.maxFlows, s.ledger.Account)
 	// Held until mux is set: end needs it, and can come with the first read.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
 	if s.mux, err = start(&guard{conn, s}, c); err != nil {
+		s.ledger.Close()
 		return nil, fmt.Errorf("start multiplexer: %w", err)
 	}
 	s.wg.Add(1)
 	go s.acceptLoop()
 	return s, nil
-}
-
-// Open sends a request with early data, which is copied and at most EarlyMax
-// bytes long, and returns without waiting for the answer. It fails only if the
-// session or ctx has ended.
-func (s *Session) Open(ctx context.Context, req Request, early []byte) (*Stream, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if len(early) > EarlyMax {
-		return nil, fmt.Errorf("open flow: %d bytes of early data, at most %d allowed", len(early), EarlyMax)
-	}
-	b := make([]byte, headerSize, headerSize+128+headerSize+len(early))
-	b, err := appendRequest(b, req)
-	if err != nil {
-		return nil, fmt.Errorf("open flow: %w", err)
-	}
-	h := header(msgRequest, len(b)-headerSize)
-	copy(b, h[:])
-	if len(early) > 0 {
-		h = header(msgData, len(early))
-		b = append(append(b, h[:]...), early...)
-	}
-	raw, err := s.mux.OpenStream()
-	if err != nil {
-		return nil, s.closedError(err)
-	}
-	st := newStream(s, raw, req)
-	st.credit -= len(early)
-	if !s.add(st) {
-		_ = raw.Close()
-		return nil, s.closedError(net.ErrClosed)
-	}
-	if _, err := raw.Write(b); err != nil {
-		st.fail(s.closedError(err))
-		s.wg.Done()
-		s.remove(st)
-		_ = raw.Close()
-		return nil, s.closedError(err)
-	}
-	go st.receive()
-	return st, nil
 }
 
 // Accept returns the next flow that the peer opened, its request read. After
@@ -221,6 +201,7 @@ func (s *Session) Err() error {
 func (s *Session) Close() error {
 	s.end(net.ErrClosed)
 	s.wg.Wait()
+	s.ledger.Close()
 	return nil
 }
 
@@ -239,12 +220,20 @@ func (s *Session) end(reason error) {
 	s.wg.Add(1)
 	s.mu.Unlock()
 	close(s.done)
+	s.police.end()
+	offence, broken := errors.AsType[*breach](reason)
+	if broken {
+		s.log.Warn().Err(reason).Msg("session ended")
+	}
 	for _, st := range streams {
 		st.fail(s.closedError(reason))
 		_ = st.raw.SetReadDeadline(time.Unix(1, 0)) // see guard
 	}
 	go func() {
 		defer s.wg.Done()
+		if c, ok := s.conn.(interface{ CloseWithReason(string) error }); ok && broken {
+			_ = c.CloseWithReason(offence.Error())
+		}
 		_ = s.mux.Close()
 	}()
 }
@@ -261,8 +250,14 @@ func (s *Session) spawn(f func()) {
 }
 
 func (s *Session) closedError(err error) error {
-	if cause := s.Err(); cause != nil {
-		err = cause
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closedErrorLocked(err)
+}
+
+func (s *Session) closedErrorLocked(err error) error {
+	if s.err != nil {
+		err = s.err
 	}
 	if errors.Is(err, net.ErrClosed) {
 		return err
@@ -279,7 +274,8 @@ func (s *Session) add(st *Stream) bool {
 		return false
 	}
 	s.streams[st] = struct{}{}
-	s.budget.reserve(initialWindow)
+	s.ledger.Hold(flowCost)
+	s.ledger.Reserve(initialWindow)
 	s.wg.Add(1)
 	return true
 }
@@ -289,75 +285,8 @@ func (s *Session) remove(st *Stream) {
 	defer s.mu.Unlock()
 	if _, ok := s.streams[st]; ok {
 		delete(s.streams, st)
-		s.budget.unreserve(initialWindow)
+		delete(s.waiting, st)
+		s.ledger.Hold(-flowCost)
+		s.ledger.Reserve(-initialWindow)
 	}
-}
-
-func (s *Session) acceptLoop() {
-	defer s.wg.Done()
-	for {
-		raw, err := s.mux.AcceptStream()
-		if err != nil {
-			s.end(err)
-			return
-		}
-		st := newStream(s, raw, Request{})
-		st.acceptor = true
-		over := s.Flows() >= s.maxFlows
-		if !s.add(st) {
-			_ = raw.Close()
-			continue
-		}
-		go s.admit(st, over)
-	}
-}
-
-// admit reads a new stream's request, hands the stream to Accept or Control,
-// and then receives for it.
-func (s *Session) admit(st *Stream, over bool) {
-	_ = st.raw.SetReadDeadline(time.Now().Add(requestTimeout))
-	err := st.readRequest()
-	_ = st.raw.SetReadDeadline(time.Time{})
-	if err == nil && over {
-		err = &Error{Code: Overloaded, Reason: "too many open flows"}
-		_ = st.Reply(Overloaded, "too many open flows")
-	}
-	isControl := st.req.Target.Network == control
-	if err == nil && isControl == s.server {
-		err = errors.New("this end does not accept that kind of stream")
-	}
-	if err != nil {
-		s.log.Debug().Err(err).Msg("stream refused")
-		st.Reset(err.Error())
-		_ = st.Close()
-		st.receive()
-		return
-	}
-	if isControl {
-		select {
-		case s.controls <- st:
-		default:
-			st.Reset("there is a control stream already")
-			_ = st.Close()
-		}
-	} else {
-		s.hand(st)
-	}
-	st.receive()
-}
-
-// hand gives st to Accept, without waiting for that.
-func (s *Session) hand(st *Stream) {
-	select {
-	case s.accepted <- st:
-		return
-	default:
-	}
-	s.spawn(func() {
-		select {
-		case s.accepted <- st:
-		case <-s.done:
-			_ = st.Close()
-		}
-	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -22,7 +21,7 @@ import (
 // returns one.
 type Stream struct {
 	s        *Session
-	raw      *yamux.Stream
+	raw      raw
 	req      Request
 	acceptor bool
 
@@ -63,8 +62,8 @@ var (
 	_ netx.ChunkWriter = (*Stream)(nil)
 )
 
-func newStream(s *Session, raw *yamux.Stream, req Request) *Stream {
-	st := &Stream{s: s, raw: raw, window: initialWindow, credit: initialWindow}
+func newStream(s *Session, y *yamux.Stream, req Request) *Stream {
+	st := &Stream{s: s, raw: raw{y, s.police}, window: initialWindow, credit: initialWindow}
 	st.cond.L = &st.mu
 	st.setRequest(req)
 	return st
@@ -76,7 +75,7 @@ func (st *Stream) setRequest(req Request) {
 	st.req = req
 	if st.datagrams() {
 		st.window, st.credit = datagramWindow, datagramWindow
-		st.s.budget.reserve(datagramWindow - initialWindow)
+		st.s.ledger.Reserve(datagramWindow - initialWindow)
 	}
 }
 
@@ -210,8 +209,10 @@ func (st *Stream) fail(err error) bool {
 	st.window = initialWindow
 	st.cond.Broadcast()
 	st.mu.Unlock()
-	st.s.budget.release(st, held)
-	st.s.budget.unreserve(extra)
+	if held > 0 {
+		st.s.ledger.release(st, held)
+	}
+	st.s.ledger.Reserve(-extra)
 	return true
 }
 
@@ -271,10 +272,10 @@ func (st *Stream) readRequest() error {
 		return err
 	}
 	if t != msgRequest {
-		return fmt.Errorf("stream starts with message type %d", t)
+		return breachf("stream starts with message type %d", t)
 	}
 	b := make([]byte, length)
-	if _, err := io.ReadFull(st.raw, b); err != nil {
+	if _, err := io.ReadFull(&st.raw, b); err != nil {
 		return err
 	}
 	req, err := parseRequest(b)
@@ -286,10 +287,14 @@ func (st *Stream) readRequest() error {
 
 func (st *Stream) readHeader() (messageType, int, error) {
 	var h [headerSize]byte
-	if _, err := io.ReadFull(st.raw, h[:]); err != nil {
+	if _, err := io.ReadFull(&st.raw, h[:]); err != nil {
 		return 0, 0, err
 	}
-	return parseHeader(h)
+	t, length, err := parseHeader(h)
+	if err != nil {
+		return 0, 0, breachf("%v", err)
+	}
+	return t, length, nil
 }
 
 // send writes one small message, whole.

@@ -290,7 +290,7 @@ func TestStalledFlowHoldsUpNoOther(t *testing.T) {
 }
 
 func TestBudgetResetsTheMostStalled(t *testing.T) {
-	capture, gateway := tunneltest.PairWith(t, tunnel.Options{}, tunnel.Options{Budget: 128 << 10})
+	capture, gateway := tunneltest.PairWith(t, tunnel.Options{}, tunnel.Options{Budget: netx.NewBudget(256 << 10)})
 	var flows []*tunnel.Stream
 	for range 12 {
 		c, g := flow(t, capture, gateway, request, "")

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 )
 
 const chunk = 64 << 10
@@ -16,7 +18,7 @@ type reader struct {
 }
 
 func newReader(trip time.Duration) *reader {
-	s := &Session{budget: newBudget(0), carrier: far(trip)}
+	s := &Session{ledger: newLedger(netx.NewBudget(netx.ProcessBudget), func() {}), carrier: far(trip)}
 	return &reader{&Stream{s: s, window: initialWindow}, trip}
 }
 
@@ -25,6 +27,7 @@ type far time.Duration
 
 func (f far) RoundTrip() time.Duration { return time.Duration(f) }
 func (far) Brief() int                 { return 0 }
+func (far) Moving() <-chan struct{}    { return moving }
 
 // round takes what the peer may send, in the time that take needs for each chunk.
 func (r *reader) round(take time.Duration) {
