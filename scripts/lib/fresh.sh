@@ -1,15 +1,15 @@
-# A fresh machine: a minimal Debian with Go, Node and a copy of this tree, and
-# nothing else. Sourced after install.sh, from the root of the tree.
+# Makes a fresh machine: a minimal Debian in a folder, with Go, Node, a copy of
+# this tree and nothing else. Sourced after install.sh from the root of the tree.
 # shellcheck shell=bash
 
-# fresh_root: makes that Debian, sets fresh to its folder, and removes the folder
-# when the shell ends. Folders whose shell was killed are removed first.
+# fresh_root: makes the folder, sets fresh to it, and removes it when this shell
+# ends. It first removes the folders of shells that were killed.
 fresh_root() {
   need_programs fresh || return
   local old
   for old in /var/tmp/causeway-fresh-*; do
     [ -d "$old" ] || continue
-    # Who made it holds the lock.
+    # A shell that is still running holds the lock of its folder.
     (flock -n 9 && rm -rf --one-file-system "$old") 9<"$old" || true
   done
   fresh=$(mktemp -d /var/tmp/causeway-fresh-XXXXXX)
@@ -17,7 +17,8 @@ fresh_root() {
   flock 8
   trap 'rm -rf --one-file-system "$fresh"' EXIT
   chmod 755 "$fresh"
-  # The mirrors and proxies of this machine, but of its sources only Debian's.
+  # The folder gets the proxies and the Debian mirrors of this machine, but no
+  # other sources.
   local codename mirror
   [ -n "$(debian_sources)" ] || apt-get update -q
   codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
@@ -28,8 +29,8 @@ fresh_root() {
   debian_sources | sed 's/^/deb /' >"$fresh/etc/apt/sources.list"
   apt-config dump Acquire | grep -E '^Acquire::(https?::|Retries|[a-z]+::Timeout)' >"$fresh/etc/apt/apt.conf.d/90machine" || true
   cp -L /etc/resolv.conf /etc/hosts "$fresh/etc/"
-  # Where a proxy signs for the hosts of the registries, apt, npm and Go must
-  # trust it, also after the package ca-certificates has written the bundle anew.
+  # A proxy of this machine may sign for the registries. apt, npm and Go must trust
+  # it, also after the package ca-certificates has rewritten the bundle.
   if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
     mkdir -p "$fresh/etc/ssl/certs" "$fresh/usr/local/share/ca-certificates"
     cp -L /etc/ssl/certs/ca-certificates.crt "$fresh/etc/ssl/certs/"
@@ -40,13 +41,13 @@ fresh_root() {
   git ls-files -z --cached --others --exclude-standard | xargs -0 ls -d 2>/dev/null | xargs -d '\n' cp -a --parents -t "$fresh/src/causeway"
 }
 
-# debian_sources: "URI RELEASE COMPONENT" for each source of apt that is Debian's.
+# debian_sources: prints "URI RELEASE COMPONENT" for each Debian source of apt.
 debian_sources() {
   # shellcheck disable=SC2016 # expanded by apt-get
   apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' | sort -u
 }
 
-# fresh_node: the Node and the npm that this machine's user started with.
+# fresh_node: copies the Node and the npm of this machine.
 fresh_node() {
   local node npm to=$fresh/usr/local
   node=$(readlink -f "$(command -v node)")
@@ -60,9 +61,9 @@ fresh_node() {
   ln -s ../lib/node_modules/npm/bin/npx-cli.js "$to/bin/npx"
 }
 
-# in_fresh SCRIPT: runs it with bash at the root of the tree there. Processes and
-# mounts are in namespaces that end with it, however it ends. What has been
-# downloaded before is not downloaded again.
+# in_fresh SCRIPT: runs it with bash there, at the root of the tree. All processes
+# and mounts are in namespaces that end with it, however it ends. It shares this
+# machine's downloads of Go and npm, and its cache if fresh_cache is set.
 in_fresh() {
   local modules npm_cache
   modules=$(go env GOMODCACHE)/cache/download
@@ -81,7 +82,7 @@ in_fresh() {
   unshare --mount --pid --fork --kill-child --propagation=private bash -euc '
     root=$1 go=$2 modules=$3 npm=$4 cache=$5
     shift 5
-    # "ip netns" wants the root to be a mount point.
+    # "ip netns" needs a root that is a mount point.
     mount --bind "$root" "$root"
     mount -t proc proc "$root/proc"
     mount -t sysfs sysfs "$root/sys"

@@ -1,7 +1,7 @@
-# What no linter looks at, in the tracked files.
+# Checks of the tracked files that no linter makes.
 # shellcheck shell=bash
 
-# hygiene: prints every complaint, fails if there is one.
+# hygiene: prints every complaint and fails if there is one.
 hygiene() {
   local complaints=0
   complain_matches "addresses or paths of this machine" "$(machine_pattern)" .
@@ -21,7 +21,8 @@ hygiene() {
   return "$((complaints > 0))"
 }
 
-# machine_pattern: the hosts of the package registries in use and the path of this tree.
+# machine_pattern: a pattern for the hosts of the package registries in use and
+# for the path of this tree.
 machine_pattern() {
   {
     {
@@ -33,7 +34,7 @@ machine_pattern() {
   } | sort -u | sed 's/[][().*+?^${}|\\]/\\&/g' | paste -sd'|' -
 }
 
-# complain TITLE LINES: LINES may be empty, which is good.
+# complain TITLE LINES: complains unless LINES is empty.
 complain() {
   [ -z "$2" ] && return
   complaints=$((complaints + 1))

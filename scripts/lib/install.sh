@@ -1,16 +1,16 @@
-# Installs what a fresh machine lacks; quick where nothing is missing.
+# Installs the programs that a fresh machine lacks; quick if nothing is missing.
 # Sourced from the root of the tree.
 # shellcheck shell=bash
 
-# Outside the tree, so that all checkouts share it. Root's is not in its home,
-# since the lab runs the editor as other users too.
+# The cache is outside the tree, so that all checkouts share it. Root's cache is
+# not in root's home, since the lab also runs the editor as other users.
 if [ "$(id -u)" = 0 ]; then
   cache=/var/cache/causeway
 else
   cache=${XDG_CACHE_HOME:-$HOME/.cache}/causeway
 fi
 
-# as_root COMMAND...: fails with a sentence where that takes a password.
+# as_root COMMAND...: runs it as root; prints why and fails if that takes a password.
 as_root() {
   if [ "$(id -u)" = 0 ]; then
     "$@"
@@ -22,8 +22,8 @@ as_root() {
   fi
 }
 
-# need_apt PACKAGE...: installs those Debian packages that are missing. Servers
-# among them are not started.
+# need_apt PACKAGE...: installs the Debian packages that are missing, and starts
+# no server of them.
 need_apt() {
   local missing=() package
   for package in "$@"; do
@@ -77,8 +77,8 @@ have_programs() {
   [ "${#missing[@]}" -eq 0 ] || { printf 'not installed: %s\n' "${missing[@]}" >&2; return 1; }
 }
 
-# need_node: puts Node 24 on PATH, which code-server insists on and whose headers
-# its native modules are compiled with.
+# need_node: puts Node 24 on PATH. code-server requires that version, and compiles
+# its native modules with the headers of it.
 need_node() {
   local node
   node=$(command -v node) && node=$(readlink -f "$node") &&
@@ -99,7 +99,7 @@ need_node() {
       flock 9
       [ -x "$node/node" ] && exit
       rm -rf "$cache/node-24.new" && mkdir "$cache/node-24.new"
-      # The npm package "node" only fetches this one, by an install script.
+      # The npm package "node" is only an install script that fetches this one.
       npm --prefix "$cache/node-24.new" install --no-audit --no-fund "$name@24" >&2
       rm -rf "$cache/node-24" && mv "$cache/node-24.new" "$cache/node-24"
     ) 9>"$cache/lock" || return
@@ -107,8 +107,8 @@ need_node() {
   PATH=$node:$PATH
 }
 
-# need_chronyd: puts Debian's chronyd into the cache. It is not installed, since
-# the package would take the place of what keeps this machine's own time.
+# need_chronyd: puts Debian's chronyd into the cache. Installing the package would
+# replace the program that keeps this machine's time.
 need_chronyd() {
   command -v chronyd >/dev/null || [ -x "$cache/chrony/usr/sbin/chronyd" ] && return
   local libraries
@@ -124,18 +124,17 @@ need_chronyd() {
   ) 9>"$cache/lock" >&2
 }
 
-# need_lab: what test/lab runs, apart from what npm has.
+# need_lab: the programs that test/lab runs, except those from npm.
 need_lab() {
   need_programs lab || return
   [ "$(id -u)" != 0 ] || need_chronyd
 }
 
-# need_clients: the programs that test/e2e has reach the private network, the
-# proxies of its exits, and what it stops Causeway with.
+# need_clients: the clients, proxies and tracers of test/e2e.
 need_clients() { need_programs clients; }
 
-# need_e2e: the lab, a browser, and the packages of test/e2e: the editor, the
-# registry and the browser's driver. From nothing that takes minutes, since the
+# need_e2e: the lab, a browser, and the npm packages of test/e2e: the editor, the
+# registry and the browser's driver. The first time takes minutes, since the
 # editor compiles native modules.
 need_e2e() {
   need_lab || return
@@ -151,7 +150,7 @@ need_e2e() {
       [ -d "$dir" ] && exit
       rm -rf "$dir.new" && mkdir "$dir.new"
       cp test/e2e/package.json test/e2e/package-lock.json test/e2e/.npmrc "$dir.new"
-      # Else node-gyp would download the headers.
+      # Without nodedir node-gyp downloads the headers.
       node=$(readlink -f "$(command -v node)")
       npm_config_nodedir=${node%/bin/node} npm --prefix "$dir.new" ci --no-audit --no-fund --foreground-scripts >"$dir.log" 2>&1 ||
         { tail -n 50 "$dir.log"; exit 1; } >&2

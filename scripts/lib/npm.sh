@@ -1,7 +1,7 @@
-# npm packages as their lock files name them.
+# Installs the npm packages of the lock files.
 # shellcheck shell=bash
 
-# need_npm DIR: installs what DIR's lock file names, unless that is what is there.
+# need_npm DIR: installs the packages of DIR's lock file unless they are installed.
 need_npm() {
   need_node
   local wanted

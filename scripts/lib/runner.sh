@@ -1,4 +1,5 @@
-# Runs stages one after the other: a log and a time limit each, a summary at the end.
+# Runs stages one after the other, each with a log and a time limit, and prints a
+# summary at the end.
 # shellcheck shell=bash
 
 logs=out/test
@@ -12,8 +13,8 @@ interrupted() {
   exit 130
 }
 
-# run_stage NAME: succeeds if the stage does. A stage is a shell of its own, so
-# that -e holds in it and timeout can end it with everything that it started.
+# run_stage NAME: succeeds if the stage does. Each stage is a shell of its own, so
+# that -e works in it and timeout can end all processes that it started.
 run_stage() {
   local limit
   limit=$(bash -c '. scripts/lib/stages.sh; limit_of "$1"' _ "$1")
@@ -26,7 +27,7 @@ run_stage() {
   return "$status"
 }
 
-# digest NAME: what failed in a stage, in a few lines.
+# digest NAME: prints in a few lines what failed in a stage.
 digest() {
   local log=$logs/$1.log
   if grep -q 'failing tests:$' "$log"; then
@@ -50,7 +51,7 @@ run_stages() {
     if [ "$word" = FAILED ]; then
       tail -n 150 "$logs/$name.log" | sed 's/^/    /'
       echo "    (all of it: $logs/$name.log)"
-      # Nothing after it could work.
+      # No later stage could work.
       [ "$name" = install ] && break
     fi
   done

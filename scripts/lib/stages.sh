@@ -1,6 +1,7 @@
-# The stages of scripts/test: stage_NAME each, run with bash -euo pipefail from the root.
+# The stages of scripts/test: one function stage_NAME each, which runs with
+# bash -euo pipefail at the root of the tree.
 # shellcheck shell=bash
-# Logs are read as plain text.
+# Logs are plain text.
 export NO_COLOR=1
 . scripts/lib/install.sh
 . scripts/lib/npm.sh
@@ -9,7 +10,7 @@ export NO_COLOR=1
 . scripts/lib/hygiene.sh
 . scripts/lib/fresh.sh
 
-# limit_of STAGE: seconds until it is ended.
+# limit_of STAGE: the seconds after which the runner ends it.
 limit_of() {
   case $1 in
     lab) echo 1800 ;;
@@ -30,7 +31,7 @@ stage_install() {
 
 stage_hygiene() { hygiene; }
 
-# go.mod and go.sum say what the code needs, no more and no less.
+# go.mod and go.sum match the imports of the code exactly.
 stage_modules() { go mod tidy -diff; }
 
 stage_gofmt() {
@@ -39,7 +40,7 @@ stage_gofmt() {
   [ -z "$files" ] || { echo "not formatted by gofmt:"; echo "$files"; return 1; }
 }
 
-# What the three systems compile differs, so each is checked; the lab is Linux's.
+# Each of the three systems compiles other files. The lab is for Linux only.
 stage_vet() {
   local os
   go vet ./...
@@ -54,8 +55,8 @@ stage_lint_go() {
   "$tools/golangci-lint" run --timeout 10m ./...
 }
 
-# The bugs that staticcheck finds in what golangci-lint, run for Linux, has not
-# seen. What is unused here may be used there, so that is not asked.
+# golangci-lint sees only the files for Linux; staticcheck looks for bugs in the
+# others. It does not look for unused code, which another system may use.
 stage_lint_os() {
   need_tools
   local os
@@ -83,16 +84,16 @@ stage_unit_ts() {
 
 stage_unit_go() {
   go test -race -timeout 10m ./helper/... ./scripts/...
-  # What a carrier goes through is drawn at random: many more than the race detector has time for.
+  # Random schedules, many more than the race detector has time for.
   go test -timeout 8m ./helper/internal/carrier -run '^TestAnySchedule$' -schedules 10000
 }
 
-# Every Fuzz function of the tree, CAUSEWAY_FUZZ_TIME each (default 5s), two at a time.
+# Runs each Fuzz function of the tree for CAUSEWAY_FUZZ_TIME (default 5s), two at a time.
 stage_fuzz() {
   fuzz_targets | xargs -r -P 2 -L 1 scripts/lib/fuzz "${CAUSEWAY_FUZZ_TIME:-5s}"
 }
 
-# fuzz_targets: "package function" a line.
+# fuzz_targets: prints a line "PACKAGE FUNCTION" for each.
 fuzz_targets() {
   go test -list '^Fuzz' ./helper/... | awk '
     /^Fuzz/ { names[++n] = $1 }
@@ -120,12 +121,12 @@ stage_browser() {
   node --test --test-concurrency=1 test/e2e/browser/*.test.mjs
 }
 
-# The demo as root, and in a copy of its own as a user who is not.
+# The demo as root, and then as another user in a copy of the tree.
 stage_demo() {
   scripts/demo --check
   local dir user=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
   dir=$(mktemp -d /tmp/causeway-try-XXXXXX)
-  # shellcheck disable=SC2064 # the folder of now
+  # shellcheck disable=SC2064 # expand dir now
   trap "chmod -R u+w '$dir' && rm -rf '$dir'" EXIT
   git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$dir"
   mkdir "$dir/.home"
@@ -134,9 +135,9 @@ stage_demo() {
     npm_config_registry="$(npm config get registry)" "${user[@]}" scripts/demo --check)
 }
 
-# The install steps on a fresh machine bring every program of scripts/programs.txt.
-# What they would build in minutes comes from this machine, whose install step
-# has built it.
+# Runs the install steps on a fresh machine, and checks that every program of
+# scripts/programs.txt is there then. The fresh machine shares this machine's
+# cache, since filling it takes minutes.
 stage_fresh_install() {
   need_tools
   need_e2e
@@ -145,7 +146,7 @@ stage_fresh_install() {
   fresh_cache=$cache in_fresh '. scripts/lib/stages.sh; stage_install; need_programs native rivals fresh; have_programs'
 }
 
-# Both commands of the README on a fresh machine, from nothing to their end.
+# Runs both commands of the README on a fresh machine to their end.
 stage_fresh() {
   fresh_root
   in_fresh 'scripts/demo --check; scripts/test'
@@ -160,7 +161,7 @@ stage_soak() {
   CAUSEWAY_SOAK=1 node --test --test-concurrency=1 test/e2e/browser/*.test.mjs
 }
 
-# Not part of the default run: it needs https://vuln.go.dev.
+# Not part of the default run, since it needs https://vuln.go.dev.
 stage_vuln() {
   need_tools
   "$tools/govulncheck" ./...

@@ -1,13 +1,13 @@
-# The names of VS Code's targets, and what the Go toolchain calls them.
+# VS Code's names of targets, and the Go toolchain's names of the same.
 # shellcheck shell=bash disable=SC2034 # used by those that source it
 
-# The targets that a helper is built for. The alpine ones run the linux
-# helpers, which are static; the web has none.
+# The targets that have a helper. The alpine targets use the linux helpers, which
+# are static. The target web has no helper.
 helper_targets="linux-x64 linux-arm64 linux-armhf darwin-x64 darwin-arm64 win32-x64 win32-arm64"
 ui_targets="$helper_targets web"
 remote_targets="linux-x64 linux-arm64 linux-armhf alpine-x64 alpine-arm64 universal"
 
-# go_env TARGET: GOOS, GOARCH and GOARM for it, as assignments on one line.
+# go_env TARGET: prints its GOOS, GOARCH and GOARM as assignments on one line.
 go_env() {
   case $1 in
     linux-x64 | alpine-x64) echo GOOS=linux GOARCH=amd64 ;;
@@ -21,7 +21,7 @@ go_env() {
   esac
 }
 
-# helper_of TARGET: where scripts/build puts its helper.
+# helper_of TARGET: prints the file that scripts/build writes its helper to.
 helper_of() {
   local target=${1/alpine/linux}
   case $target in
@@ -30,7 +30,7 @@ helper_of() {
   esac
 }
 
-# host_target: the target of this machine.
+# host_target: prints the target of this machine.
 host_target() {
   case $(go env GOHOSTOS)/$(go env GOHOSTARCH) in
     linux/amd64) echo linux-x64 ;;
@@ -44,5 +44,5 @@ host_target() {
   esac
 }
 
-# version: that of the extensions and the helper, which is one.
+# version: prints the version, which the extensions and the helper share.
 version() { sed -nE 's/^  "version": "([^"]+)",?$/\1/p' package.json; }

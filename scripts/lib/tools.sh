@@ -1,9 +1,9 @@
-# The linters, built from scripts/tools/go.mod, so that go.mod stays free of them.
+# Builds the linters from scripts/tools/go.mod, which keeps them out of go.mod.
 # Sourced after install.sh.
 # shellcheck shell=bash
 
-# need_tools: sets tools to a directory with the linters, built there unless
-# they are. From nothing that takes minutes.
+# need_tools: sets tools to the directory of the linters, and builds them if they
+# are missing, which takes minutes.
 need_tools() {
   local key
   key=$(cat scripts/tools/go.mod scripts/tools/go.sum <(go env GOVERSION) | sha256sum | cut -c1-16)

@@ -14,28 +14,28 @@ import (
 	"strings"
 )
 
-// allowed is every file that a package may hold besides its helpers.
+// allowed lists every file that a package may hold besides its helpers.
 var allowed = regexp.MustCompile(`^(\[Content_Types\]\.xml|extension\.vsixmanifest|` +
 	`extension/(package(\.nls)?\.json|readme\.md|changelog\.md|LICENSE(\.txt)?|` +
 	`dist/[a-z-]+\.js|(media|images|icons)/[a-z-]+\.(svg|png)|schemas/[a-z-]+\.json))$`)
 
-// platforms names the targets of VS Code that have a helper as Go does.
+// platforms has Go's name for each target of VS Code that has a helper.
 var platforms = map[string]string{
 	"linux-x64": "linux/amd64", "linux-arm64": "linux/arm64", "linux-armhf": "linux/arm",
 	"darwin-x64": "darwin/amd64", "darwin-arm64": "darwin/arm64",
 	"win32-x64": "windows/amd64", "win32-arm64": "windows/arm64",
 }
 
-// switches are what a bundle may read from the environment.
+// switches are the environment variables that a bundle may read.
 var switches = []string{"CAUSEWAY_HELPER"}
 
-// named finds what looks like a variable of ours in a bundle.
+// named matches the names of Causeway's environment variables in a bundle.
 var named = regexp.MustCompile(`CAUSEWAY_\w+`)
 
 // maxFile bounds one file of a package, in bytes.
 const maxFile = 64 << 20
 
-// vsixManifest is what is needed of extension.vsixmanifest.
+// vsixManifest has the needed parts of extension.vsixmanifest.
 type vsixManifest struct {
 	Identity struct {
 		ID        string `xml:"Id,attr"`
@@ -45,7 +45,7 @@ type vsixManifest struct {
 	} `xml:"Metadata>Identity"`
 }
 
-// extensionManifest is what is needed of package.json.
+// extensionManifest has the needed parts of package.json.
 type extensionManifest struct {
 	Name, Publisher, Version, License string
 	Main, Browser, Icon               string
@@ -55,7 +55,7 @@ type extensionManifest struct {
 	EnabledAPIProposals               []string `json:"enabledApiProposals"`
 }
 
-// checkFile returns what is wrong with a package, in sentences.
+// checkFile returns a sentence for each fault of a package.
 func checkFile(name string) ([]string, error) {
 	archive, err := zip.OpenReader(name)
 	if err != nil {
@@ -140,8 +140,8 @@ func checkManifest(archive *zip.Reader, vsix vsixManifest, m extensionManifest) 
 	return problems
 }
 
-// checkBundles wants no code but that of the entry points, and no way into it
-// that a test left.
+// checkBundles checks that a package has no code except the entry points, and that
+// the code has no entrance for tests.
 func checkBundles(archive *zip.Reader, m extensionManifest) (problems []string, err error) {
 	entries := []string{path.Join("extension", m.Main), path.Join("extension", m.Browser)}
 	for _, file := range archive.File {
@@ -164,8 +164,8 @@ func checkBundles(archive *zip.Reader, m extensionManifest) (problems []string, 
 	return problems, nil
 }
 
-// helpersFor returns the helpers that a package has to hold: path to platform.
-// A companion without a target is the universal one.
+// helpersFor returns the platform of each helper that a package must hold, by its
+// path. A companion without a target is the universal one.
 func helpersFor(target string, ui bool) map[string]string {
 	var targets []string
 	switch {
@@ -173,7 +173,7 @@ func helpersFor(target string, ui bool) map[string]string {
 	case target == "" && !ui:
 		targets = []string{"linux-x64", "linux-arm64", "linux-armhf"}
 	default:
-		// Helpers are static: Alpine runs those of other Linux systems.
+		// Helpers are static, so Alpine runs those of other Linux systems.
 		targets = []string{strings.Replace(target, "alpine", "linux", 1)}
 	}
 	helpers := map[string]string{}

@@ -12,11 +12,11 @@ import (
 	"io/fs"
 )
 
-// largest is the most bytes that a helper may have. One import can add
-// megabytes: what reaches text/template keeps the methods of every type.
+// largest bounds the bytes of a helper. One import can add megabytes: a program
+// that reaches text/template keeps the methods of every type.
 const largest = 15 << 20
 
-// checkHelper returns what is wrong with a helper for platform, a GOOS/GOARCH.
+// checkHelper returns the faults of a helper for platform, a GOOS/GOARCH.
 func checkHelper(content []byte, mode fs.FileMode, platform string) (problems []string) {
 	info, err := buildinfo.Read(bytes.NewReader(content))
 	if err != nil {
@@ -52,7 +52,7 @@ func checkHelper(content []byte, mode fs.FileMode, platform string) (problems []
 	return problems
 }
 
-// checkELF wants a binary that runs on musl and glibc alike.
+// checkELF checks that a binary runs on musl and on glibc.
 func checkELF(content []byte) []string {
 	file, err := elf.NewFile(bytes.NewReader(content))
 	if err != nil {
@@ -66,7 +66,7 @@ func checkELF(content []byte) []string {
 	return nil
 }
 
-// Of Apple's cs_blobs.h; everything is big-endian.
+// These are from Apple's cs_blobs.h; everything is big-endian.
 const (
 	loadCodeSignature  = 0x1d
 	magicSuperBlob     = 0xfade0cc0
@@ -74,8 +74,8 @@ const (
 	hashSHA256         = 2
 )
 
-// checkSignature wants the signature that the linker left, over the very bytes
-// that are there: whatever touches a binary afterwards breaks it.
+// checkSignature checks that the binary has the linker's signature over its present
+// bytes. Any later change of the binary breaks that signature.
 func checkSignature(content []byte) error {
 	file, err := macho.NewFile(bytes.NewReader(content))
 	if err != nil {

@@ -1,5 +1,5 @@
-// Vsixcheck examines packaged extensions: that each holds what it runs, for the
-// target that it names, and nothing else.
+// Vsixcheck checks that each packaged extension holds the files that it runs, for
+// the target that it names, and nothing else.
 //
 // Usage: vsixcheck FILE.vsix...
 package main

@@ -17,9 +17,9 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/test/bench/internal/load"
-	"github.com/causeway-dev/causeway/test/bench/internal/wan"
 	"github.com/causeway-dev/causeway/test/lab"
 	"github.com/causeway-dev/causeway/test/shim"
+	"github.com/causeway-dev/causeway/test/wan"
 )
 
 // The exec links that Causeway is measured over.

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/test/bench/internal/load"
-	"github.com/causeway-dev/causeway/test/bench/internal/wan"
+	"github.com/causeway-dev/causeway/test/wan"
 	"golang.org/x/sys/unix"
 )
 

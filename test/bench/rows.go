@@ -6,7 +6,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/causeway-dev/causeway/test/bench/internal/wan"
+	"github.com/causeway-dev/causeway/test/wan"
 )
 
 // row is one thing to measure of every tool, under one condition.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/test/bench/internal/load"
-	"github.com/causeway-dev/causeway/test/bench/internal/wan"
+	"github.com/causeway-dev/causeway/test/wan"
 )
 
 // condition is what lies between laptop and cloud.

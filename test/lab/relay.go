@@ -5,12 +5,11 @@ package lab
 import (
 	"context"
 	"errors"
-	"io"
-	"math"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/causeway-dev/causeway/test/wan"
 )
 
 // Relay joins connections to a server and can be told to misbehave as networks
@@ -146,7 +145,7 @@ func (r *Relay) open() {
 
 func (r *Relay) closeConns() {
 	for c := range r.conns {
-		abort(c)
+		wan.Reset(c)
 	}
 }
 
@@ -165,19 +164,19 @@ func (r *Relay) accept() {
 
 func (r *Relay) join(client net.Conn) {
 	if !r.passable() {
-		abort(client)
+		wan.Reset(client)
 		return
 	}
 	server, err := r.dial(r.ctx)
 	if err != nil {
-		abort(client)
+		wan.Reset(client)
 		return
 	}
 	r.mu.Lock()
 	if r.state.Mode == "cut" || r.ctx.Err() != nil {
 		r.mu.Unlock()
-		abort(client)
-		abort(server)
+		wan.Reset(client)
+		wan.Reset(server)
 		return
 	}
 	r.conns[client], r.conns[server] = true, true
@@ -209,153 +208,23 @@ func (r *Relay) passable() bool {
 	return r.state.Mode != "cut" && r.ctx.Err() == nil
 }
 
-// chunk is what was read at once, and when it may be passed on.
-type chunk struct {
-	data []byte
-	due  time.Time
-}
-
-// pump copies from src to dst through a queue, which is what a delay needs: as
-// much is under way as fits into the delay. A FIN passes, an error resets both.
+// pump copies one direction and counts the bytes.
 func (r *Relay) pump(dst, src net.Conn, count *int64) {
-	queue := make(chan chunk, 256)
-	failed := make(chan struct{})
-	w := &window{freed: make(chan struct{}, 1)}
-	var reader sync.WaitGroup
-	reader.Go(func() {
-		defer close(queue)
-		for {
-			room, ok := w.room(r.inFlight, failed)
-			if !ok {
-				return
-			}
-			buf := make([]byte, min(32<<10, room))
-			n, err := src.Read(buf)
-			if n > 0 {
-				w.held.Add(int64(n))
-				select {
-				case queue <- chunk{buf[:n], time.Now().Add(r.delay())}:
-				case <-failed:
-					return
-				}
-			}
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err != nil {
-				abort(src)
-				abort(dst)
-				return
-			}
-		}
-	})
-	if err := r.drain(dst, queue, count, w); err != nil {
-		abort(src)
-		abort(dst)
+	p := wan.Pump{
+		Path: r.path,
+		Open: r.passable,
+		Moved: func(n int) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			*count += int64(n)
+		},
+		Done: r.ctx.Done(),
 	}
-	close(failed)
-	reader.Wait()
+	_ = p.Copy(dst, src) // it has reset both
 }
 
-func (r *Relay) drain(dst net.Conn, queue <-chan chunk, count *int64, w *window) error {
-	free := time.Now() // when a link of that rate is done with what it was given
-	for c := range queue {
-		if !r.sleepUntil(c.due) || !r.passable() {
-			return net.ErrClosed
-		}
-		if rate := r.rate(); rate > 0 {
-			if now := time.Now(); free.Before(now) {
-				free = now
-			}
-			free = free.Add(time.Duration(len(c.data)) * time.Second / time.Duration(rate))
-			if !r.sleepUntil(free) || !r.passable() {
-				return net.ErrClosed
-			}
-		}
-		if _, err := dst.Write(c.data); err != nil {
-			return err
-		}
-		r.mu.Lock()
-		*count += int64(len(c.data))
-		r.mu.Unlock()
-		time.AfterFunc(r.delay(), func() { w.free(len(c.data)) })
-	}
-	if half, ok := dst.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
-
-// window is what of one direction of a connection is in flight.
-type window struct {
-	held  atomic.Int64
-	freed chan struct{} // has something when held fell
-}
-
-// room waits until something may be taken, and says how much; not ok means that
-// nothing will be delivered any more.
-func (w *window) room(limit func() int64, failed <-chan struct{}) (n int64, ok bool) {
-	for {
-		most := limit()
-		if most == 0 {
-			return math.MaxInt64, true
-		}
-		if n := most - w.held.Load(); n > 0 {
-			return n, true
-		}
-		select {
-		case <-w.freed: // it is full: there is something that will be
-		case <-failed:
-			return 0, false
-		}
-	}
-}
-
-func (w *window) free(n int) {
-	w.held.Add(-int64(n))
-	select {
-	case w.freed <- struct{}{}:
-	default:
-	}
-}
-
-func (r *Relay) inFlight() int64 {
+func (r *Relay) path() wan.Path {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.state.InFlight
-}
-
-func (r *Relay) delay() time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return time.Duration(r.state.Delay) * time.Millisecond
-}
-
-func (r *Relay) rate() int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.state.Rate
-}
-
-func (r *Relay) sleepUntil(t time.Time) bool {
-	d := time.Until(t)
-	if d <= 0 {
-		return true
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-r.ctx.Done():
-		return false
-	}
-}
-
-// abort closes c with a reset, as a lost connection looks sooner or later.
-func abort(c net.Conn) {
-	if t, ok := c.(*net.TCPConn); ok {
-		_ = t.SetLinger(0)
-	}
-	c.Close()
+	return wan.Path{Delay: time.Duration(r.state.Delay) * time.Millisecond, Rate: r.state.Rate, InFlight: int(r.state.InFlight)}
 }

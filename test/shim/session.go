@@ -16,13 +16,13 @@ type Session struct {
 	Gateway, Capture *Helper
 	ID               string
 	Secret           string
-	// Carried counts the bytes that were passed between them.
+	// Carried counts the bytes that passed between the helpers.
 	Carried  atomic.Int64
 	settings Settings
 }
 
-// Settings are those of an editor, and the credentials of proxies that it keeps:
-// JSON, of which all but Resources may be empty.
+// Settings are an editor's settings and the credentials of proxies that it keeps,
+// all as JSON. All except Resources may be empty.
 type Settings struct {
 	Resources, Exits, Credentials string
 	Sources                       string // of the capture
@@ -30,8 +30,8 @@ type Settings struct {
 	ResumeSeconds int
 }
 
-// Open opens a session, approves all that its settings ask for, once, and joins
-// its ends by a command link. Both helpers have to be without one.
+// Open opens a session, approves once everything that its settings ask for, and
+// joins both helpers by a command link. Neither helper may have a session.
 func Open(ctx context.Context, gateway, capture *Helper, settings Settings) (*Session, error) {
 	s := &Session{Gateway: gateway, Capture: capture, settings: settings}
 	opened, err := s.open(ctx)
@@ -55,7 +55,7 @@ func Open(ctx context.Context, gateway, capture *Helper, settings Settings) (*Se
 	return s, s.Reach(ctx, func(state, _ string) bool { return state == "connected" })
 }
 
-// opened is what a gateway answers.
+// opened is a gateway's answer.
 type opened struct {
 	Session, Secret string
 	Resumed         bool
@@ -73,8 +73,8 @@ func (s *Session) open(ctx context.Context) (o opened, err error) {
 	return o, s.Gateway.Call(ctx, "session/open", params, &o)
 }
 
-// Return has gateway drive the session in place of one that is gone, as a window
-// does that was reloaded.
+// Return makes gateway drive the session in place of the gateway that is gone, as
+// a reloaded window does.
 func (s *Session) Return(ctx context.Context, gateway *Helper) error {
 	s.Gateway = gateway
 	switch o, err := s.open(ctx); {
@@ -86,7 +86,7 @@ func (s *Session) Return(ctx context.Context, gateway *Helper) error {
 	return nil
 }
 
-// Join has capture open the session, as it is or anew.
+// Join makes capture open the session, for the first time or again.
 func (s *Session) Join(ctx context.Context, capture *Helper, resumed bool) error {
 	s.Capture = capture
 	params := map[string]any{"session": s.ID, "secret": s.Secret, "resumed": resumed, "resumeSeconds": s.settings.ResumeSeconds}
@@ -96,7 +96,7 @@ func (s *Session) Join(ctx context.Context, capture *Helper, resumed bool) error
 	return capture.Call(ctx, "session/open", params, nil)
 }
 
-// Link lays a new command link, which takes the place of the one before.
+// Link makes a new command link, which replaces the one before.
 func (s *Session) Link(ctx context.Context) error {
 	ends := []*Helper{s.Capture, s.Gateway}
 	if err := s.Lose(ctx, "another comes"); err != nil {
@@ -107,7 +107,7 @@ func (s *Session) Link(ctx context.Context) error {
 	var failed error
 	for i, h := range ends {
 		other := ends[1-i]
-		// Frames after the reply belong to the new link, and only those.
+		// Frames belong to the new link if they come after the reply.
 		failed = errors.Join(failed, h.begin("link/open", map[string]string{"kind": "command"}, func(m reply) {
 			<-both
 			h.mu.Lock()
@@ -128,11 +128,11 @@ func (s *Session) Link(ctx context.Context) error {
 	return failed
 }
 
-// Lose ends the command link, as its loss does.
+// Lose ends the command link, as the loss of the connection does.
 func (s *Session) Lose(ctx context.Context, reason string) error {
 	s.Cut()
 	for _, h := range []*Helper{s.Capture, s.Gateway} {
-		// After the reply nothing of it comes.
+		// No frame of the link comes after the reply.
 		if err := h.Call(ctx, "link/close", map[string]string{"reason": reason}, nil); err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (s *Session) Lose(ctx context.Context, reason string) error {
 	return nil
 }
 
-// Cut drops what the helpers send over the command link from now on, silently.
+// Cut silently drops all frames that the helpers send over the command link.
 func (s *Session) Cut() {
 	for _, h := range []*Helper{s.Gateway, s.Capture} {
 		h.mu.Lock()
@@ -149,19 +149,19 @@ func (s *Session) Cut() {
 	}
 }
 
-// Listen has the capture open its port for direct links.
+// Listen makes the capture open its port for direct links.
 func (s *Session) Listen(ctx context.Context) (port int, err error) {
 	var p struct{ Port int }
 	err = s.Capture.Call(ctx, "link/listen", nil, &p)
 	return p.Port, err
 }
 
-// Dial has the gateway keep direct links by port.
+// Dial makes the gateway keep direct links to port.
 func (s *Session) Dial(ctx context.Context, port int) error {
 	return s.Gateway.Call(ctx, "link/dial", map[string]int{"port": port}, nil)
 }
 
-// Status is what the gateway says of the session.
+// Status is the gateway's report about the session.
 type Status struct {
 	State  string
 	Reason string
@@ -177,7 +177,7 @@ type Status struct {
 	}
 }
 
-// Told is the status that the helper told last by itself.
+// Told returns the last status that the helper sent without being asked.
 func (h *Helper) Told() (st Status) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -191,7 +191,7 @@ func (s *Session) Status(ctx context.Context) (Status, error) {
 	return st, s.Gateway.Call(ctx, "session/status", nil, &st)
 }
 
-// Reach waits until the gateway's state and kind of link are as is says.
+// Reach waits until is accepts the gateway's state and kind of link.
 func (s *Session) Reach(ctx context.Context, is func(state, link string) bool) error {
 	for {
 		st, err := s.Status(ctx)

@@ -1,8 +1,8 @@
 //go:build linux
 
 // Package shim drives two helpers as the extensions do, and passes the frames of
-// a command link between them: the tests' stand-in for an editor that can be cut
-// off at will. See helper/internal/rpc for the protocol.
+// a command link between them. Tests use it in place of an editor, and can cut the
+// link. See helper/internal/rpc for the protocol.
 package shim
 
 import (
@@ -22,9 +22,10 @@ import (
 // Helper is a helper that runs as a child.
 type Helper struct {
 	Cmd *exec.Cmd
-	// Log has what it said on stderr.
+	// Log has the text that it wrote to stderr.
 	Log *Log
-	// Version is what answered: that of a helper in the background, if there is one.
+	// Version is the version of the helper that answered. A helper in the
+	// background answers, if there is one.
 	Version string
 	in      io.WriteCloser
 	done    chan struct{}
@@ -44,7 +45,7 @@ type reply struct {
 	Error  *Error          `json:"error"`
 }
 
-// Error is what a helper answers.
+// Error is a helper's error answer.
 type Error struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`
@@ -70,7 +71,7 @@ func (l *Log) String() string {
 	return l.b.String()
 }
 
-// Start starts cmd, which has to be a helper with --stdio, and greets it.
+// Start starts cmd, which must be a helper with --stdio, and sends initialize.
 func Start(ctx context.Context, cmd *exec.Cmd) (*Helper, error) {
 	h := &Helper{Cmd: cmd, Log: new(Log), done: make(chan struct{}), pending: map[int]func(reply){}}
 	cmd.Stderr = h.Log
@@ -151,7 +152,7 @@ func (h *Helper) write(kind string, body []byte) error {
 	return err
 }
 
-// begin sends a request; then gets the reply in the reader's order.
+// begin sends a request. The reader calls then with the reply, in the order of arrival.
 func (h *Helper) begin(method string, params any, then func(reply)) error {
 	h.mu.Lock()
 	h.next++
@@ -194,13 +195,13 @@ func (h *Helper) Call(ctx context.Context, method string, params, result any) er
 // Done is closed when the helper has closed its stdout.
 func (h *Helper) Done() <-chan struct{} { return h.done }
 
-// Close ends the helper's stdin and waits for it: its session ends.
+// Close closes the helper's stdin and waits for it. Its session ends.
 func (h *Helper) Close() error {
 	_ = h.in.Close()
 	return h.wait()
 }
 
-// Kill kills the helper as the end of its editor does: its session waits.
+// Kill kills the helper, as the end of its editor does. Its session waits.
 func (h *Helper) Kill() {
 	_ = h.Cmd.Process.Kill()
 	_ = h.wait()

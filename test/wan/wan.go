@@ -10,7 +10,6 @@ package wan
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"sync"
 	"syscall"
@@ -38,6 +37,8 @@ const (
 	dropTime = 100 * time.Millisecond
 	// socketBuffer keeps the kernel from holding more than the narrow place does.
 	socketBuffer = 64 << 10
+	// largestChunk bounds the bytes of one read.
+	largestChunk = 256 << 10
 	// fastest is the rate up to which a path without one holds all that is under way.
 	fastest = 4 << 30
 )
@@ -54,7 +55,7 @@ func (p Path) chunkSize() int {
 	if p.InFlight > 0 {
 		return 32 << 10
 	}
-	return 256 << 10
+	return largestChunk
 }
 
 // Relay relays by one Path. The narrow place is shared by all that it serves.
@@ -65,7 +66,7 @@ type Relay struct {
 
 // New returns a relay for p.
 func New(p Path) *Relay {
-	return &Relay{path: p, up: newNarrow(p.Rate), down: newNarrow(p.Rate)}
+	return &Relay{path: p, up: new(narrow), down: new(narrow)}
 }
 
 // ServeTCP joins each connection of ln to one to addr. With handshake, the
@@ -79,7 +80,7 @@ func (r *Relay) ServeTCP(ln net.Listener, addr string, handshake bool) error {
 		go func() {
 			defer c.Close()
 			if handshake {
-				sleepUntil(time.Now().Add(2 * r.path.Delay))
+				sleepUntil(time.Now().Add(2*r.path.Delay), nil)
 			}
 			d := net.Dialer{Timeout: 10 * time.Second, Control: r.control}
 			s, err := d.DialContext(context.Background(), "tcp", addr)
@@ -120,43 +121,98 @@ func (r *Relay) control(_, _ string, c syscall.RawConn) error {
 	return err
 }
 
-// pump copies one direction. A FIN passes in its turn, an error ends both.
 func (r *Relay) pump(dst, src net.Conn, n *narrow) {
-	q := newPipe(r.path)
-	go func() {
-		err := q.fill(src, n)
+	p := Pump{Path: func() Path { return r.path }, narrow: n}
+	_ = p.Copy(dst, src) // it has reset both
+}
+
+// Pump copies one direction of a connection along a path that may change.
+type Pump struct {
+	// Path returns the path for the next bytes.
+	Path func() Path
+	// Open waits until bytes may be delivered; false ends the connection. Nil
+	// lets bytes pass at all times.
+	Open func() bool
+	// Moved is called with the number of bytes delivered each time; nil ignores it.
+	Moved func(n int)
+	// Done ends the copy when it is closed; nil never does.
+	Done <-chan struct{}
+
+	narrow *narrow // shared with other pumps; nil: the pump has its own
+}
+
+// Copy copies from src to dst until src ends, and then passes the FIN on. An
+// error resets both connections at once. Copy returns when it uses neither any more.
+func (p Pump) Copy(dst, src net.Conn) error {
+	if p.Open == nil {
+		p.Open = func() bool { return true }
+	}
+	if p.Moved == nil {
+		p.Moved = func(int) {}
+	}
+	largest := largestChunk
+	if p.narrow == nil {
+		// While the pump waits for bytes the path may get a bound, which the next
+		// chunk should not exceed by much.
+		p.narrow, largest = new(narrow), 32<<10
+	}
+	q := newPipe(p.Path, largest)
+	var filling sync.WaitGroup
+	filling.Go(func() {
+		err := q.fill(src, p.narrow)
+		if err != nil {
+			Reset(src)
+			Reset(dst)
+		}
 		q.finish(err)
-	}()
-	err := q.drain(dst)
+	})
+	drained := make(chan struct{})
+	filling.Go(func() {
+		select {
+		case <-p.Done:
+			q.abandon()
+		case <-drained:
+		}
+	})
+	err := q.drain(dst, p.Open, p.Moved)
 	if err == nil {
-		err = dst.(*net.TCPConn).CloseWrite()
+		err = closeWrite(dst)
 	}
 	if err != nil {
-		_ = dst.(*net.TCPConn).SetLinger(0)
-		_ = src.(*net.TCPConn).SetLinger(0)
-		dst.Close()
-		src.Close()
+		Reset(src)
+		Reset(dst)
 	}
+	close(drained)
 	q.abandon()
+	filling.Wait()
+	return err
 }
 
-// narrow is the place of a path where its rate is. A nil one is wide.
-type narrow struct {
-	rate int64
-	mu   sync.Mutex // held while waiting: those that come are served in turn
-	free time.Time  // when all that came is through
-}
-
-func newNarrow(rate int64) *narrow {
-	if rate == 0 {
-		return nil
+func closeWrite(c net.Conn) error {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
 	}
-	return &narrow{rate: rate}
+	return nil
 }
 
-// pass waits for a place in the queue and returns when n bytes will be through.
-func (w *narrow) pass(n int) time.Time {
-	if w == nil {
+// Reset closes c with a reset, as a lost connection looks sooner or later.
+func Reset(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	c.Close()
+}
+
+// narrow is the place of a path where its rate is. The zero value is ready for use.
+type narrow struct {
+	mu   sync.Mutex // held while waiting, so that all are served in turn
+	free time.Time  // when all bytes so far are through
+}
+
+// pass waits for a place in the queue and returns when n bytes will be through
+// at a rate, which is 0 for no limit. It waits no longer than until gone is closed.
+func (w *narrow) pass(n int, rate int64, gone <-chan struct{}) time.Time {
+	if rate == 0 {
 		return time.Now()
 	}
 	w.mu.Lock()
@@ -164,15 +220,15 @@ func (w *narrow) pass(n int) time.Time {
 	if now := time.Now(); w.free.Before(now) {
 		w.free = now
 	}
-	sleepUntil(w.free.Add(-queueTime))
-	w.free = w.free.Add(time.Duration(n) * time.Second / time.Duration(w.rate))
+	sleepUntil(w.free.Add(-queueTime), gone)
+	w.free = w.free.Add(time.Duration(n) * time.Second / time.Duration(rate))
 	return w.free
 }
 
-// offer is pass for what is dropped when there is no place.
-func (w *narrow) offer(n int) (time.Time, bool) {
+// offer is pass for datagrams: ok is false if there is no place.
+func (w *narrow) offer(n int, rate int64) (through time.Time, ok bool) {
 	now := time.Now()
-	if w == nil {
+	if rate == 0 {
 		return now, true
 	}
 	w.mu.Lock()
@@ -183,64 +239,26 @@ func (w *narrow) offer(n int) (time.Time, bool) {
 	if w.free.Sub(now) > dropTime {
 		return now, false
 	}
-	w.free = w.free.Add(time.Duration(n) * time.Second / time.Duration(w.rate))
+	w.free = w.free.Add(time.Duration(n) * time.Second / time.Duration(rate))
 	return w.free, true
 }
 
-// sleepUntil is exact to some 50 µs, where time.Sleep is to a millisecond.
-func sleepUntil(t time.Time) {
+// sleepUntil is exact to about 50 µs, where time.Sleep is to a millisecond. It
+// returns false at once when gone is closed.
+func sleepUntil(t time.Time, gone <-chan struct{}) bool {
 	const coarse = 1200 * time.Microsecond
 	if d := time.Until(t); d > coarse {
-		time.Sleep(d - coarse)
+		timer := time.NewTimer(d - coarse)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-gone:
+			return false
+		}
 	}
 	for d := time.Until(t); d > 0; d = time.Until(t) {
 		ts := unix.NsecToTimespec(int64(d))
 		_ = unix.Nanosleep(&ts, nil)
 	}
-}
-
-// ServeUDP passes datagrams between pc and addr, for one client at a time.
-func (r *Relay) ServeUDP(pc *net.UDPConn, addr string) error {
-	far, err := net.Dial("udp", addr)
-	if err != nil {
-		return err
-	}
-	defer far.Close()
-	for _, c := range []*net.UDPConn{pc, far.(*net.UDPConn)} {
-		_ = c.SetReadBuffer(16 << 20)
-		_ = c.SetWriteBuffer(16 << 20)
-	}
-	var mu sync.Mutex
-	var client net.Addr
-	toServer := newLane(r.path.Delay, r.up, func(b []byte) { _, _ = far.Write(b) })
-	toClient := newLane(r.path.Delay, r.down, func(b []byte) {
-		mu.Lock()
-		to := client
-		mu.Unlock()
-		if to != nil {
-			_, _ = pc.WriteTo(b, to)
-		}
-	})
-	go func() {
-		buf := make([]byte, 64<<10)
-		for {
-			n, err := far.Read(buf)
-			if err == nil {
-				toClient.send(buf[:n])
-			} else if !isRefused(err) {
-				return
-			}
-		}
-	}()
-	buf := make([]byte, 64<<10)
-	for {
-		n, from, err := pc.ReadFrom(buf)
-		if err != nil {
-			return fmt.Errorf("read datagrams: %w", err)
-		}
-		mu.Lock()
-		client = from
-		mu.Unlock()
-		toServer.send(buf[:n])
-	}
+	return true
 }
