@@ -43,7 +43,7 @@ func newAuthority(path string) (*authority, error) {
 	return &authority{cert, key}, os.WriteFile(path, pemOf("CERTIFICATE", der), 0o644)
 }
 
-// issue returns a certificate for names, and the same as two PEM texts.
+// issue returns a certificate for names, also as the PEM texts of certificate and key.
 func (a *authority) issue(names ...string) (cert tls.Certificate, certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

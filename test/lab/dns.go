@@ -18,8 +18,8 @@ import (
 // Zone is corp's domain.
 const Zone = "corp.test"
 
-// zone is what corp's name server knows. The names of the second part are for
-// tests of what a gateway must refuse or survive.
+// zone has the records of corp's nameserver. The second part has the names that a
+// gateway must refuse or survive.
 var zone = `
 $ORIGIN corp.test.
 $TTL 60
@@ -61,15 +61,15 @@ zero         A     0.0.0.0
 laptop       A     10.77.0.2       ; laptop's own interface
 `
 
-// long is nearly as much as one string of a record holds.
+// long nearly fills one string of a record.
 var long = strings.Repeat("x", 250)
 
-// DNS is corp's name server: the zone above, and these names:
+// DNS is corp's nameserver. It serves the zone above, and these names:
 //
 //	servfail  answers SERVFAIL
 //	refused   answers REFUSED
 //	silent    never answers
-//	malformed answers what cannot be read
+//	malformed answers with bytes that are no message
 //	slow      answers echo's address after a second
 //	flip      answers echo's address and 127.0.0.1 in turn, with a TTL of 0
 type DNS struct {
@@ -79,8 +79,8 @@ type DNS struct {
 	soa     dns.RR
 }
 
-// Set makes name have these addresses instead of what it had; none removes it.
-// name is relative to Zone.
+// Set replaces the addresses of name, which is relative to Zone. No address
+// removes the name.
 func (d *DNS) Set(name string, addrs ...string) error {
 	full := dns.CanonicalName(name + "." + Zone)
 	var rrs []dns.RR
@@ -105,8 +105,8 @@ func (d *DNS) Set(name string, addrs ...string) error {
 	return nil
 }
 
-// Asked returns how many questions there were for each name, in lower case and
-// with a trailing dot.
+// Asked returns the number of questions for each name. Names are in lower case and
+// have a trailing dot.
 func (d *DNS) Asked() map[string]int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -177,7 +177,7 @@ func (d *DNS) answer(m *dns.Msg, name string, qtype uint16) {
 	if owned == nil {
 		m.Rcode = dns.RcodeNameError
 		if !dns.IsSubDomain(d.soa.Header().Name, name) {
-			m.Rcode = dns.RcodeRefused // not ours to say
+			m.Rcode = dns.RcodeRefused // another zone
 			m.Authoritative = false
 			return
 		}
@@ -198,7 +198,7 @@ func (d *DNS) answer(m *dns.Msg, name string, qtype uint16) {
 	}
 }
 
-// lookUp returns the records of a name, through a wildcard if need be.
+// lookUp returns the records of a name, or those of a wildcard above it.
 func (d *DNS) lookUp(name string) []dns.RR {
 	if rrs := d.records[name]; rrs != nil {
 		return rrs

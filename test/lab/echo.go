@@ -14,23 +14,23 @@ import (
 	"time"
 )
 
-// Ports of echo.corp.test. All but EchoPort are TCP only; a port that is not
-// listed refuses.
+// Ports of echo.corp.test. All except EchoPort and the last are TCP only; other ports
+// refuse connections.
 const (
-	EchoPort      = 7  // TCP and UDP: sends back what comes, closes after the client's FIN
-	HangUpPort    = 8  // sends "bye\n" and FIN at once, then reads on; see HalfClosed
+	EchoPort      = 7  // TCP and UDP: sends all bytes back, closes after the client's FIN
+	HangUpPort    = 8  // sends "bye\n" and FIN at once, then goes on reading; see HalfClosed
 	SinkPort      = 9  // accepts and never reads
-	CountPort     = 10 // reads to the client's FIN, then sends "BYTES SHA256\n"
+	CountPort     = 10 // reads until the client's FIN, then sends "BYTES SHA256\n"
 	ResetPort     = 11 // resets after the client's first byte
 	ResetNowPort  = 12 // resets at once
 	ChattyPort    = 13 // sends for ever and never reads
-	GreetPort     = 14 // says "hello\n" before the client says anything, then echoes
+	GreetPort     = 14 // sends "hello\n" first, then echoes
 	SilentUDPPort = 15 // UDP: takes datagrams and never answers
 )
 
 const echoName = "echo." + Zone
 
-// tcpServers are the ways in which servers treat their connections.
+// tcpServers has the server of each TCP port.
 func (l *Lab) tcpServers() map[int]func(*net.TCPConn) {
 	return map[int]func(*net.TCPConn){
 		EchoPort:   func(c *net.TCPConn) { _, _ = io.Copy(c, c) },
@@ -58,14 +58,14 @@ func (l *Lab) tcpServers() map[int]func(*net.TCPConn) {
 	}
 }
 
-// halfClosed remembers what clients sent after the server had hung up.
+// halfClosed has the sums of the bytes that clients sent after the server's FIN.
 type halfClosed struct {
 	mu   sync.Mutex
 	sums map[string]string
 }
 
-// hangUp closes its direction first. The client's first line is a token, under
-// which the web server's /halfclosed gives "BYTES SHA256" of all that followed.
+// hangUp closes its direction first. The client's first line is a token. The web
+// server's /halfclosed answers that token with "BYTES SHA256" of all later bytes.
 func (l *Lab) hangUp(c *net.TCPConn) {
 	_, _ = io.WriteString(c, "bye\n")
 	_ = c.CloseWrite()
@@ -116,8 +116,8 @@ func (l *Lab) startEcho(context.Context) error {
 	return nil
 }
 
-// serve gives each connection of ln to handle, and closes it after that.
-// Close closes what is open and waits.
+// serve passes each connection of ln to handle, and closes it afterwards.
+// Close closes all connections and waits for their servers.
 func (l *Lab) serve(ln net.Listener, handle func(net.Conn)) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -129,7 +129,7 @@ func (l *Lab) serve(ln net.Listener, handle func(net.Conn)) {
 				if l.ctx.Err() != nil {
 					return
 				}
-				time.Sleep(10 * time.Millisecond) // out of descriptors, say
+				time.Sleep(10 * time.Millisecond) // for example, no descriptor is left
 				continue
 			}
 			mu.Lock()

@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// EditorOptions says what the editor is. The zero value is a VS Code without
+// EditorOptions configures the editor. The zero value is a VS Code without
 // extensions that runs as root, as dev containers do, in a trusted workspace.
 type EditorOptions struct {
 	// Extensions are VSIX files to install.
@@ -29,14 +29,14 @@ type EditorOptions struct {
 	// User is Dev to run the extension host without privileges; empty means root.
 	User string
 	// Settings is the text of the user's settings.json; empty means one that
-	// keeps the window free of what has nothing to do with Causeway.
+	// hides the parts of the window that Causeway does not need.
 	Settings string
 	// WorkspaceSettings is the text of the workspace's settings.json; empty means none.
 	WorkspaceSettings string
 	// WorkspaceTrust makes the editor ask whether it may trust the workspace.
 	WorkspaceTrust bool
-	// Env is what the extension host has in its environment, as NAME=VALUE,
-	// apart from the user's variables, PATH, LANG and TMPDIR.
+	// Env is the environment of the extension host, as NAME=VALUE, besides the
+	// user's variables, PATH, LANG and TMPDIR.
 	Env []string
 }
 
@@ -48,7 +48,7 @@ const quietSettings = `{
 }
 `
 
-// startEditor starts VS Code in cloud and the relay by which laptop sees it.
+// startEditor starts VS Code in cloud, and the relay through which laptop reaches it.
 func (l *Lab) startEditor(ctx context.Context) error {
 	o := l.opts.Editor
 	u := User{Name: "root", UID: os.Getuid(), GID: os.Getgid(), Home: filepath.Join(l.dir, "home", "root")}
@@ -165,7 +165,7 @@ func (l *Lab) startEditorRelay(addr string, info EditorInfo) error {
 	if err := l.serveControl(info.ForwardSocket, forwarder); err != nil {
 		return err
 	}
-	return os.Chmod(info.ForwardSocket, 0o666) // for the editor, whoever it runs as
+	return os.Chmod(info.ForwardSocket, 0o666) // the editor may run as any user
 }
 
 // serveControl serves h at a Unix socket until the lab ends.
@@ -205,8 +205,8 @@ func (l *Lab) healthy(ctx context.Context, relay string) error {
 	return err
 }
 
-// writeChromium writes a script that runs the browser on laptop, with the flags
-// that keep it from asking for what is not there.
+// writeChromium writes a script that runs the browser on laptop. The flags keep the
+// browser from services that the lab does not have.
 func (l *Lab) writeChromium(path string) error {
 	text := "#!/bin/sh\nexec " + quote(l.execScript(l.Laptop)) + " " + quote(l.tools.chromium) +
 		" --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run" +
@@ -214,10 +214,10 @@ func (l *Lab) writeChromium(path string) error {
 	return os.WriteFile(path, []byte(text), 0o755)
 }
 
-// publish shows ports of laptop's loopback on this machine's.
+// publish forwards ports of this machine's loopback to laptop's loopback.
 func (l *Lab) publish() error {
 	if l.opts.Loopback {
-		return nil // they are the same
+		return nil // both are the same loopback
 	}
 	for _, port := range l.opts.Publish {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))

@@ -13,28 +13,29 @@ import (
 	"sync"
 )
 
-// ForwardVariable names, in the editor's environment, the socket of its
-// Forwarder. Only the test build of the UI extension knows it.
+// ForwardVariable is the variable of the editor's environment that names the socket
+// of its Forwarder. Only the test build of the UI extension reads it.
 const ForwardVariable = "CAUSEWAY_LAB_FORWARD"
 
-// Forwarder stands for the desktop's asExternalUri: it makes ports of cloud's
-// loopback ports of laptop's, each once, by relays that misbehave on request.
+// Forwarder stands for the desktop's asExternalUri. It forwards ports of laptop's
+// loopback to ports of cloud's loopback, each once, through relays that a test can
+// make misbehave.
 type Forwarder struct {
 	laptop, cloud *Host
 
 	mu     sync.Mutex
 	relays map[int]*Relay
 	asked  int
-	answer string // in place of what it would do; "" is none
+	answer string // the answer to give in place of the URL; "" is none
 }
 
-// ForwarderState is what a Forwarder has done.
+// ForwarderState describes the forwards of a Forwarder.
 type ForwarderState struct {
 	Asked    int                `json:"asked"`
 	Forwards map[int]RelayState `json:"forwards"` // by cloud's port
 }
 
-// Open returns the URL by which laptop reaches port.
+// Open returns the URL through which laptop reaches port.
 func (f *Forwarder) Open(port int) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -55,7 +56,7 @@ func (f *Forwarder) Open(port int) (string, error) {
 	return fmt.Sprintf("http://%s/", r.Addr()), nil
 }
 
-// State returns what it has done.
+// State returns the forwards so far.
 func (f *Forwarder) State() ForwarderState {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -80,9 +81,9 @@ func (f *Forwarder) Close() error {
 //
 //	GET  /                  its state as JSON
 //	POST /open?port=N       answers with the URL
-//	POST /answer?url=URL    gives that answer from now on, with the port for PORT; "" for none
+//	POST /answer?url=URL    answers with URL from now on, with the port in place of PORT; "" ends that
 //
-// and, for all forwards, what a Relay serves.
+// and for all forwards the requests of a Relay.
 func (f *Forwarder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch req.URL.Path {
 	case "/open":

@@ -14,7 +14,7 @@ import (
 
 const gitName = "git." + Zone
 
-// sshFiles are the keys and the client's configuration, shared by both sshd.
+// sshFiles are the keys and the client's configuration, which both sshd share.
 type sshFiles struct {
 	once                     sync.Once
 	err                      error
@@ -42,7 +42,7 @@ func (l *Lab) makeSSHFiles(ctx context.Context) error {
 			return err
 		}
 	}
-	// ssh wants the key to be its user's alone, and asks nothing of root.
+	// ssh requires that nobody else can read the key; root may read it.
 	if err := os.Chown(f.key, l.user(Dev).UID, l.user(Dev).GID); err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (l *Lab) startSSHD(ctx context.Context, name string, h *Host, addr string, 
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // sshd insists on it
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // sshd requires it
 		return err
 	}
 	config := filepath.Join(l.dir, "ssh", name+".conf")
@@ -94,7 +94,7 @@ func (l *Lab) startSSHD(ctx context.Context, name string, h *Host, addr string, 
 	return p.answers(ctx, h, addr+":22")
 }
 
-// startGit serves a repository as any small company does: over ssh.
+// startGit serves a repository over ssh, as small companies do.
 func (l *Lab) startGit(ctx context.Context) error {
 	u := l.user(Service)
 	dir := filepath.Join(l.dir, "git")
@@ -128,7 +128,7 @@ func (l *Lab) startGit(ctx context.Context) error {
 	return nil
 }
 
-// startCloudSSH makes cloud a host that laptop can ssh to, as dev.
+// startCloudSSH lets laptop log in to cloud by ssh as dev.
 func (l *Lab) startCloudSSH(ctx context.Context) error {
 	u := l.user(Dev)
 	if err := l.startSSHD(ctx, SSH, l.Cloud, cloudAddr, u); err != nil {

@@ -18,26 +18,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Host is one network namespace, with /etc/hosts and /etc/resolv.conf of its
-// own, or in a lab on loopback this machine.
+// Host is one network namespace with its own /etc/hosts and /etc/resolv.conf. In a
+// lab on loopback it is this machine.
 type Host struct {
 	Name string     // "corp", "laptop", "cloud" or "internet"
-	NS   string     // name of the namespace, as `ip netns` knows it; empty on loopback
+	NS   string     // name of the namespace for `ip netns`; empty on loopback
 	Addr netip.Addr // main address
 
-	etc string // directory that stands in for /etc, file by file
+	etc string // directory whose files replace those of /etc
 }
 
-// HostsFile returns the file that programs on the host see as /etc/hosts. They
-// all see the same one and cannot replace it, only edit it in place, as in a
-// container.
+// HostsFile returns the file that programs on the host see as /etc/hosts. As in a
+// container, they can edit it in place but cannot replace it.
 func (h *Host) HostsFile() string { return filepath.Join(h.etc, "hosts") }
 
 // ResolvConf returns the file that programs on the host see as /etc/resolv.conf.
 func (h *Host) ResolvConf() string { return filepath.Join(h.etc, "resolv.conf") }
 
 // Command returns a command that runs on the host as root. The process is the
-// program itself, in a process group of its own, which ends with ctx, with the
+// program itself, in its own process group. The group ends with ctx, with the
 // calling process, or with the lab.
 func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return h.command(ctx, append([]string{name}, args...))
@@ -90,8 +89,8 @@ func (h *Host) ListenPacket(network, addr string) (net.PacketConn, error) {
 	return pc, err
 }
 
-// Dial connects from the host; addr is an IP address and a port. Names are not
-// resolved, since that would ask this machine's resolver, not the host's.
+// Dial connects from the host; addr is an IP address and a port. Dial resolves no
+// names, since it would ask this machine's resolver, not the host's.
 func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if _, err := netip.ParseAddrPort(addr); err != nil {
 		return nil, fmt.Errorf("dial on %s: %w", h.Name, err)
@@ -104,8 +103,8 @@ func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error)
 	return c, err
 }
 
-// do calls f on a thread that is in the host's namespace. A socket stays in the
-// namespace that it was made in, so only making it needs this.
+// do calls f on a thread in the host's namespace. A socket stays in the namespace
+// in which it was made, so only making it needs do.
 func (h *Host) do(f func() error) error {
 	if h.NS == "" {
 		return f()
@@ -133,7 +132,7 @@ func (h *Host) inNamespace(f func() error) error {
 		return fmt.Errorf("enter namespace %s: %w", h.NS, err)
 	}
 	ferr := f()
-	// A thread that cannot go home stays locked and dies with this goroutine.
+	// A thread that cannot return stays locked and ends with this goroutine.
 	if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("leave namespace %s: %w", h.NS, err)
 	}

@@ -8,23 +8,22 @@ import (
 	"path/filepath"
 )
 
-// InfoFile is the name of the file in the lab's directory that says where
-// everything is.
+// InfoFile is the name of the file in the lab's directory that describes the lab.
 const InfoFile = "lab.json"
 
-// Info is the content of lab.json. A part that was not raised is nil.
+// Info is the content of lab.json. A service that was not started is nil.
 type Info struct {
 	ID  string `json:"id"`
 	Dir string `json:"dir"`
 	PID int    `json:"pid"`
-	// Loopback tells that all hosts are this machine: a service is at its Address,
+	// Loopback says that all hosts are this machine: each service is at its Address,
 	// which is 127.0.0.1, and no name resolves.
 	Loopback bool                `json:"loopback"`
 	Hosts    map[string]HostInfo `json:"hosts"`
 	Users    map[string]User     `json:"users"`
-	// Wrappers has, by "HOST-BASENAME", the scripts asked for by Options.Wrap.
+	// Wrappers has the scripts of Options.Wrap by "HOST-BASENAME".
 	Wrappers map[string]string `json:"wrappers,omitempty"`
-	CAFile   string            `json:"caFile"` // signs every certificate in corp
+	CAFile   string            `json:"caFile"` // certificate of the authority that signs corp's certificates
 
 	DNS      *DNSInfo      `json:"dns"`
 	Public   *PublicInfo   `json:"public"`
@@ -47,14 +46,14 @@ type HostInfo struct {
 	ResolvConf string `json:"resolvConf"`
 }
 
-// DNSInfo describes corp's name server.
+// DNSInfo describes corp's nameserver.
 type DNSInfo struct {
 	Address string `json:"address"` // IP address and port
 	Zone    string `json:"zone"`
 }
 
-// PublicInfo describes a web server that is no resource: cloud reaches it by
-// itself, laptop does not.
+// PublicInfo describes a web server that is no resource. Cloud reaches it directly;
+// laptop cannot reach it.
 type PublicInfo struct {
 	URL     string `json:"url"`
 	Host    string `json:"host"`
@@ -71,7 +70,7 @@ type PostgresInfo struct {
 	Password string `json:"password"`
 }
 
-// NPMInfo describes the registry and the package that only it has.
+// NPMInfo describes the registry and a package that no other registry has.
 type NPMInfo struct {
 	URL     string `json:"url"`
 	Host    string `json:"host"`
@@ -100,14 +99,14 @@ type GitInfo struct {
 	Head      string `json:"head"`    // commit of the main branch
 }
 
-// EchoInfo describes the servers of echo.go, whose ports it has by name.
+// EchoInfo describes the servers of echo.go and has their ports by name.
 type EchoInfo struct {
 	Host    string         `json:"host"`
 	Address string         `json:"address"`
 	Ports   map[string]int `json:"ports"`
 }
 
-// NTPInfo describes the time server, which has the machine's own time.
+// NTPInfo describes the time server, which serves this machine's time.
 type NTPInfo struct {
 	Host    string `json:"host"`
 	Address string `json:"address"`
@@ -129,7 +128,7 @@ type EditorInfo struct {
 	UserDataDir   string `json:"userDataDir"`
 	ExtensionsDir string `json:"extensionsDir"`
 	Workspace     string `json:"workspace"`
-	User          string `json:"user"`          // who the extension host runs as
+	User          string `json:"user"`          // the user of the extension host
 	RelaySocket   string `json:"relaySocket"`   // HTTP; see Relay
 	ForwardSocket string `json:"forwardSocket"` // HTTP; see Forwarder
 	Chromium      string `json:"chromium"`      // script: the browser, on laptop
@@ -142,7 +141,7 @@ func (l *Lab) writeInfo() error {
 	if err != nil {
 		return err
 	}
-	// A reader that polls for the file never sees half of it.
+	// A reader that polls for the file must never see a part of it.
 	path := filepath.Join(l.dir, InfoFile)
 	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil {
 		return err

@@ -1,17 +1,17 @@
 //go:build linux
 
-// Package lab raises the hosts that Causeway is shown on: real programs in
-// network namespaces of one machine.
+// Package lab starts the hosts on which tests and the demo run Causeway: real
+// programs in network namespaces of one machine.
 //
 //	internet ── cloud ── laptop ── corp
 //
-// corp is the private network with its services. laptop reaches corp and cloud
-// and forwards nothing between them; the gateway and the browser belong there.
-// cloud is the remote environment: it has a route to laptop and to internet and
-// none to corp. internet stands for everything that is not private.
+// corp is the private network with its services. laptop reaches corp and cloud but
+// forwards nothing between them; the gateway and the browser run there. cloud is
+// the remote environment: it has a route to laptop and to internet, but none to
+// corp. internet stands for everything that is not private.
 //
-// Raising a lab takes root and the programs that scripts/lib/install.sh
-// installs. Labs have names of their own, so that several run side by side.
+// A lab needs root and the programs of the group "lab" in scripts/programs.txt.
+// Every lab has its own names, so several can run side by side.
 package lab
 
 import (
@@ -34,7 +34,7 @@ const (
 	NPM      = "npm"      // a package registry in corp
 	Web      = "web"      // HTTP, HTTPS and WebSocket in corp
 	Git      = "git"      // a repository behind sshd in corp
-	Echo     = "echo"     // TCP and UDP services of good and bad manners in corp
+	Echo     = "echo"     // well-behaved and misbehaving TCP and UDP services in corp
 	NTP      = "ntp"      // chronyd in corp
 	SSH      = "ssh"      // sshd in cloud
 )
@@ -42,19 +42,19 @@ const (
 // AllServices lists every service, in no particular order.
 func AllServices() []string { return []string{Postgres, NPM, Web, Git, Echo, NTP, SSH} }
 
-// Options says what to raise. The zero value raises every service and no editor.
+// Options configures a lab. The zero value has every service and no editor.
 type Options struct {
-	// Dir receives lab.json, logs and the services' data. It must be reachable
-	// by every user, so not below a private home. Close removes what the lab put
-	// there, except for the logs. Empty means a temporary directory, of which
-	// Close leaves nothing.
+	// Dir is the directory for lab.json, logs and the services' data. Every user
+	// must be able to enter it, so it cannot be below a private home. Close removes
+	// everything of the lab except the logs. Empty means a temporary directory,
+	// which Close removes.
 	Dir string
 	// Services limits what runs; nil means AllServices. DNS and the public web
 	// server always run.
 	Services []string
-	// Loopback raises a lab without root, on 127.0.0.1 and free ports, and without
-	// what a lab is for: all hosts are this machine, no name resolves, and nothing
-	// keeps cloud from corp. Only postgres, npm, web and echo run there.
+	// Loopback starts a lab without root, on 127.0.0.1 and free ports. All hosts
+	// are this machine, no name resolves, and nothing separates cloud from corp.
+	// Only postgres, npm, web and echo run there.
 	Loopback bool
 	// Editor, if not nil, adds VS Code to cloud.
 	Editor *EditorOptions
@@ -64,18 +64,18 @@ type Options struct {
 	// Publish lists ports of laptop's 127.0.0.1 that this machine's 127.0.0.1
 	// shows too, for a person's own browser.
 	Publish []int
-	// Root is the top of Causeway's tree, below which test/e2e has the editor and
-	// the registry; empty means the one that the working directory is in.
+	// Root is the top of Causeway's tree. test/e2e below it has the editor and the
+	// registry. Empty means the tree of the working directory.
 	Root string
-	// Log receives a line for every step; nil discards them.
+	// Log receives a line for each step; nil discards the lines.
 	Log io.Writer
 }
 
-// Lab is a raised lab. It is used until Close.
+// Lab is a lab that is up until Close.
 type Lab struct {
 	Corp, Laptop, Cloud, Internet *Host
 
-	// DNS is corp's name server, asked by laptop alone.
+	// DNS is corp's nameserver. Only laptop asks it.
 	DNS *DNS
 	// EditorRelay is the editor's connection from laptop to cloud; nil without an editor.
 	EditorRelay *Relay
@@ -101,8 +101,8 @@ type Lab struct {
 	closed  error
 }
 
-// Up raises a lab and returns when everything in it answers. ctx bounds the
-// raising only. After an error nothing is left behind.
+// Up starts a lab and returns when everything in it answers. ctx bounds only the
+// start. After an error Up leaves nothing behind.
 func Up(ctx context.Context, opts Options) (*Lab, error) {
 	known := AllServices()
 	if opts.Loopback {
@@ -191,15 +191,15 @@ func (l *Lab) up(ctx context.Context) error {
 // Dir returns the lab's directory.
 func (l *Lab) Dir() string { return l.dir }
 
-// Info returns what lab.json holds.
+// Info returns the content of lab.json.
 func (l *Lab) Info() Info {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.info
 }
 
-// Close ends every process of every host, also those that tests started there,
-// and removes the hosts and their files. It is idempotent.
+// Close ends every process of every host, including those that tests started, and
+// removes the hosts and their files. It is idempotent.
 func (l *Lab) Close() error {
 	l.closing.Do(func() {
 		l.cancel()
@@ -216,14 +216,14 @@ func (l *Lab) Close() error {
 	return l.closed
 }
 
-// onClose adds f to what Close does, before all that was added earlier.
+// onClose makes Close call f, before the functions that were added earlier.
 func (l *Lab) onClose(f func() error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.undo = append(l.undo, f)
 }
 
-// setInfo changes what lab.json will hold.
+// setInfo changes the later content of lab.json.
 func (l *Lab) setInfo(f func(*Info)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

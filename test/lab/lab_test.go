@@ -20,10 +20,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Set in its environment, these make the test binary do something else.
+// These variables of the environment make the test binary play another role.
 const (
-	crashing = "CAUSEWAY_LAB_CRASHING" // raise a lab and wait to be killed
-	loopback = "CAUSEWAY_LAB_LOOPBACK" // raise one on loopback, look around and end
+	crashing = "CAUSEWAY_LAB_CRASHING" // start a lab and wait to be killed
+	loopback = "CAUSEWAY_LAB_LOOPBACK" // start a lab on loopback, check it and end
 )
 
 func TestMain(m *testing.M) {
@@ -113,8 +113,8 @@ func TestReach(t *testing.T) {
 	})
 }
 
-// deadEnds checks that each name fails in its own way; curl says 6 for a name,
-// 7 for a connection and 28 for a time-out.
+// deadEnds checks that each name fails in its own way. curl exits with 6 for a
+// name, 7 for a connection and 28 for a timeout.
 func deadEnds(t *testing.T, l *Lab) {
 	for name, want := range map[string]string{
 		"unreachable": "7 No route to host", "noroute": "7 Network is unreachable", "blackhole": "28 ",
@@ -132,7 +132,7 @@ func deadEnds(t *testing.T, l *Lab) {
 	}
 }
 
-// cloud checks what a remote environment is expected to be like.
+// cloud checks the properties of a remote environment.
 func cloud(t *testing.T, l *Lab) {
 	run := func(c *exec.Cmd) string {
 		t.Helper()
@@ -154,7 +154,7 @@ func cloud(t *testing.T, l *Lab) {
 			t.Errorf("cloud has a route to %s: %v, %v", addr, c, err)
 		}
 	}
-	// Laptop passes nothing on, even for one who knows the way.
+	// Laptop forwards nothing, even if both ends have a route.
 	run(l.Cloud.Command(t.Context(), "ip", "route", "add", "10.77.0.0/24", "via", laptopCloud))
 	run(l.Corp.Command(t.Context(), "ip", "route", "add", "10.78.0.0/24", "via", laptopCorp))
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -185,7 +185,7 @@ func cloud(t *testing.T, l *Lab) {
 }
 
 func TestCloseLeavesNothing(t *testing.T) {
-	dir := fmt.Sprintf("/tmp/labtest-%d", os.Getpid()) // t.TempDir is for its owner alone
+	dir := fmt.Sprintf("/tmp/labtest-%d", os.Getpid()) // other users cannot enter t.TempDir
 	defer os.RemoveAll(dir)
 	l := raise(t, Options{Dir: dir, Services: []string{Postgres, Git, Web}})
 	other := raise(t, Options{Services: []string{}})
@@ -195,7 +195,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		t.Error("a directory that other users cannot get to was accepted")
 	}
 
-	// A daemon that no one remembers.
+	// A daemon that has lost its parent.
 	daemon := l.Cloud.Command(t.Context(), "sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!")
 	out, err := daemon.Output()
 	if err != nil {
@@ -260,12 +260,12 @@ func TestCleanupAfterCrash(t *testing.T) {
 	}
 }
 
-// TestLoopback raises a lab as a user without rights.
+// TestLoopback starts a lab as an unprivileged user.
 func TestLoopback(t *testing.T) {
 	if err := makeUser(t.Context(), "cwdev", 5501); err != nil {
 		t.Fatal(err)
 	}
-	// The test's own binary is where only root gets to.
+	// Only root can reach the test's own binary.
 	dir := fmt.Sprintf("/tmp/labtest-loopback-%d", os.Getpid())
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -295,7 +295,7 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
-// tryLoopback is what TestLoopback runs as another user.
+// tryLoopback is the part of TestLoopback that runs as another user.
 func tryLoopback() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -312,7 +312,7 @@ func tryLoopback() error {
 	return errors.Join(err, werr, l.Close())
 }
 
-// remains reports what is left of a lab.
+// remains returns the remains of a lab.
 func remains(t *testing.T, id string) {
 	t.Helper()
 	for _, pattern := range []string{"/run/netns/" + id + "*", "/etc/netns/" + id + "*", stateDir + "/" + id + "*"} {

@@ -28,7 +28,7 @@ const (
 	npmVersion = "1.0.0"
 )
 
-// The registry has no uplink: what it does not hold does not exist.
+// The registry has no uplink, so it knows only its own packages.
 const npmConfig = `storage: ./storage
 listen: http://%s
 uplinks: {}
@@ -73,7 +73,7 @@ func (l *Lab) startNPM(ctx context.Context) error {
 	return nil
 }
 
-// npmPublish does what `npm publish` does, without the seconds that it takes.
+// npmPublish does the same as `npm publish`, which takes seconds.
 func (l *Lab) npmPublish(ctx context.Context, addr string) error {
 	tarball, err := npmTarball()
 	if err != nil {

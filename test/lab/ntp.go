@@ -14,10 +14,10 @@ import (
 
 const ntpName = "ntp." + Zone
 
-// startNTP serves this machine's time, which it leaves alone.
+// startNTP serves this machine's time and never sets it.
 func (l *Lab) startNTP(ctx context.Context) error {
 	dir := filepath.Join(l.dir, "ntp")
-	if err := os.MkdirAll(dir, 0o750); err != nil { // chronyd wants its directories closed
+	if err := os.MkdirAll(dir, 0o750); err != nil { // chronyd requires private directories
 		return err
 	}
 	config := filepath.Join(dir, "chrony.conf")
@@ -36,7 +36,7 @@ func (l *Lab) startNTP(ctx context.Context) error {
 	return nil
 }
 
-// askTime fails unless the server says that it knows the time.
+// askTime fails unless the server reports that it is synchronised.
 func (l *Lab) askTime(ctx context.Context) error {
 	c, err := l.Laptop.Dial(ctx, "udp", ntpAddr+":123")
 	if err != nil {

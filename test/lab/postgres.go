@@ -22,8 +22,8 @@ const (
 	dbPassword = "lab-password"
 )
 
-// startPostgres makes a cluster with TLS, a table that psql can show, and what
-// pgbench needs.
+// startPostgres makes a cluster with TLS, the table orders, and the tables of
+// pgbench.
 func (l *Lab) startPostgres(ctx context.Context) error {
 	owner, err := l.postgresUser()
 	if err != nil {
@@ -70,7 +70,7 @@ func (l *Lab) startPostgres(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// pg_isready, since the server accepts connections before it can serve them.
+	// The server accepts connections before it can serve them; pg_isready knows.
 	if err := p.ready(ctx, func() error {
 		return run(l.Corp.CommandAs(ctx, owner, bin("pg_isready"), "-q", "-h", owner.Home, "-p", strconv.Itoa(port)))
 	}); err != nil {
@@ -105,8 +105,8 @@ func (l *Lab) startPostgres(ctx context.Context) error {
 	return nil
 }
 
-// postgresUser returns who runs the database: it refuses to run as root, and
-// Debian's package has made an account for it.
+// postgresUser returns the user that runs the database. PostgreSQL refuses to run
+// as root; Debian's package has made an account for it.
 func (l *Lab) postgresUser() (User, error) {
 	u := User{Name: "postgres", UID: os.Getuid(), GID: os.Getgid(), Home: filepath.Join(l.dir, "postgres")}
 	if os.Geteuid() != 0 {

@@ -14,16 +14,16 @@ import (
 	"time"
 )
 
-// process is a program of the lab's that runs until Close.
+// process is a program of the lab that runs until Close.
 type process struct {
 	name string
 	log  string
 	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
+	done chan struct{} // closed when the program has ended
 }
 
-// start runs c with its output in a log file; Close sends it stop, and after a
-// moment kills what is left of its process group.
+// start runs c with its output in a log file. Close sends the signal stop to its
+// process group, and after 3 s kills the rest of the group.
 func (l *Lab) start(name string, stop syscall.Signal, c *exec.Cmd) (*process, error) {
 	p := &process{name: name, log: filepath.Join(l.logDir(), name+".log"), cmd: c, done: make(chan struct{})}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -36,7 +36,7 @@ func (l *Lab) start(name string, stop syscall.Signal, c *exec.Cmd) (*process, er
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() {
-		_ = c.Wait() // how it ended is in its log
+		_ = c.Wait() // its log says how it ended
 		close(p.done)
 	}()
 	l.onClose(func() error {
@@ -52,7 +52,7 @@ func (l *Lab) start(name string, stop syscall.Signal, c *exec.Cmd) (*process, er
 	return p, nil
 }
 
-// answers waits until p accepts connections on the host's addr.
+// answers waits until p accepts connections at addr of the host.
 func (p *process) answers(ctx context.Context, h *Host, addr string) error {
 	return p.ready(ctx, func() error {
 		c, err := h.Dial(ctx, "tcp", addr)
@@ -95,7 +95,7 @@ func (p *process) tail() error {
 	return errors.New(strings.TrimSpace(string(text)))
 }
 
-// output runs c to its end and returns what it wrote on stdout.
+// output runs c to its end and returns its stdout.
 func output(c *exec.Cmd) (string, error) {
 	var stdout, stderr strings.Builder
 	c.Stdout, c.Stderr = &stdout, &stderr

@@ -12,8 +12,8 @@ import (
 	"github.com/causeway-dev/causeway/test/wan"
 )
 
-// Relay joins connections to a server and can be told to misbehave as networks
-// do. It stands for the editor's connection.
+// Relay joins connections to a server. A test can make it cut, stall, slow and
+// delay them as networks do. It stands for the editor's connection.
 type Relay struct {
 	ln   net.Listener
 	dial func(context.Context) (net.Conn, error)
@@ -27,28 +27,28 @@ type Relay struct {
 	conns map[net.Conn]bool
 }
 
-// RelayState is what a relay does and has done.
+// RelayState describes a relay and its traffic.
 type RelayState struct {
 	// Mode is "open", "cut" (connections are reset, new ones too) or "stall"
 	// (connections stay and nothing moves).
 	Mode string `json:"mode"`
-	// Rate limits each direction of each connection, in bytes a second; 0 is no limit.
+	// Rate limits each direction of each connection, in bytes per second; 0 is no limit.
 	Rate int64 `json:"rate"`
 	// Delay is added in each direction, in milliseconds.
 	Delay int64 `json:"delay"`
-	// InFlight bounds the bytes of each direction of each connection between their
-	// being taken and the news of their delivery having come back, as the window
+	// InFlight bounds the bytes of each direction of each connection that the relay
+	// has taken and whose delivery the sender does not know of yet, as the window
 	// of a forwarded port's channel does; 0 is no bound.
 	InFlight int64 `json:"inFlight"`
-	// Connections is how many are open, Accepted how many there ever were.
+	// Connections counts the open connections, Accepted all connections so far.
 	Connections int `json:"connections"`
 	Accepted    int `json:"accepted"`
-	// Bytes that were passed on, to the server and from it.
+	// Up and Down count the bytes delivered to the server and from it.
 	Up   int64 `json:"up"`
 	Down int64 `json:"down"`
 }
 
-// NewRelay serves ln, which it owns, until Close.
+// NewRelay serves ln until Close, which closes ln.
 func NewRelay(ln net.Listener, dial func(context.Context) (net.Conn, error)) *Relay {
 	r := &Relay{ln: ln, dial: dial, conns: map[net.Conn]bool{}, gate: make(chan struct{})}
 	close(r.gate)
@@ -61,7 +61,7 @@ func NewRelay(ln net.Listener, dial func(context.Context) (net.Conn, error)) *Re
 // Addr returns the address that the relay listens on.
 func (r *Relay) Addr() net.Addr { return r.ln.Addr() }
 
-// State returns what the relay does and has done.
+// State returns the present state.
 func (r *Relay) State() RelayState {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,22 +90,22 @@ func (r *Relay) Stall() {
 	}
 }
 
-// Slow limits each direction of each connection to rate bytes a second and
-// delays it. Zeros take the limits away.
+// Slow limits each direction of each connection to rate bytes per second and
+// delays it. Zero removes a limit.
 func (r *Relay) Slow(rate int64, delay time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.state.Rate, r.state.Delay = max(rate, 0), max(delay, 0).Milliseconds()
 }
 
-// Bound sets InFlight of the state, for connections that are open too.
+// Bound sets InFlight of the state, also for open connections.
 func (r *Relay) Bound(inFlight int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.state.InFlight = max(inFlight, 0)
 }
 
-// Resume ends Cut and Stall; a stalled connection goes on where it was.
+// Resume ends Cut and Stall. A stalled connection continues without loss.
 func (r *Relay) Resume() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -194,7 +194,7 @@ func (r *Relay) join(client net.Conn) {
 	server.Close()
 }
 
-// passable waits while the relay is stalled, and reports whether it is open.
+// passable waits while the relay is stalled, and reports whether bytes may pass.
 func (r *Relay) passable() bool {
 	r.mu.Lock()
 	gate := r.gate

@@ -149,8 +149,8 @@ func TestRelaySlow(t *testing.T) {
 	}
 }
 
-// TestRelayBound wants what is taken before the first byte's delivery is known to
-// be no more than the bound, and every byte to arrive after all.
+// TestRelayBound checks that the relay takes at most the bound before the delivery
+// of the first byte is known, and that every byte arrives.
 func TestRelayBound(t *testing.T) {
 	const bound, delay = 64 << 10, 500 * time.Millisecond
 	r, c := relayed(t)
@@ -164,7 +164,8 @@ func TestRelayBound(t *testing.T) {
 	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, sent) {
 		t.Fatalf("it came back as something else: %v", err)
 	}
-	// Two round trips pass before the last is taken, and one for it to come back.
+	// Two round trips pass before the relay takes the last byte, and one more
+	// before it comes back.
 	if took := time.Since(start); took < 6*delay {
 		t.Errorf("%d bytes came back after %v, with %d in flight and a delay of %v", len(sent), took, bound, delay)
 	}

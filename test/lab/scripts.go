@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// execScript is the script that runs its arguments on a host. A program that
-// starts others by a path, such as a browser driver, needs it as a file.
+// execScript returns the script that runs its arguments on a host. Programs that
+// start others by a path, such as a browser driver, need a file.
 func (l *Lab) execScript(h *Host) string { return filepath.Join(l.dir, "bin", h.Name) }
 
 func (l *Lab) writeScripts() error {

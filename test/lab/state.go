@@ -24,9 +24,9 @@ const (
 	stateDir = "/run/causeway-lab"
 )
 
-// claim gives the lab its id and its directory. The lock on a file with the
-// lab's id tells Cleanup that the lab is alive, and goes with the process
-// however it ends; the file's content is the directory to remove.
+// claim gives the lab its id and its directory. A lock on the file with the lab's
+// id tells Cleanup that the lab is up. The kernel releases the lock when the process
+// ends. The content of the file is the directory to remove.
 func (l *Lab) claim() error {
 	if l.opts.Loopback {
 		l.id = "loopback"
@@ -40,7 +40,7 @@ func (l *Lab) claim() error {
 	if err := os.MkdirAll(stateDir, 0o755); err != nil {
 		return err
 	}
-	// Another lab's Cleanup must never see the file without its lock.
+	// Cleanup of another lab must never see the file without its lock.
 	path := filepath.Join(stateDir, l.id)
 	state, err := os.OpenFile(path+".new", os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
@@ -61,8 +61,8 @@ func (l *Lab) claim() error {
 	return l.makeDir(state)
 }
 
-// makeDir makes the lab's directory, and writes its path to state if it is to be
-// removed after a crash.
+// makeDir makes the lab's directory. If Cleanup must remove it after a crash,
+// makeDir writes its path to state.
 func (l *Lab) makeDir(state io.Writer) error {
 	var err error
 	temporary := l.opts.Dir == ""
@@ -71,7 +71,7 @@ func (l *Lab) makeDir(state io.Writer) error {
 			return err
 		}
 	} else if temporary {
-		// Not below TMPDIR, which may be a user's own; other users must get in.
+		// TMPDIR may be private, but other users must be able to enter.
 		l.dir = filepath.Join("/tmp", "causeway-"+l.id)
 	} else if l.dir, err = filepath.Abs(l.opts.Dir); err != nil {
 		return err
@@ -105,7 +105,7 @@ func (l *Lab) makeDir(state io.Writer) error {
 	return nil
 }
 
-// open reports whether every user can get to dir.
+// open returns an error unless every user can enter dir.
 func open(dir string) error {
 	for d := dir; ; d = filepath.Dir(d) {
 		st, err := os.Stat(d)
@@ -133,8 +133,8 @@ func (l *Lab) removeAllButLogs() error {
 	return errors.Join(errs...)
 }
 
-// Cleanup removes what labs left behind that ended without Close. Labs that are
-// up are not touched.
+// Cleanup removes the remains of labs that ended without Close. It does not touch
+// labs that are up.
 func Cleanup() error {
 	ids := map[string]bool{}
 	for _, dir := range []string{"/run/netns", "/etc/netns", stateDir} {
@@ -186,8 +186,8 @@ func cleanup(id string) error {
 	return errors.Join(err, os.Remove(path))
 }
 
-// removeHosts ends all that runs in the namespaces of a lab and removes them.
-// It needs no memory of what was started.
+// removeHosts ends all processes in the namespaces of a lab and removes the
+// namespaces. It finds both by the lab's id.
 func removeHosts(id string) error {
 	names, err := filepath.Glob("/run/netns/" + id + "-*")
 	if err != nil {
@@ -227,7 +227,7 @@ func killAll(nsPath string) error {
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
-		time.Sleep(10 * time.Millisecond) // there is no event for the end of another's child
+		time.Sleep(10 * time.Millisecond) // no event reports the end of another process's child
 	}
 }
 

@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// tools are the programs that do not come with Go. A field is empty if nothing
-// that was asked for needs it.
+// tools are the paths of external programs. A field is empty if no requested
+// service needs it.
 type tools struct {
-	node     string // Node 24, which the editor wants
+	node     string // Node 24, which the editor requires
 	modules  string // test/e2e/node_modules
 	postgres string // directory of PostgreSQL's programs
 	sshd     string
@@ -26,8 +26,8 @@ type tools struct {
 	chromium string
 }
 
-// findTools finds everything before anything is raised, so that a machine that
-// lacks something says so at once.
+// findTools finds all programs before the lab starts anything, so that a missing
+// one is reported at once.
 func findTools(o Options) (tools, error) {
 	var t tools
 	var err error
@@ -44,7 +44,7 @@ func findTools(o Options) (tools, error) {
 				return t, err
 			}
 		}
-		// Through the link that need_e2e makes, for users who cannot reach the tree.
+		// need_e2e makes a link. Its target is open to users who cannot enter the tree.
 		if t.modules, err = filepath.EvalSymlinks(filepath.Join(root, "test", "e2e", "node_modules")); err != nil {
 			return t, fmt.Errorf("find the editor and the registry: %w; need_e2e of scripts/lib/install.sh installs them", err)
 		}
@@ -76,7 +76,7 @@ func findTools(o Options) (tools, error) {
 	return t, nil
 }
 
-// findProgram looks in the directories of superusers too.
+// findProgram also looks in /usr/sbin, which may be missing in PATH.
 func findProgram(name, pkg string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil

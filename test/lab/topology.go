@@ -17,7 +17,7 @@ import (
 	"syscall"
 )
 
-// Addresses are the same in every lab: a namespace has its own.
+// Addresses are the same in every lab, since each namespace has its own.
 const (
 	corpAddr   = "10.77.0.1"
 	dbAddr     = "10.77.0.10"
@@ -38,7 +38,7 @@ const (
 	publicDNS   = "198.51.100.53"
 )
 
-// PublicName is a name that cloud resolves, and reaches, by itself.
+// PublicName is a name that cloud resolves and reaches without Causeway.
 const PublicName = "public.example.test"
 
 func (l *Lab) makeHosts(ctx context.Context) error {
@@ -60,20 +60,20 @@ func (l *Lab) makeHosts(ctx context.Context) error {
 		if err := ip(ctx, "", "netns add "+h.NS); err != nil {
 			return err
 		}
-		// The switches below are per namespace; a new one may inherit others.
+		// These settings are per namespace. A new one may inherit other values.
 		if err := h.do(func() error {
 			forward := "0"
 			if h == l.Corp {
-				forward = "1" // else it could not answer for its own dead ends, below
+				forward = "1" // otherwise it could not answer for its dead ends below
 			}
 			if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte(forward), 0); err != nil {
 				return err
 			}
-			// Whatever this machine prefers: its pacing, if it has that, is for networks.
+			// This machine may use another one; its pacing is meant for real networks.
 			if err := os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("reno"), 0); err != nil {
 				return err
 			}
-			// As Docker sets it in every container.
+			// Docker sets this in every container.
 			return os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0)
 		}); err != nil {
 			return fmt.Errorf("set sysctls on %s: %w", h.Name, err)
@@ -130,11 +130,11 @@ func (l *Lab) makeHosts(ctx context.Context) error {
 	return l.writeEtc()
 }
 
-// writeEtc gives every host the files that `ip netns exec` puts over those in /etc.
+// writeEtc writes the files of each host that `ip netns exec` mounts over those in /etc.
 func (l *Lab) writeEtc() error {
 	const hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 	resolver := map[*Host]string{l.Corp: dnsAddr, l.Laptop: dnsAddr, l.Cloud: publicDNS, l.Internet: publicDNS}
-	machine, err := os.Hostname() // all hosts share it, and sudo looks it up
+	machine, err := os.Hostname() // sudo looks up the name, which all hosts share
 	if err != nil {
 		return err
 	}
@@ -148,12 +148,12 @@ func (l *Lab) writeEtc() error {
 			"nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
 		}
 		if h == l.Cloud {
-			// The user of a codespace may become root; the other user may not.
+			// The user of a codespace may become root; the other user must not.
 			files["sudoers"] = "root ALL=(ALL) ALL\n" + l.user(Dev).Name + " ALL=(ALL) NOPASSWD: ALL\n"
 		}
 		for name, text := range files {
 			if _, err := os.Stat(filepath.Join("/etc", name)); err != nil {
-				continue // nothing to put it over, and `ip netns exec` would complain
+				continue // without a file to mount it over, `ip netns exec` would complain
 			}
 			mode := os.FileMode(0o644)
 			if name == "sudoers" {
@@ -180,13 +180,13 @@ func (l *Lab) describeHosts() error {
 	return l.writeScripts()
 }
 
-// place says where a service listens: as given, or on loopback at a port that
-// neither the system hands out for other ends nor this lab has given before.
+// place returns where a service listens: the given address and port, or on a lab on
+// loopback a free port below the system's ephemeral ports that the lab has not used.
 func (l *Lab) place(addr string, port int) (string, int, error) {
 	if !l.opts.Loopback {
 		return addr, port, nil
 	}
-	const first, count = 20000, 12000 // the system's own choice is from 32768 up
+	const first, count = 20000, 12000 // ephemeral ports begin at 32768
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for range 1000 {
@@ -203,8 +203,9 @@ func (l *Lab) place(addr string, port int) (string, int, error) {
 	return "", 0, errors.New("no port of loopback is free")
 }
 
-// free says whether a port of loopback is, for TCP and for UDP. No program is
-// started meanwhile: until it runs it would hold what is tried here open.
+// free reports whether a port of loopback is free for TCP and for UDP. It keeps
+// programs from being started meanwhile, since a child holds the sockets of this
+// process open until its program runs.
 func free(port int) bool {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
@@ -223,7 +224,7 @@ func free(port int) bool {
 
 func (l *Lab) hosts() []*Host { return []*Host{l.Corp, l.Laptop, l.Cloud, l.Internet} }
 
-// ip runs lines of ip(8) commands, inside a namespace unless ns is empty.
+// ip runs lines of ip(8) commands in a namespace, or outside if ns is empty.
 func ip(ctx context.Context, ns, lines string) error {
 	args := []string{"-batch", "-"}
 	if ns != "" {

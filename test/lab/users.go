@@ -14,10 +14,10 @@ import (
 	"strings"
 )
 
-// The accounts that a lab makes on this machine if they are missing. They have
-// no password and outlive the lab; their homes do not.
+// The accounts that a lab makes on this machine if they are missing. They have no
+// password and stay after the lab ends. Their homes do not.
 const (
-	Dev     = "dev"     // the user of cloud; may become root there by sudo
+	Dev     = "dev"     // the user of cloud, who may become root there by sudo
 	Other   = "other"   // another user of cloud
 	Service = "service" // owns what sshd and the registry serve
 )
@@ -39,7 +39,7 @@ func (u User) environ() []string {
 	return []string{"HOME=" + u.Home, "USER=" + u.Name, "LOGNAME=" + u.Name, "SHELL=/bin/bash"}
 }
 
-// own makes dir, and gives it to u alone.
+// own makes dir, which only u can enter.
 func (u User) own(dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
@@ -90,11 +90,11 @@ func makeUser(ctx context.Context, name string, uid int) error {
 		}
 		return nil
 	}
-	// The password "*" fits nothing; sshd takes "!", the default, for a locked account.
+	// No password matches "*". sshd rejects the default "!" as a locked account.
 	out, err := exec.CommandContext(ctx, "useradd", "--uid", id, "--user-group", "--no-create-home",
 		"--no-log-init", "--home-dir", "/", "--shell", "/bin/bash", "--password", "*", name).CombinedOutput()
 	if err != nil {
-		// Another lab may have been quicker.
+		// Another lab may have made it meanwhile.
 		if u, lerr := user.Lookup(name); lerr == nil && u.Uid == id {
 			return nil
 		}

@@ -30,8 +30,8 @@ public  A   198.51.100.10
 ns      A   198.51.100.53
 `
 
-// Bytes returns an endless stream of bytes that do not compress and that depend
-// on seed alone. /bytes of the web server sends them.
+// Bytes returns an endless stream of bytes that do not compress. They depend only on
+// seed. /bytes of the web server sends them.
 func Bytes(seed uint64) io.Reader {
 	var key [32]byte
 	for i := range 8 {
@@ -42,7 +42,7 @@ func Bytes(seed uint64) io.Reader {
 
 // handler is corp's web site:
 //
-//	/                      a line with the protocol and the name that was asked for
+//	/                      a line with the protocol and the requested name
 //	/bytes?n=N&seed=S      N bytes of Bytes(S)
 //	/sha256?n=N&seed=S     their SHA-256 in hexadecimal
 //	/upload                "BYTES SHA256" of the request's body
@@ -103,7 +103,7 @@ func (l *Lab) handler() http.Handler {
 	return mux
 }
 
-// number reads a parameter; what is missing or malformed is 0.
+// number reads a parameter. A missing or malformed one is 0.
 func number(r *http.Request, name string) int64 {
 	n, _ := strconv.ParseInt(r.FormValue(name), 10, 64)
 	return max(n, 0)
@@ -156,7 +156,7 @@ func (l *Lab) startWeb(context.Context) error {
 	return nil
 }
 
-// startPublic serves what cloud reaches without Causeway.
+// startPublic serves the web server that cloud reaches without Causeway.
 func (l *Lab) startPublic(context.Context) error {
 	l.setInfo(func(i *Info) {
 		i.Public = &PublicInfo{URL: "http://" + PublicName + "/", Host: PublicName, Address: publicAddr}
@@ -174,7 +174,7 @@ func (l *Lab) serveHTTP(h *Host, addr string, port int, handler http.Handler, co
 	}
 	s := &http.Server{
 		Handler: handler, TLSConfig: config.Clone(),
-		ReadHeaderTimeout: 15 * time.Minute,           // more than sessions wait for links that were cut before a request
+		ReadHeaderTimeout: 15 * time.Minute,           // longer than sessions wait for links that were cut before a request
 		ErrorLog:          log.New(io.Discard, "", 0), // tests break connections all the time
 		BaseContext:       func(net.Listener) context.Context { return l.ctx },
 	}

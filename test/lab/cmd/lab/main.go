@@ -1,6 +1,6 @@
 //go:build linux
 
-// Command lab raises the hosts of package lab and works with them from a shell.
+// Command lab starts the hosts of package lab and works with them from a shell.
 package main
 
 import (
