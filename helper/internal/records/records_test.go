@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,12 +127,41 @@ func TestCacheBounds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(c.entries) != maxEntries || c.recent.Len() != maxEntries {
-		t.Errorf("%d entries", len(c.entries))
+	if entries, _ := c.answers.Len(); entries != maxEntries {
+		t.Errorf("%d entries", entries)
 	}
 	if _, err := c.Get(t.Context(), Question{"x.test", dns.TypeA}, func(context.Context) (*dns.Msg, error) { return nil, errors.New("no") }); err == nil {
 		t.Error("the error is lost")
 	}
+}
+
+// A remote that asks for long answers fills a few megabytes, not more.
+func TestCacheMemory(t *testing.T) {
+	measure := func() uint64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	before := measure()
+	c := NewCache()
+	for i := range maxEntries {
+		q := Question{fmt.Sprintf("n%d.corp.test", i), dns.TypeA}
+		if _, err := c.Get(t.Context(), q, func(context.Context) (*dns.Msg, error) {
+			m := new(dns.Msg)
+			for n := range 20 {
+				m.Answer = append(m.Answer, Address(q.Name, netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), 60))
+			}
+			return m, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after := measure()
+	if grown := int64(after) - int64(before); grown > 2*maxBytes {
+		t.Errorf("the heap grows by %d bytes, the bound is %d", grown, maxBytes)
+	}
+	runtime.KeepAlive(c)
 }
 
 func TestTheFirstWhoGivesUpTakesNobodyAlong(t *testing.T) {

@@ -104,8 +104,8 @@ func TestRecentNamesAreBounded(t *testing.T) {
 		if _, err := r.LookupNetIP(t.Context(), "a"+strconv.Itoa(i)+".test"); err != nil {
 			t.Fatal(err)
 		}
-		if len(r.known) > maxNames {
-			t.Fatalf("%d names are kept", len(r.known))
+		if names, _ := r.known.Len(); names > maxNames {
+			t.Fatalf("%d names are kept", names)
 		}
 	}
 }
