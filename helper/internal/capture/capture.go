@@ -14,6 +14,7 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/bridge"
 	"github.com/causeway-dev/causeway/helper/internal/capture/dns"
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/names"
@@ -88,6 +89,7 @@ func Serve(ctx context.Context, s *tunnel.Session, o Options) error {
 	c.offered.Store(&offer.Set{})
 	check := owner.New(o.UID)
 	defer func() { _ = check.Close() }()
+	c.gateway = flow.New(flow.Options{Log: o.Log, Tunnel: s, Origin: c.origin(check)})
 	if err := c.start(check); err != nil {
 		_ = control.Close()
 		return err
@@ -114,6 +116,7 @@ func Serve(ctx context.Context, s *tunnel.Session, o Options) error {
 type capture struct {
 	o        Options
 	s        *tunnel.Session
+	gateway  *flow.Gateway
 	control  *tunnel.Stream
 	names    *names.Source    // nil without
 	dns      *dns.Source      // nil without
@@ -136,10 +139,10 @@ type capture struct {
 func (c *capture) start(check *owner.Checker) error {
 	if c.o.Sources.Proxy != Off {
 		p, err := proxy.Listen(proxy.Options{
-			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
+			Log: c.o.Log, Gateway: c.gateway, UID: c.o.UID,
 			Match:  c.covers,
 			Strict: c.strict.Load,
-			Check:  check.Check, CheckUDP: check.CheckUDP, Origin: c.origin(check),
+			Check:  check.Check, CheckUDP: check.CheckUDP,
 		})
 		if err != nil {
 			c.proxyErr = err
@@ -151,13 +154,13 @@ func (c *capture) start(check *owner.Checker) error {
 	}
 	if c.o.Sources.Names != Off || c.o.Sources.DNS != Off {
 		c.names = names.New(names.Options{
-			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID,
-			Check: check.Check, CheckUDP: check.CheckUDP, Origin: c.origin(check), StartHosts: c.o.StartHosts, Changed: c.changed,
+			Log: c.o.Log, Gateway: c.gateway, UID: c.o.UID,
+			Check: check.Check, CheckUDP: check.CheckUDP, StartHosts: c.o.StartHosts, Changed: c.changed,
 			NoHosts: c.o.Sources.Names == Off,
 		})
 	}
 	if c.o.HandoverPath != "" {
-		o := handover.Options{Log: c.o.Log, Tunnel: c.s, Path: c.o.HandoverPath, CheckUDP: check.CheckUDP, Covers: c.covers}
+		o := handover.Options{Log: c.o.Log, Gateway: c.gateway, Path: c.o.HandoverPath, CheckUDP: check.CheckUDP, Covers: c.covers}
 		if c.names != nil {
 			o.At = c.names.At
 		}
@@ -170,19 +173,19 @@ func (c *capture) start(check *owner.Checker) error {
 	}
 	if c.o.Sources.DNS != Off {
 		c.dns = dns.New(dns.Options{
-			Log: c.o.Log, Tunnel: c.s, Names: c.names,
+			Log: c.o.Log, Gateway: c.gateway, Names: c.names,
 			Covers: c.hasName,
-			Check:  check.Check, CheckUDP: check.CheckUDP, Origin: c.origin(check),
+			Check:  check.Check, CheckUDP: check.CheckUDP,
 			StartEditor: c.o.StartResolver, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
 		})
 	}
 	if c.o.Sources.Tun != Off {
 		o := tun.Options{
-			Log: c.o.Log, Tunnel: c.s, CoversName: c.covers, Always: c.o.Sources.Tun == On,
+			Log: c.o.Log, Gateway: c.gateway, CoversName: c.covers, Always: c.o.Sources.Tun == On,
 			Covers: func(network string, addr netip.Addr, port uint16) bool {
 				return c.offered.Load().CoversAddr(network, addr, port)
 			},
-			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, CheckEcho: check.CheckEcho, Origin: c.origin(check), Start: c.o.StartTun, Changed: c.changed,
+			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, CheckEcho: check.CheckEcho, Start: c.o.StartTun, Changed: c.changed,
 		}
 		if c.names != nil {
 			o.Names = c.names

@@ -4,11 +4,15 @@ package netx
 
 import (
 	"io"
+	"net"
 	"os"
 	"syscall"
 )
 
-func rawRead(rc syscall.RawConn) readFunc {
+func rawRead(rc syscall.RawConn) readFunc { return rawReader(rc, io.EOF) }
+
+// rawReader returns empty for a read of no bytes, or an empty chunk if it is nil.
+func rawReader(rc syscall.RawConn, empty error) readFunc {
 	return func(limit int) (c *Chunk, err error) {
 		var n int
 		cerr := rc.Read(func(fd uintptr) bool {
@@ -31,8 +35,8 @@ func rawRead(rc syscall.RawConn) readFunc {
 			err = cerr
 		case err != nil:
 			err = os.NewSyscallError("read", err)
-		case n == 0:
-			err = io.EOF
+		case n == 0 && empty != nil:
+			err = empty
 		default:
 			c.Grow(n)
 			return c, nil
@@ -42,4 +46,16 @@ func rawRead(rc syscall.RawConn) readFunc {
 		}
 		return nil, err
 	}
+}
+
+// DatagramReader returns a function that reads the next datagram of c. It takes a
+// chunk from the pool only once there is a datagram: a silent socket holds none.
+func DatagramReader(c net.Conn) func() (*Chunk, error) {
+	if sc, ok := c.(syscall.Conn); ok {
+		if rc, err := sc.SyscallConn(); err == nil {
+			read := rawReader(rc, nil)
+			return func() (*Chunk, error) { return read(MaxDatagram) }
+		}
+	}
+	return func() (*Chunk, error) { return reader(c)(MaxDatagram) }
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/dns"
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/names"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
@@ -34,7 +35,7 @@ type Host interface {
 // Options of a Source. All but Port, Retry and Changed are required.
 type Options struct {
 	Log    zerolog.Logger
-	Tunnel names.Opener
+	Tunnel flow.Opener
 	UID    int    // whose addresses these are
 	Device string // the bridge
 	// Covers tells whether a name, or an address in its place, is a resource's.
@@ -58,10 +59,11 @@ type Report struct {
 
 // Source serves one bridge. It is safe for concurrent use.
 type Source struct {
-	o    Options
-	ctx  context.Context // alive until Close
-	stop context.CancelFunc
-	wg   sync.WaitGroup
+	o       Options
+	gateway *flow.Gateway
+	ctx     context.Context // alive until Close
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
 
 	mu       sync.Mutex // held while it is set up or taken down
 	set      *offer.Set
@@ -92,6 +94,7 @@ func New(o Options) *Source {
 		o.Retry = 2 * time.Second
 	}
 	s := &Source{o: o}
+	s.gateway = flow.New(flow.Options{Log: o.Log, Tunnel: o.Tunnel, Origin: s.origin})
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -233,7 +236,7 @@ func (s *Source) setUp(at netip.Prefix, index int) *standing {
 		}
 	}
 	st.names = names.New(names.Options{
-		Log: s.o.Log, Tunnel: s.o.Tunnel, UID: s.o.UID, Place: place, Origin: s.origin, Changed: s.o.Changed,
+		Log: s.o.Log, Gateway: s.gateway, UID: s.o.UID, Place: place, Changed: s.o.Changed,
 		Check:    func(c net.Conn) (owner.Owner, error) { return st.check(c.RemoteAddr()) },
 		CheckUDP: func(_, remote netip.AddrPort) (owner.Owner, error) { return st.admit(remote.Addr()) },
 		StartHosts: func(context.Context) (names.Hosts, error) {
@@ -244,7 +247,7 @@ func (s *Source) setUp(at netip.Prefix, index int) *standing {
 		},
 	})
 	st.dns = dns.New(dns.Options{
-		Log: s.o.Log, Tunnel: s.o.Tunnel, Names: st.names, Covers: s.o.Covers, Origin: s.origin, ResolvPath: s.o.ResolvPath,
+		Log: s.o.Log, Gateway: s.gateway, Names: st.names, Covers: s.o.Covers, ResolvPath: s.o.ResolvPath,
 		Port: s.o.Port, Place: &dns.Place{Device: s.o.Device, Addr: at.Addr(), Low: low}, Changed: s.o.Changed,
 		Check:    func(c net.Conn) (owner.Owner, error) { return st.check(c.RemoteAddr()) },
 		CheckUDP: func(_, remote netip.AddrPort) (owner.Owner, error) { return st.admit(remote.Addr()) },

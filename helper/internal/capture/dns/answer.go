@@ -3,7 +3,6 @@ package dns
 import (
 	"context"
 	"errors"
-	"io"
 	"net/netip"
 	"strings"
 	"time"
@@ -174,20 +173,8 @@ func (s *Source) ask(ctx context.Context, q records.Question, who owner.Owner) *
 
 // exchange asks the gateway as spec.md of the tunnel says.
 func (s *Source) exchange(ctx context.Context, q records.Question, who owner.Owner) (*dns.Msg, error) {
-	target := tunnel.Target{Network: tunnel.DNS, Host: q.Name, Port: q.Type}
-	st, err := s.o.Tunnel.Open(ctx, tunnel.Request{Target: target, Origin: s.o.Origin("dns", target, who)}, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer st.Close()
-	_ = st.CloseWrite()
-	if _, err := st.Answer(ctx); err != nil {
-		return nil, err
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = st.SetReadDeadline(deadline)
-	}
-	b, err := io.ReadAll(io.LimitReader(st, records.MaxMessage))
+	request := s.o.Gateway.Request("dns", tunnel.Target{Network: tunnel.DNS, Host: q.Name, Port: q.Type}, who)
+	_, b, err := s.o.Gateway.Ask(ctx, request, nil, records.MaxMessage)
 	if err != nil {
 		return nil, err
 	}

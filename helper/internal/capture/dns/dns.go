@@ -15,17 +15,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/records"
-	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
 )
-
-// Opener opens flows; a tunnel.Session is one.
-type Opener interface {
-	Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
-}
 
 // Names serves names at addresses of its own; a names.Source is one.
 type Names interface {
@@ -47,19 +42,17 @@ type Editor interface {
 	Close() error
 }
 
-// Options of a Source. All but Log, Origin, Port, Retry and Changed are required.
+// Options of a Source. All but Log, Port, Retry and Changed are required.
 type Options struct {
-	Log    zerolog.Logger
-	Tunnel Opener
-	Names  Names
+	Log     zerolog.Logger
+	Gateway *flow.Gateway
+	Names   Names
 	// Covers tells whether a name, or an address in its place, is a resource's.
 	Covers func(host string) bool
 	// Check and CheckUDP tell who asks, or refuse them: strangers get what the
 	// nameservers say.
 	Check    func(net.Conn) (owner.Owner, error)
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
-	// Origin tells more of who asks; nil: nothing is known.
-	Origin owner.OriginFunc
 	// StartEditor begins to edit ResolvPath. It is not called if there is a Place.
 	StartEditor func(context.Context) (Editor, error)
 	// Place is where the stub is asked; nil: on loopback, to which resolv.conf leads.
@@ -115,9 +108,6 @@ const maxQuestions = 512 // of either kind; more are dropped
 
 // New returns a Source that does nothing yet.
 func New(o Options) *Source {
-	if o.Origin == nil {
-		o.Origin = owner.UserAlone
-	}
 	if o.Port == 0 {
 		o.Port = 53
 	}

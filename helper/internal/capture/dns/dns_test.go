@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -165,10 +166,9 @@ func start(t *testing.T, tweak func(*Options)) *fixture {
 	})
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	o := Options{
-		Tunnel: capture, Names: f.names, Port: f.port, ResolvPath: path, Retry: 10 * time.Millisecond,
+		Gateway: flow.New(flow.Options{Tunnel: capture, Origin: originOf}), Names: f.names, Port: f.port, ResolvPath: path, Retry: 10 * time.Millisecond,
 		Covers:   func(host string) bool { return strings.HasSuffix(host, ".corp.test") || host == "10.0.0.1" },
 		Check:    func(net.Conn) (owner.Owner, error) { return owner.Owner{User: "dev", Inode: 7}, nil },
-		Origin:   originOf,
 		CheckUDP: func(_, _ netip.AddrPort) (owner.Owner, error) { return owner.Owner{User: "dev", Inode: 7}, nil },
 		StartEditor: func(context.Context) (Editor, error) {
 			e := &fakeEditor{path: path, done: make(chan struct{})}

@@ -10,13 +10,13 @@
 package handover
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
@@ -37,12 +37,10 @@ const (
 	covered    = 1
 )
 
-// Options of Listen. Tunnel, Covers and CheckUDP are required.
+// Options of Listen. Gateway, Covers and CheckUDP are required.
 type Options struct {
-	Log    zerolog.Logger
-	Tunnel interface {
-		Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
-	}
+	Log      zerolog.Logger
+	Gateway  *flow.Gateway
 	Covers   func(network, host string, port uint16) bool
 	At       func(netip.Addr) (string, bool) // the name that an address stands for; nil: none does
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
-	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"golang.org/x/sys/unix"
 )
@@ -157,13 +157,13 @@ func (s *Server) serveTCP(c *net.UnixConn, req tunnel.Request) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	arrival := await(c, cancel)
-	st, err := s.open(ctx, req)
+	st, err := s.o.Gateway.Dial(ctx, req)
 	if err != nil {
-		var e *tunnel.Error
-		if !errors.As(err, &e) {
-			e = &tunnel.Error{Code: tunnel.Failed, Reason: err.Error()}
+		reason := err.Error()
+		if e, ok := errors.AsType[*tunnel.Error](err); ok {
+			reason = e.Reason
 		}
-		_, _ = c.Write(appendAnswer(nil, e.Code, e.Reason))
+		_, _ = c.Write(appendAnswer(nil, flow.Code(err), reason))
 		_ = c.Close()
 		if h := <-arrival; h.file != nil {
 			_ = h.file.Close()
@@ -192,19 +192,8 @@ func (s *Server) serveTCP(c *net.UnixConn, req tunnel.Request) error {
 		_ = st.Close()
 		return fmt.Errorf("the program's connection is a %T", app)
 	}
-	return netx.Relay(s.ctx, app, st, netx.RelayOptions{})
-}
-
-func (s *Server) open(ctx context.Context, req tunnel.Request) (*tunnel.Stream, error) {
-	st, err := s.o.Tunnel.Open(ctx, req, nil)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := st.Answer(ctx); err != nil {
-		_ = st.Close()
-		return nil, err
-	}
-	return st, nil
+	s.o.Gateway.Relay(s.ctx, app, st, req.Target)
+	return nil
 }
 
 func peerUID(c *net.UnixConn) (int, error) {

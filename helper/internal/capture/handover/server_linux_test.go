@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel/tunneltest"
@@ -26,7 +27,7 @@ func start(t *testing.T) (*Client, *tunnel.Session) {
 	t.Helper()
 	dir := t.TempDir()
 	capture, gateway := tunneltest.Pair(t)
-	s, err := Listen(Options{Tunnel: capture, Path: Path(dir, "abc"),
+	s, err := Listen(Options{Gateway: flow.New(flow.Options{Tunnel: capture}), Path: Path(dir, "abc"),
 		Covers:   func(_, host string, _ uint16) bool { return covered10.Contains(netip.MustParseAddr(host)) },
 		At:       func(a netip.Addr) (string, bool) { return "10.9.9.9", a == netip.MustParseAddr("198.19.240.9") },
 		CheckUDP: func(netip.AddrPort, netip.AddrPort) (owner.Owner, error) { return owner.Owner{}, nil }})

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
@@ -16,19 +15,6 @@ import (
 // checkEvery is how often a silent UDP flow looks whether the program's socket
 // still exists: nothing else tells of its end.
 const checkEvery = 30 * time.Second
-
-// exchange relays the datagrams of one socket of a program and one target. The
-// flow at the gateway may end when idle; the next datagram opens another.
-type exchange struct {
-	s   *Server
-	req tunnel.Request
-	app *net.UDPConn // connected to the program's socket
-	ctx context.Context
-	wg  sync.WaitGroup
-
-	mu sync.Mutex
-	st *tunnel.Stream // nil while there is none
-}
 
 // serveUDP answers at once, as a connect of a datagram socket does, and relays
 // until the program's socket or the asker's connection is gone.
@@ -56,95 +42,58 @@ func (s *Server) serveUDP(c *net.UnixConn, req tunnel.Request) error {
 	stop := context.AfterFunc(ctx, func() { _ = app.Close() })
 	defer stop()
 	_ = c.SetReadDeadline(time.Time{})
-	e := &exchange{s: s, req: req, app: app, ctx: ctx}
-	defer e.wg.Wait()
-	defer cancel()
 	// The asker ends an exchange whose place is needed by closing its connection.
 	s.wg.Go(func() { _, _ = c.Read(make([]byte, 1)); cancel() })
-	err = e.forth()
+	p := &program{s: s, app: app, read: netx.DatagramReader(app), target: req.Target}
+	s.o.Gateway.Exchange(ctx, p, func(ctx context.Context, _ owner.Owner) (net.Conn, error) {
+		st, err := s.o.Gateway.Open(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		return st, nil
+	})
 	_ = c.Close()
 	_ = app.Close()
-	e.end()
-	return err
+	return p.err
 }
 
-// forth passes on what the program sends.
-func (e *exchange) forth() error {
-	local := e.app.LocalAddr().(*net.UDPAddr).AddrPort()
-	remote := e.app.RemoteAddr().(*net.UDPAddr).AddrPort()
-	buf := netx.NewChunk(netx.MaxDatagram)
-	defer buf.Release()
+// program is the flow.Program of one socket of a program and one target. The
+// gateway ends a flow that was idle; the next datagram opens another.
+type program struct {
+	s      *Server
+	app    *net.UDPConn // connected to the program's socket
+	read   func() (*netx.Chunk, error)
+	target tunnel.Target
+	err    error // why it ended
+}
+
+// Receive implements flow.Program.
+func (p *program) Receive() (*netx.Chunk, owner.Owner, error) {
+	local, remote := p.app.LocalAddr().(*net.UDPAddr).AddrPort(), p.app.RemoteAddr().(*net.UDPAddr).AddrPort()
 	for {
-		_ = e.app.SetReadDeadline(time.Now().Add(checkEvery))
-		n, err := e.app.Read(buf.Room()[:netx.MaxDatagram])
+		_ = p.app.SetReadDeadline(time.Now().Add(checkEvery))
+		chunk, err := p.read()
 		var timeout net.Error
 		switch {
 		case err == nil:
-			if st := e.stream(); st != nil {
-				_, _ = st.Write(buf.Room()[:n])
-			}
+			return chunk, owner.Owner{}, nil
 		case errors.As(err, &timeout) && timeout.Timeout():
-			if !e.alive(local, remote) {
-				return nil
+			if _, err := p.s.o.CheckUDP(local, remote); err == nil {
+				continue
 			}
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		default:
-			return err // refused: the program's socket is closed
+		case !errors.Is(err, net.ErrClosed):
+			p.err = err // refused: the program's socket is closed
 		}
+		return nil, owner.Owner{}, err
 	}
 }
 
-func (e *exchange) alive(local, remote netip.AddrPort) bool {
-	_, err := e.s.o.CheckUDP(local, remote)
-	return err == nil
-}
+// Deliver implements flow.Program.
+func (p *program) Deliver(b []byte) { _, _ = p.app.Write(b) }
 
-// stream returns the flow, opening it if need be; nil if that cannot be.
-func (e *exchange) stream() *tunnel.Stream {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.st != nil || e.ctx.Err() != nil {
-		return e.st
-	}
-	st, err := e.s.o.Tunnel.Open(e.ctx, e.req, nil)
+// Ended implements flow.Program.
+func (p *program) Ended(err error) {
 	if err != nil {
-		return nil
-	}
-	e.st = st
-	e.wg.Go(func() { e.back(st) })
-	return st
-}
-
-// back passes on what the target says until the flow ends.
-func (e *exchange) back(st *tunnel.Stream) {
-	defer func() {
-		_ = st.Close()
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.st == st {
-			e.st = nil
-		}
-	}()
-	if _, err := st.Answer(e.ctx); err != nil {
-		e.s.o.Log.Debug().Err(err).Str("host", e.req.Target.Host).Msg("datagrams refused")
-		return
-	}
-	buf := netx.NewChunk(netx.MaxDatagram)
-	defer buf.Release()
-	for {
-		n, err := st.Read(buf.Room()[:netx.MaxDatagram])
-		if err != nil {
-			return
-		}
-		_, _ = e.app.Write(buf.Room()[:n])
-	}
-}
-
-func (e *exchange) end() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.st != nil {
-		_ = e.st.Close()
+		p.s.o.Gateway.Failed(p.target, err)
 	}
 }

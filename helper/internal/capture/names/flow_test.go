@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -61,7 +62,7 @@ func TestFlow(t *testing.T) {
 func TestEarlyData(t *testing.T) {
 	opened := make(chan []byte, 1)
 	capture, gateway := tunneltest.Pair(t)
-	f := start(t, Options{Tunnel: openerFunc(func(ctx context.Context, r tunnel.Request, early []byte) (*tunnel.Stream, error) {
+	f := start(t, Options{Gateway: through(func(ctx context.Context, r tunnel.Request, early []byte) (*tunnel.Stream, error) {
 		opened <- bytes.Clone(early)
 		return capture.Open(ctx, r, early)
 	}), Check: func(c net.Conn) (owner.Owner, error) {
@@ -91,6 +92,8 @@ func TestEarlyData(t *testing.T) {
 	expect(t, st, "late")
 }
 
+func through(f openerFunc) *flow.Gateway { return flow.New(flow.Options{Tunnel: f}) }
+
 type openerFunc func(context.Context, tunnel.Request, []byte) (*tunnel.Stream, error)
 
 func (f openerFunc) Open(ctx context.Context, r tunnel.Request, early []byte) (*tunnel.Stream, error) {
@@ -116,7 +119,7 @@ func TestRefusedIsReset(t *testing.T) {
 
 func TestStrangerIsReset(t *testing.T) {
 	f := start(t, Options{Check: func(net.Conn) (owner.Owner, error) { return owner.Owner{}, owner.ErrStranger },
-		Tunnel: openerFunc(func(context.Context, tunnel.Request, []byte) (*tunnel.Stream, error) {
+		Gateway: through(func(context.Context, tunnel.Request, []byte) (*tunnel.Stream, error) {
 			t.Error("a flow was opened for a stranger")
 			return nil, net.ErrClosed
 		})})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
@@ -67,7 +68,7 @@ func (s *Source) bind(l *listener, e endpoint) error {
 		if err != nil {
 			return fmt.Errorf("listen on %s: %w", l.at, err)
 		}
-		d := &datagrams{s: s, e: e, at: l.at, conn: pc.(*net.UDPConn), flows: make(map[netip.AddrPort]*tunnel.Stream)}
+		d := &datagrams{s: s, target: tunnel.Target{Network: tunnel.UDP, Host: e.host, Port: e.port}, at: l.at, conn: pc.(*net.UDPConn)}
 		l.Closer = d.conn
 		s.wg.Go(d.serve)
 		return nil
@@ -121,7 +122,8 @@ func (s *Source) mayHelp(err error) bool {
 	return errors.Is(err, os.ErrPermission) && s.hosts.editor != nil && !s.hosts.died()
 }
 
-// accept serves ln until it is closed.
+// accept serves ln until it is closed. Where there are too many connections, the
+// next client waits.
 func (s *Source) accept(ln net.Listener, e endpoint) {
 	for {
 		c, err := ln.Accept()
@@ -136,8 +138,29 @@ func (s *Source) accept(ln net.Listener, e endpoint) {
 			}
 			continue
 		}
-		s.wg.Go(func() { s.serve(c.(*net.TCPConn), e) })
+		select {
+		case s.slots <- struct{}{}:
+		case <-s.ctx.Done():
+			netx.ResetConn(c, "closed")
+			return
+		}
+		s.wg.Go(func() {
+			defer func() { <-s.slots }()
+			s.serve(c.(*net.TCPConn), e)
+		})
 	}
+}
+
+// serve carries one accepted connection, and closes it.
+func (s *Source) serve(c *net.TCPConn, e endpoint) {
+	target := tunnel.Target{Network: tunnel.TCP, Host: e.host, Port: e.port}
+	who, err := s.o.Check(c)
+	if err != nil {
+		netx.ResetConn(c, "not allowed")
+		s.o.Gateway.Stranger(target, err)
+		return
+	}
+	s.o.Gateway.Accepted(s.ctx, c, "names", target, who, s.o.Check)
 }
 
 func (s *Source) setProblem(e endpoint, err error) {

@@ -17,19 +17,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/offer"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
-	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
-	"golang.org/x/time/rate"
 )
-
-// Opener opens flows; a tunnel.Session is one.
-type Opener interface {
-	Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
-}
 
 // Hosts edits the hosts file, and opens ports that this process may not; a
 // hostnet.Host is one.
@@ -42,16 +36,14 @@ type Hosts interface {
 	Close() error
 }
 
-// Options of a Source. Tunnel, Check and StartHosts are required.
+// Options of a Source. Gateway, Check and StartHosts are required.
 type Options struct {
-	Log    zerolog.Logger
-	Tunnel Opener
+	Log     zerolog.Logger
+	Gateway *flow.Gateway
 	// Check tells who connected, or refuses them.
 	Check func(net.Conn) (owner.Owner, error)
 	// CheckUDP is Check for a datagram; required if a resource has UDP.
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
-	// Origin tells more of who was let in; nil: nothing is known.
-	Origin owner.OriginFunc
 	// StartHosts begins to edit the hosts file. If it fails, names are served at
 	// 127.0.0.1 on ports of their own.
 	StartHosts func(context.Context) (Hosts, error)
@@ -76,10 +68,13 @@ type Report struct {
 	Hosts error             // why exact names are not in the hosts file; nil if they are, or need not be
 }
 
+// maxConns bounds the connections to all names at a time.
+const maxConns = 4096
+
 // Source serves the published names. It is safe for concurrent use.
 type Source struct {
-	o         Options
-	strangers rate.Sometimes // bounds the log of refused connections
+	o     Options
+	slots chan struct{} // of connections
 
 	setup     context.Context // alive until Close begins: for the hosts file
 	stopSetup context.CancelFunc
@@ -112,11 +107,8 @@ func New(o Options) *Source {
 	if o.Retry == 0 {
 		o.Retry = 2 * time.Second
 	}
-	if o.Origin == nil {
-		o.Origin = owner.UserAlone
-	}
 	s := &Source{o: o, addrs: newAddresses(o.UID), numbers: newNumbers(o.UID),
-		strangers: rate.Sometimes{First: 5, Interval: 10 * time.Second},
+		slots:     make(chan struct{}, maxConns),
 		listeners: make(map[endpoint]*listener), problems: make(map[endpoint]*problem)}
 	s.addrs.place = o.Place
 	if o.Place != nil {

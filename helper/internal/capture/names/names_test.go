@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/offer"
@@ -60,8 +61,8 @@ func start(t *testing.T, o Options) *fixture {
 	}
 	var capture *tunnel.Session
 	capture, f.gateway = tunneltest.Pair(t)
-	if o.Tunnel == nil {
-		o.Tunnel = capture
+	if o.Gateway == nil {
+		o.Gateway = flow.New(flow.Options{Tunnel: capture})
 	}
 	if o.Check == nil {
 		checker := owner.New(os.Geteuid())

@@ -17,9 +17,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"golang.org/x/net/http/httpproxy"
@@ -94,10 +94,10 @@ func (d *dialer) strict() bool { return d.o.Strict != nil && d.o.Strict() }
 
 var errStrict = &tunnel.Error{Code: tunnel.Denied, Reason: "it is no resource, and the proxy is set to refuse what is none"}
 
-// dial connects to host and port. The error is a *tunnel.Error, or ctx's.
+// dial connects to host and port. flow.Code knows its errors.
 func (d *dialer) dial(ctx context.Context, source, host string, port uint16, who owner.Owner) (net.Conn, error) {
 	if d.o.Match("tcp", host, port) {
-		return d.open(ctx, tunnel.TCP, source, host, port, who)
+		return d.open(ctx, source, host, port, who)
 	}
 	if d.strict() {
 		return nil, errStrict
@@ -110,16 +110,11 @@ func (d *dialer) dial(ctx context.Context, source, host string, port uint16, who
 }
 
 // open asks the gateway and waits for its answer.
-func (d *dialer) open(ctx context.Context, network tunnel.Network, source, host string, port uint16, who owner.Owner) (*tunnel.Stream, error) {
+func (d *dialer) open(ctx context.Context, source, host string, port uint16, who owner.Owner) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
-	target := tunnel.Target{Network: network, Host: host, Port: port}
-	st, err := d.o.Tunnel.Open(ctx, tunnel.Request{Target: target, Origin: d.o.Origin(source, target, who)}, nil)
+	st, err := d.o.Gateway.Dial(ctx, d.o.Gateway.Request(source, tunnel.Target{Network: tunnel.TCP, Host: host, Port: port}, who))
 	if err != nil {
-		return nil, &tunnel.Error{Code: tunnel.Failed, Reason: err.Error()}
-	}
-	if _, err := st.Answer(ctx); err != nil {
-		_ = st.Close()
 		return nil, err
 	}
 	return st, nil
@@ -197,35 +192,5 @@ func (d *dialer) connectVia(ctx context.Context, via *url.URL, addr string) (_ n
 
 // directError gives an error of a direct connection the code of a flow's.
 func directError(err error) error {
-	code := tunnel.Failed
-	var dns *net.DNSError
-	var t net.Error
-	switch {
-	case errors.As(err, &dns) && dns.IsNotFound:
-		code = tunnel.NoSuchName
-	case errors.As(err, &dns):
-		code = tunnel.ResolveFailed
-	case errors.Is(err, syscall.ECONNREFUSED):
-		code = tunnel.Refused
-	case errors.Is(err, syscall.EHOSTUNREACH):
-		code = tunnel.HostUnreachable
-	case errors.Is(err, syscall.ENETUNREACH):
-		code = tunnel.NetUnreachable
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &t) && t.Timeout():
-		code = tunnel.TimedOut
-	}
-	return &tunnel.Error{Code: code, Reason: err.Error()}
-}
-
-// codeOf is the code of a failed dial.
-func codeOf(err error) tunnel.Code {
-	var e *tunnel.Error
-	switch {
-	case errors.As(err, &e):
-		return e.Code
-	case errors.Is(err, context.DeadlineExceeded):
-		return tunnel.TimedOut
-	default:
-		return tunnel.Failed
-	}
+	return &tunnel.Error{Code: flow.Code(err), Reason: err.Error()}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -95,7 +96,7 @@ func (p *Proxy) viaGateway(who owner.Owner) *http.Transport {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
 			defer context.AfterFunc(p.ctx, cancel)()
-			return p.out.open(ctx, tunnel.TCP, "http", host, port, who)
+			return p.out.open(ctx, "http", host, port, who)
 		},
 		MaxIdleConnsPerHost: 1, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
 	}
@@ -136,7 +137,7 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 		_ = c.Close()
 		return
 	}
-	_ = netx.Relay(p.ctx, client.TCPConn, target, netx.RelayOptions{})
+	p.o.Gateway.Relay(p.ctx, client.TCPConn, target, tunnel.Target{Network: tunnel.TCP, Host: tunnel.Clean(host), Port: port})
 }
 
 // refuse answers a request that failed: which part failed, where, and what to
@@ -146,7 +147,7 @@ func refuse(w http.ResponseWriter, target string, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	status, advice := http.StatusBadGateway, "Test the resource from the editor's Causeway view."
-	switch codeOf(err) {
+	switch flow.Code(err) {
 	case tunnel.Denied:
 		status, advice = http.StatusForbidden, "Add it to causeway.resources and approve it to reach it."
 	case tunnel.TimedOut:

@@ -15,11 +15,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
-	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
 	"golang.org/x/net/http/httpproxy"
-	"golang.org/x/time/rate"
 )
 
 const (
@@ -32,15 +31,10 @@ const (
 	portTries = 32
 )
 
-// Opener opens flows; a tunnel.Session is one.
-type Opener interface {
-	Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
-}
-
-// Options of a Proxy. Tunnel, Match, Check and CheckUDP are required.
+// Options of a Proxy. Gateway, Match, Check and CheckUDP are required.
 type Options struct {
-	Log    zerolog.Logger
-	Tunnel Opener
+	Log     zerolog.Logger
+	Gateway *flow.Gateway
 
 	// Match tells whether a published resource has this target. The network is
 	// "tcp", "udp" or "lookup", the last with port 0.
@@ -52,8 +46,6 @@ type Options struct {
 	// Check and CheckUDP tell who sent something, or refuse them.
 	Check    func(net.Conn) (owner.Owner, error)
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
-	// Origin tells more of who was let in; nil: nothing is known.
-	Origin owner.OriginFunc
 
 	// Environment is the proxy that programs here had before; nil means what
 	// this process finds in its environment.
@@ -65,13 +57,12 @@ type Options struct {
 
 // Proxy is a listening proxy.
 type Proxy struct {
-	o         Options
-	ln        net.Listener
-	out       dialer
-	http      *http.Server
-	handoff   *handoff // to http
-	slots     chan struct{}
-	strangers rate.Sometimes
+	o       Options
+	ln      net.Listener
+	out     dialer
+	http    *http.Server
+	handoff *handoff // to http
+	slots   chan struct{}
 
 	ctx  context.Context // alive until Close
 	stop context.CancelFunc
@@ -95,9 +86,6 @@ func Listen(o Options) (*Proxy, error) {
 	if o.Port != 0 {
 		ports = []int{o.Port}
 	}
-	if o.Origin == nil {
-		o.Origin = owner.UserAlone
-	}
 	var ln net.Listener
 	var err error
 	c := net.ListenConfig{KeepAlive: -1} // whose end is on this machine tells of its end
@@ -109,8 +97,7 @@ func Listen(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for proxy clients: %w", err)
 	}
-	p := &Proxy{o: o, ln: ln, slots: make(chan struct{}, maxConns),
-		strangers: rate.Sometimes{First: 5, Interval: 10 * time.Second}}
+	p := &Proxy{o: o, ln: ln, slots: make(chan struct{}, maxConns)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.out = newDialer(o, ln.Addr().String())
 	p.handoff = &handoff{conns: make(chan net.Conn), addr: ln.Addr(), done: make(chan struct{})}
@@ -170,7 +157,7 @@ func (p *Proxy) serve(c *net.TCPConn) {
 	if err != nil {
 		_ = c.SetLinger(0)
 		_ = c.Close()
-		p.strangers.Do(func() { p.o.Log.Warn().Err(err).Msg("proxy client refused") })
+		p.o.Gateway.Stranger(p.ln.Addr(), err)
 		return
 	}
 	_ = c.SetReadDeadline(time.Now().Add(handshakeTime))

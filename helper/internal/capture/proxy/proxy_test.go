@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel/tunneltest"
@@ -40,7 +41,7 @@ func start(t *testing.T, o Options) *fixture {
 	t.Helper()
 	capture, gateway := tunneltest.Pair(t)
 	f := &fixture{T: t, gateway: gateway}
-	o.Log, o.Tunnel, o.Port, o.Strict = zerolog.Nop(), capture, freePort(t), f.strict.Load
+	o.Log, o.Gateway, o.Port, o.Strict = zerolog.Nop(), flow.New(flow.Options{Tunnel: capture, Origin: originOf}), freePort(t), f.strict.Load
 	if o.Match == nil {
 		o.Match = func(_, host string, _ uint16) bool { return strings.HasSuffix(host, "corp.test") }
 	}
@@ -59,6 +60,11 @@ func start(t *testing.T, o Options) *fixture {
 	}
 	t.Cleanup(func() { _ = f.proxy.Close() })
 	return f
+}
+
+// originOf tells two programs apart by their sockets.
+func originOf(source string, _ tunnel.Target, who owner.Owner) tunnel.Origin {
+	return tunnel.Origin{Source: source, User: who.User, PID: who.Inode}
 }
 
 // freePort returns a port that is free now, outside the range that the kernel
@@ -316,9 +322,6 @@ func TestClientsShareNoConnection(t *testing.T) {
 	var inode atomic.Uint32
 	f := start(t, Options{
 		Check: func(net.Conn) (owner.Owner, error) { return owner.Owner{User: "dev", Inode: inode.Add(1)}, nil },
-		Origin: func(source string, _ tunnel.Target, who owner.Owner) tunnel.Origin {
-			return tunnel.Origin{Source: source, User: who.User, PID: who.Inode}
-		},
 	})
 	const request, response = "GET http://web.corp.test/ HTTP/1.1\r\nHost: web.corp.test\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"
 	var c *net.TCPConn
@@ -435,7 +438,7 @@ func TestHostileUpstream(t *testing.T) {
 				ctx = context.Background()
 			}
 			_, err = d.dialDirect(ctx, "elsewhere.test:443")
-			if got := codeOf(directError(err)); err == nil || (got == tunnel.TimedOut) != (answer == "") {
+			if got := flow.Code(directError(err)); err == nil || (got == tunnel.TimedOut) != (answer == "") {
 				t.Errorf("%v, code %d", err, got)
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -163,7 +164,7 @@ func replySOCKS(c io.Writer, code byte, bound netip.AddrPort) {
 
 // replyCode is what SOCKS5 has for the outcome of a dial.
 func replyCode(err error) byte {
-	switch codeOf(err) {
+	switch flow.Code(err) {
 	case tunnel.Denied:
 		return repDenied
 	case tunnel.NetUnreachable:
@@ -189,7 +190,7 @@ func (p *Proxy) socksConnect(c *net.TCPConn, host string, port uint16, who owner
 		return
 	}
 	replySOCKS(c, repOK, netip.AddrPort{})
-	_ = netx.Relay(p.ctx, c, target, netx.RelayOptions{})
+	p.o.Gateway.Relay(p.ctx, c, target, tunnel.Target{Network: tunnel.TCP, Host: tunnel.Clean(host), Port: port})
 }
 
 // whileThere returns a context that ends when the client has left. stop, which
@@ -229,13 +230,7 @@ func (p *Proxy) lookUp(ctx context.Context, host string, who owner.Owner) (netip
 		}
 		return addrs[0].Unmap(), nil
 	}
-	target := tunnel.Target{Network: tunnel.Lookup, Host: host}
-	st, err := p.o.Tunnel.Open(ctx, tunnel.Request{Target: target, Origin: p.o.Origin("socks", target, who)}, nil)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	defer func() { _ = st.Close() }()
-	list, err := st.Answer(ctx)
+	list, _, err := p.o.Gateway.Ask(ctx, p.o.Gateway.Request("socks", tunnel.Target{Network: tunnel.Lookup, Host: host}, who), nil, 0)
 	if err != nil {
 		return netip.Addr{}, err
 	}

@@ -9,20 +9,16 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
 const (
-	maxUDPFlows = 256
-	udpIdle     = time.Minute
 	maxDatagram = 64 << 10
-	maxQueued   = 16      // datagrams of one flow that wait, such as for it to be opened
-	maxWaiting  = 1 << 20 // bytes of all that wait in one association
+	resolveTime = 5 * time.Second // for the target of a direct datagram
 )
 
 // destination is where a client's datagram goes, as the client spelled it.
@@ -32,19 +28,15 @@ type destination struct {
 }
 
 // association is one UDP ASSOCIATE: a relay socket that lives as long as its
-// TCP connection, with a flow for each destination.
+// TCP connection, with an exchange for each destination.
 type association struct {
-	p     *Proxy
-	relay *net.UDPConn
-	who   owner.Owner
-	ctx   context.Context // alive until the association ends
-	wg    sync.WaitGroup
-
-	waiting atomic.Int64 // bytes in flows' queues
+	p            *Proxy
+	relay        *net.UDPConn
+	who          owner.Owner
+	destinations flow.Demux[destination]
 
 	mu     sync.Mutex
-	client netip.AddrPort              // who talks to relay, once it has
-	flows  map[destination]chan []byte // the datagrams that wait to go out
+	client netip.AddrPort // the address that talks to relay, once one has
 }
 
 // socksAssociate relays datagrams until the client closes c.
@@ -57,13 +49,17 @@ func (p *Proxy) socksAssociate(c *net.TCPConn, who owner.Owner) {
 		return
 	}
 	ctx, cancel := context.WithCancel(p.ctx)
-	a := &association{p: p, relay: relay, who: who, ctx: ctx, flows: make(map[destination]chan []byte)}
-	a.wg.Go(a.fromClient)
+	defer cancel()
+	a := &association{p: p, relay: relay, who: who}
+	a.destinations = flow.Demux[destination]{Gateway: p.o.Gateway, Context: ctx, Open: a.open, Deliver: a.toClient, Failed: a.failed}
+	var reader sync.WaitGroup
+	reader.Go(a.fromClient)
 	replySOCKS(c, repOK, relay.LocalAddr().(*net.UDPAddr).AddrPort())
 	_, _ = io.Copy(io.Discard, c) // ends with the client, or with Close
 	cancel()
 	_ = relay.Close()
-	a.wg.Wait()
+	reader.Wait()
+	a.destinations.Wait()
 }
 
 func (a *association) fromClient() {
@@ -84,7 +80,7 @@ func (a *association) fromClient() {
 		if err != nil {
 			continue
 		}
-		a.send(d, payload)
+		a.destinations.Take(d, a.who, payload)
 	}
 }
 
@@ -111,102 +107,27 @@ func parseDatagram(b []byte) (destination, []byte, error) {
 	return destination{host, port}, b[len(b)-r.Len():], nil
 }
 
-// send passes a datagram to the flow to d, which it begins if need be. What
-// cannot be taken is lost, as on any network.
-func (a *association) send(d destination, payload []byte) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	out := a.flows[d]
-	if out == nil {
-		if len(a.flows) >= maxUDPFlows || a.ctx.Err() != nil {
-			return
-		}
-		out = make(chan []byte, maxQueued)
-		a.flows[d] = out
-		a.wg.Go(func() { a.carry(d, out) })
-	}
-	if len(out) < cap(out) && a.waiting.Load() < maxWaiting {
-		a.waiting.Add(int64(len(payload)))
-		out <- bytes.Clone(payload)
-	}
+func (a *association) failed(d destination, err error) {
+	a.p.o.Gateway.Failed(tunnel.Target{Network: tunnel.UDP, Host: tunnel.Clean(d.host), Port: d.port}, err)
 }
 
-// carry passes datagrams both ways until none has come or gone for a while.
-func (a *association) carry(d destination, out chan []byte) {
-	defer func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		delete(a.flows, d)
-		for len(out) > 0 {
-			a.waiting.Add(-int64(len(<-out)))
-		}
-	}()
-	c, err := a.open(d)
-	if err != nil {
-		a.refused(d, err)
-		return
-	}
-	defer context.AfterFunc(a.ctx, func() { _ = c.Close() })()
-	back := make(chan struct{})
-	go func() {
-		defer close(back)
-		a.toClient(d, c)
-	}()
-	for {
-		_ = c.SetReadDeadline(time.Now().Add(udpIdle))
-		select {
-		case b := <-out:
-			a.waiting.Add(-int64(len(b)))
-			_, _ = c.Write(b)
-		case <-back:
-			_ = c.Close()
-			return
-		}
-	}
-}
-
-func (a *association) refused(d destination, err error) {
-	a.p.o.Log.Debug().Str("host", tunnel.Clean(d.host)).Uint16("port", d.port).Err(err).Msg("datagrams refused")
-}
-
-// open begins a flow. By the gateway it waits for no answer: a datagram may be
-// lost, a round trip need not be.
-func (a *association) open(d destination) (net.Conn, error) {
+// open begins the flow to d.
+func (a *association) open(ctx context.Context, d destination, who owner.Owner) (net.Conn, error) {
 	if a.p.o.Match("udp", d.host, d.port) {
-		target := tunnel.Target{Network: tunnel.UDP, Host: d.host, Port: d.port}
-		return a.p.o.Tunnel.Open(a.ctx, tunnel.Request{Target: target, Origin: a.p.o.Origin("socks", target, a.who)}, nil)
+		return a.p.o.Gateway.OpenUDP("socks", tunnel.Target{Network: tunnel.UDP, Host: d.host, Port: d.port})(ctx, who)
 	}
 	if a.p.out.strict() {
 		return nil, errStrict
 	}
-	ctx, cancel := context.WithTimeout(a.ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, resolveTime)
 	defer cancel()
 	return a.p.out.net.DialContext(ctx, "udp", net.JoinHostPort(d.host, strconv.Itoa(int(d.port))))
 }
 
-// toClient passes on what comes back.
-func (a *association) toClient(d destination, c net.Conn) {
-	if st, ok := c.(*tunnel.Stream); ok {
-		if _, err := st.Answer(a.ctx); err != nil {
-			a.refused(d, err)
-			return
-		}
-	}
-	head := appendAddress([]byte{0, 0, 0}, d.host, d.port)
-	buf := make([]byte, len(head)+maxDatagram)
-	copy(buf, head)
-	for {
-		n, err := c.Read(buf[len(head):])
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			continue // of one datagram; the next may be taken
-		}
-		if err != nil {
-			return
-		}
-		_ = c.SetReadDeadline(time.Now().Add(udpIdle))
-		a.mu.Lock()
-		client := a.client
-		a.mu.Unlock()
-		_, _ = a.relay.WriteToUDPAddrPort(buf[:len(head)+n], client)
-	}
+// toClient passes on what d sends.
+func (a *association) toClient(d destination, b []byte) {
+	a.mu.Lock()
+	client := a.client
+	a.mu.Unlock()
+	_, _ = a.relay.WriteToUDPAddrPort(append(appendAddress([]byte{0, 0, 0}, d.host, d.port), b...), client)
 }

@@ -23,6 +23,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
@@ -136,7 +137,7 @@ func newRig(t *testing.T) *rig {
 	r := &rig{t: t, dir: dir, release: make(chan struct{})}
 	check := owner.New(os.Geteuid())
 	t.Cleanup(func() { _ = check.Close() })
-	s, err := handover.Listen(handover.Options{Tunnel: capture, CheckUDP: check.CheckUDP, Path: handover.Path(dir, "0123456789abcdef"),
+	s, err := handover.Listen(handover.Options{Gateway: flow.New(flow.Options{Tunnel: capture}), CheckUDP: check.CheckUDP, Path: handover.Path(dir, "0123456789abcdef"),
 		Covers: func(_, host string, _ uint16) bool {
 			a, err := netip.ParseAddr(host)
 			return err == nil && (covers[0].Contains(a) || covers[1].Contains(a))

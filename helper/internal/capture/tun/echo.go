@@ -2,7 +2,6 @@ package tun
 
 import (
 	"context"
-	"io"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -55,38 +54,17 @@ func (e *engine) echo(t tuple, packet []byte, at int) {
 	defer cancel()
 	who, err := e.o.CheckEcho(t.client.Addr(), t.client.Port())
 	if err != nil {
-		e.o.strangers.Do(func() { e.o.Log.Warn().Err(err).Stringer("target", t.server.Addr()).Msg("refused a ping") })
+		e.o.Gateway.Stranger(t.server.Addr(), err)
 		return
 	}
-	reply, err := e.ask(ctx, e.request(tunnel.Echo, t, who), packet[at+icmpHeader:])
+	request := e.o.Gateway.Request("tun", e.target(tunnel.Echo, t), who)
+	_, reply, err := e.o.Gateway.Ask(ctx, request, packet[at+icmpHeader:], maxPacket-v4Header-icmpHeader)
 	if err == nil {
 		e.link.send(echoReply(t, packet[at:], reply))
 		return
 	}
-	e.o.Log.Debug().Err(err).Stringer("target", t.server.Addr()).Msg("ping not answered")
+	e.o.Gateway.Failed(t.server.Addr(), err)
 	if why, ok := reasonOf(err); ok && e.ctx.Err() == nil {
 		e.link.send(unreachable(t, quoteEcho(packet, at), why))
 	}
-}
-
-// ask has the gateway ping, and returns the data of the reply.
-func (e *engine) ask(ctx context.Context, r tunnel.Request, data []byte) ([]byte, error) {
-	early := data[:min(len(data), tunnel.EarlyMax)]
-	st, err := e.o.Tunnel.Open(ctx, r, early)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = st.Close() }()
-	stop := context.AfterFunc(ctx, func() { st.Reset("no longer wanted") })
-	defer stop()
-	if rest := data[len(early):]; len(rest) > 0 {
-		if _, err := st.Write(rest); err != nil {
-			return nil, err
-		}
-	}
-	_ = st.CloseWrite()
-	if _, err := st.Answer(ctx); err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.LimitReader(st, maxPacket-v4Header-icmpHeader))
 }

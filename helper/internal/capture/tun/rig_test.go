@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel/tunneltest"
 	"go.uber.org/goleak"
-	"golang.org/x/time/rate"
 	wgtun "golang.zx2c4.com/wireguard/tun"
 	"golang.zx2c4.com/wireguard/tun/netstack"
 )
@@ -117,9 +117,9 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func (r *rig) options(o Opener) Options {
+func (r *rig) options(o flow.Opener) Options {
 	return Options{
-		Tunnel: o, strangers: &rate.Sometimes{First: 1},
+		Gateway: flow.New(flow.Options{Tunnel: o, Origin: originOf}),
 		Covers: func(network string, a netip.Addr, port uint16) bool {
 			return network == "icmp" && a != server.Addr() || port == 80 && !a.IsLoopback()
 		},
@@ -144,8 +144,7 @@ func (r *rig) options(o Opener) Options {
 			defer r.mu.Unlock()
 			return dev, r.who
 		},
-		Origin: originOf,
-		Names:  fakeNames{},
+		Names: fakeNames{},
 		CoversName: func(network, name string, port uint16) bool {
 			return name == "db.test" && (network == "icmp" || port > 5000)
 		},

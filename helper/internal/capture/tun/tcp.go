@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
-	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
@@ -68,7 +67,7 @@ func (e *engine) carry(t tuple, a *attempt) {
 		if e.ctx.Err() == nil {
 			e.refuse(t, a, err)
 		}
-		e.o.Log.Debug().Err(err).Stringer("target", t.server).Msg("connection refused")
+		e.o.Gateway.Failed(t.server, err)
 		return
 	}
 	c := e.complete(t, a)
@@ -77,35 +76,26 @@ func (e *engine) carry(t tuple, a *attempt) {
 		_ = st.Close()
 		return
 	}
-	if err := netx.Relay(e.ctx, c, st, netx.RelayOptions{}); err != nil {
-		e.o.Log.Debug().Err(err).Stringer("target", t.server).Msg("flow ended")
-	}
+	e.o.Gateway.Relay(e.ctx, c, st, t.server)
 }
 
 // dial asks who connects, and the gateway.
 func (e *engine) dial(t tuple) (*tunnel.Stream, error) {
 	who, err := e.o.Check(t.client, t.server, e.index)
 	if err != nil {
-		e.o.strangers.Do(func() { e.o.Log.Warn().Err(err).Stringer("target", t.server).Msg("refused a connection") })
+		e.o.Gateway.Stranger(t.server, err)
 		return nil, err
 	}
-	st, err := e.o.Tunnel.Open(e.ctx, e.request(tunnel.TCP, t, who), nil)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := st.Answer(e.ctx); err != nil {
-		_ = st.Close()
-		return nil, err
-	}
-	return st, nil
+	return e.o.Gateway.Dial(e.ctx, e.o.Gateway.Request("tun", e.target(tunnel.TCP, t), who))
 }
 
-func (e *engine) request(n tunnel.Network, t tuple, who owner.Owner) tunnel.Request {
+// target is what the gateway is asked for: by name, if the address stands for one.
+func (e *engine) target(n tunnel.Network, t tuple) tunnel.Target {
 	target := tunnel.Target{Network: n, Host: t.server.Addr().String(), Port: t.server.Port()}
 	if name, ok := e.nameAt(t.server.Addr()); ok {
 		target.Host = name
 	}
-	return tunnel.Request{Target: target, Origin: e.o.Origin("tun", target, who)}
+	return target
 }
 
 // covers tells whether a resource has what a flow to server is for.

@@ -20,19 +20,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/offer"
-	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/rs/zerolog"
-	"golang.org/x/time/rate"
 	wgtun "golang.zx2c4.com/wireguard/tun"
 )
-
-// Opener opens flows; a tunnel.Session is one.
-type Opener interface {
-	Open(ctx context.Context, req tunnel.Request, early []byte) (*tunnel.Stream, error)
-}
 
 // Host sets the routes to a device; a hostnet.Host is one.
 type Host interface {
@@ -57,11 +51,11 @@ type Started struct {
 	Device *hostnet.Device
 }
 
-// Options of a Source. All but Names, CoversName, Always, Origin, Changed and
-// Retry are required.
+// Options of a Source. All but Names, CoversName, Always, Changed and Retry
+// are required.
 type Options struct {
-	Log    zerolog.Logger
-	Tunnel Opener
+	Log     zerolog.Logger
+	Gateway *flow.Gateway
 	// Covers tells whether a resource has that address and port; network is
 	// "tcp", "udp" or "icmp", which has no port.
 	Covers func(network string, addr netip.Addr, port uint16) bool
@@ -79,8 +73,6 @@ type Options struct {
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
 	// CheckEcho is Check for an echo request with the identifier id.
 	CheckEcho func(client netip.Addr, id uint16) (owner.Owner, error)
-	// Origin tells more of who was let in; nil: nothing is known.
-	Origin owner.OriginFunc
 	// Start makes a device.
 	Start func(context.Context) (Started, error)
 	// Changed is called after Report has changed, if not nil. It must not block
@@ -90,8 +82,7 @@ type Options struct {
 	// first; 0 means 2 s.
 	Retry time.Duration
 
-	strangers *rate.Sometimes // bounds the log of what is refused
-	open      func(*os.File) (wgtun.Device, error)
+	open func(*os.File) (wgtun.Device, error)
 }
 
 // Route is what became of a published resource.
@@ -138,10 +129,6 @@ func New(o Options) *Source {
 		o.Retry = 2 * time.Second
 	}
 	o.open = openDevice
-	if o.Origin == nil {
-		o.Origin = owner.UserAlone
-	}
-	o.strangers = &rate.Sometimes{First: 5, Interval: 10 * time.Second}
 	s := &Source{o: o, lost: make(chan struct{}, 1)}
 	s.setup, s.stop = context.WithCancel(context.Background())
 	s.set = &offer.Set{}

@@ -3,6 +3,7 @@ package tun
 import (
 	"context"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
@@ -57,61 +58,55 @@ func (e *engine) acceptUDP(r *udp.ForwarderRequest) bool {
 // was idle or refused. It closes c.
 func (e *engine) exchange(c *conn) {
 	defer func() { _ = c.Close() }()
-	stop := context.AfterFunc(e.ctx, func() { _ = c.Close() })
-	defer stop()
-	var st *tunnel.Stream
+	defer context.AfterFunc(e.ctx, func() { _ = c.Close() })()
+	p := &program{e: e, c: c}
+	e.o.Gateway.Exchange(e.ctx, p, e.o.Gateway.OpenUDP("tun", e.target(tunnel.UDP, c.t)))
+}
+
+// program is the flow.Program of one UDP socket of a program.
+type program struct {
+	e    *engine
+	c    *conn
+	some bool // a datagram has passed the check
+}
+
+// Receive implements flow.Program.
+func (p *program) Receive() (*netx.Chunk, owner.Owner, error) {
 	for {
-		chunk, err := c.ReadUpTo(netx.MaxDatagram)
+		chunk, err := p.c.ReadUpTo(netx.MaxDatagram)
 		if err != nil {
-			return
+			return nil, owner.Owner{}, err
 		}
-		// Each of them: a port may have changed hands since the last one.
-		who, err := e.o.CheckUDP(c.t.server, c.t.client)
-		if err != nil {
-			chunk.Release()
-			e.o.strangers.Do(func() { e.o.Log.Warn().Err(err).Stringer("target", c.t.server).Msg("refused a datagram") })
-			if st == nil {
-				return
-			}
-			continue
+		// Each datagram: another program may have the port since the last one.
+		who, err := p.e.o.CheckUDP(p.c.t.server, p.c.t.client)
+		if err == nil {
+			p.some = true
+			return chunk, who, nil
 		}
-		if st == nil {
-			if st, err = e.o.Tunnel.Open(e.ctx, e.request(tunnel.UDP, c.t, who), nil); err != nil {
-				chunk.Release()
-				return
-			}
-			defer func() { _ = st.Close() }()
-			if !e.spawn(func() { e.back(c, st) }) {
-				chunk.Release()
-				return
-			}
-		}
-		_, _ = st.Write(chunk.Bytes())
 		chunk.Release()
+		p.e.o.Gateway.Stranger(p.c.t.server, err)
+		if !p.some {
+			return nil, owner.Owner{}, err
+		}
 	}
 }
 
-// back passes what the target says to the program, and closes c when the gateway
-// ends the flow.
-func (e *engine) back(c *conn, st *tunnel.Stream) {
-	defer func() { _ = c.Close() }()
-	if _, err := st.Answer(e.ctx); err != nil {
-		e.o.Log.Debug().Err(err).Stringer("target", c.t.server).Msg("datagrams refused")
-		why, ok := reasonOf(err)
-		if !ok && refused(err) {
-			why, ok = noPort, true
-		}
-		if ok && e.ctx.Err() == nil {
-			e.link.send(unreachable(c.t, datagram(c.t), why))
-		}
+// Deliver implements flow.Program.
+func (p *program) Deliver(b []byte) { _, _ = p.c.Write(b) }
+
+// Ended implements flow.Program: the next datagram of the program is for another
+// exchange.
+func (p *program) Ended(err error) {
+	defer func() { _ = p.c.Close() }()
+	if err == nil {
 		return
 	}
-	for {
-		chunk, err := st.ReadChunk()
-		if err != nil {
-			return
-		}
-		_, _ = c.Write(chunk.Bytes())
-		chunk.Release()
+	p.e.o.Gateway.Failed(p.c.t.server, err)
+	why, ok := reasonOf(err)
+	if !ok && refused(err) {
+		why, ok = noPort, true
+	}
+	if ok && p.e.ctx.Err() == nil {
+		p.e.link.send(unreachable(p.c.t, datagram(p.c.t), why))
 	}
 }

@@ -1,4 +1,4 @@
-package names
+package flow
 
 import (
 	"context"
@@ -19,56 +19,48 @@ const earlyTime = time.Millisecond
 
 var errGone = errors.New("the client is gone")
 
-// serve carries one accepted connection, and closes it.
-func (s *Source) serve(c *net.TCPConn, e endpoint) {
-	who, err := s.o.Check(c)
-	if err != nil {
-		netx.ResetConn(c, "not allowed")
-		s.strangers.Do(func() { s.o.Log.Warn().Err(err).Str("host", e.host).Msg("refused a connection") })
-		return
-	}
-	if err := s.carry(c, e, who); err != nil {
-		s.o.Log.Debug().Err(err).Str("host", e.host).Uint16("port", e.port).Msg("flow ended")
-	}
+// Accepted carries a connection that is established before the gateway has
+// answered, and closes it. It opens the flow with what the client has said so far.
+// If the gateway refuses, it resets the connection. A client that goes away before
+// the answer without a word ends the attempt; check tells whether it has.
+func (g *Gateway) Accepted(ctx context.Context, c *net.TCPConn, source string, t tunnel.Target, who owner.Owner, check func(net.Conn) (owner.Owner, error)) {
+	g.ended(t, g.carry(ctx, c, source, t, who, check))
 }
 
-// carry asks the gateway, with what the client has said so far, and relays. A
-// client that goes away before the answer ends the attempt.
-func (s *Source) carry(c *net.TCPConn, e endpoint, who owner.Owner) error {
-	st, said, err := s.open(c, e, who)
+func (g *Gateway) carry(ctx context.Context, c *net.TCPConn, source string, t tunnel.Target, who owner.Owner, check func(net.Conn) (owner.Owner, error)) error {
+	st, said, err := g.openEarly(ctx, c, source, t, who)
 	if err != nil {
 		netx.ResetConn(c, err.Error())
 		return err
 	}
-	f := &asked{Stream: st, ctx: s.ctx, gone: func() bool { return s.isGone(c) }}
+	f := &asked{Stream: st, ctx: ctx, gone: func() bool {
+		_, err := check(c)
+		return errors.Is(err, owner.ErrGone)
+	}}
 	f.said.Store(said)
-	err = netx.Relay(s.ctx, c, f, netx.RelayOptions{})
+	err = netx.Relay(ctx, c, f, netx.RelayOptions{})
 	if f.refusal != nil {
 		return f.refusal // which may have failed the other direction first
 	}
 	return err
 }
 
-// open opens the flow. said tells whether the client has spoken.
-func (s *Source) open(c *net.TCPConn, e endpoint, who owner.Owner) (st *tunnel.Stream, said bool, err error) {
-	target := tunnel.Target{Network: tunnel.TCP, Host: e.host, Port: e.port}
-	origin := make(chan tunnel.Origin, 1)
-	go func() { origin <- s.o.Origin("names", target, who) }()
+// openEarly opens the flow. said tells whether the client has spoken.
+func (g *Gateway) openEarly(ctx context.Context, c *net.TCPConn, source string, t tunnel.Target, who owner.Owner) (st *tunnel.Stream, said bool, err error) {
+	request := make(chan tunnel.Request, 1)
+	go func() { request <- g.Request(source, t, who) }() // meanwhile the client may speak
 	early := netx.NewChunk(tunnel.EarlyMax)
 	defer early.Release()
 	if err := readEarly(c, early); err != nil {
 		return nil, false, err
 	}
-	st, err = s.o.Tunnel.Open(s.ctx, tunnel.Request{
-		Target: target,
-		Origin: <-origin,
-	}, early.Bytes())
+	st, err = g.o.Tunnel.Open(ctx, <-request, early.Bytes())
 	return st, early.Len() > 0, err
 }
 
-// asked is a stream that may not be answered yet. What the client says goes
-// nevertheless, as far as the credit lasts: the answer takes as long as the links
-// are away, and what is there by then need not wait for another round trip.
+// asked is a stream that the gateway may not have answered yet. It sends what the
+// client says nevertheless, as far as the credit lasts: so that data does not wait
+// for the answer and then for another round trip.
 type asked struct {
 	*tunnel.Stream
 	ctx      context.Context
@@ -98,8 +90,9 @@ func (a *asked) WriteChunk(c *netx.Chunk) error {
 	return a.Stream.WriteChunk(c)
 }
 
-// CloseWrite passes on a half-close, and that of a client whose last word has to
-// be delivered. One that left without a word no longer wants the flow.
+// CloseWrite passes on a half-close, also that of a client that left after it had
+// spoken: its last words are delivered. A client that left without a word no
+// longer wants the flow.
 func (a *asked) CloseWrite() error {
 	if !a.answered.Load() && !a.said.Load() && a.gone() {
 		return errGone
@@ -107,13 +100,8 @@ func (a *asked) CloseWrite() error {
 	return a.Stream.CloseWrite()
 }
 
-func (s *Source) isGone(c net.Conn) bool {
-	_, err := s.o.Check(c)
-	return errors.Is(err, owner.ErrGone)
-}
-
-// readEarly reads what the client sends right away. Its end of the connection
-// is left for the relay to find.
+// readEarly reads what the client sends right away. It leaves the client's end of
+// the connection to the relay.
 func readEarly(c *net.TCPConn, early *netx.Chunk) error {
 	if err := c.SetReadDeadline(time.Now().Add(earlyTime)); err != nil {
 		return err
