@@ -14,9 +14,6 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 )
 
-// maxDatagram is the longest datagram that UDP over IPv6 can carry.
-const maxDatagram = 65527
-
 // errIdle ends an exchange in which nothing was said for long enough.
 var errIdle = errors.New("idle for too long")
 
@@ -24,7 +21,8 @@ var errIdle = errors.New("idle for too long")
 type exchange struct {
 	f        *flow
 	conn     net.Conn
-	last     atomic.Int64 // time of the last datagram, Unix nanoseconds
+	began    time.Time    // of the monotonic clock
+	last     atomic.Int64 // when the last datagram passed, as time since began
 	answered atomic.Bool
 	idle     time.Duration
 }
@@ -32,7 +30,7 @@ type exchange struct {
 // relayDatagrams passes datagrams both ways, one for one, until the exchange
 // is idle or either side ends it. It closes both ends.
 func (g *Gateway) relayDatagrams(ctx context.Context, f *flow, conn net.Conn) error {
-	x := &exchange{f: f, conn: conn, idle: g.o.UDPIdle}
+	x := &exchange{f: f, conn: conn, began: time.Now(), idle: g.o.UDPIdle}
 	x.touch()
 	end := func(reason string) {
 		f.st.Reset(reason)
@@ -62,14 +60,15 @@ func (g *Gateway) relayDatagrams(ctx context.Context, f *flow, conn net.Conn) er
 	return err
 }
 
-func (x *exchange) touch() { x.last.Store(time.Now().UnixNano()) }
+func (x *exchange) touch() { x.last.Store(int64(time.Since(x.began))) }
+
+// silence returns how long no datagram has passed.
+func (x *exchange) silence() time.Duration { return time.Since(x.began) - time.Duration(x.last.Load()) }
 
 // send passes the remote's datagrams to the socket.
 func (x *exchange) send(count netx.Counter) error {
-	buf := netx.NewChunk(netx.MaxDatagram)
-	defer buf.Release()
 	for {
-		n, err := x.f.st.Read(buf.Room()[:netx.MaxDatagram])
+		c, err := x.f.st.ReadChunk()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
@@ -77,12 +76,16 @@ func (x *exchange) send(count netx.Counter) error {
 			return err
 		}
 		x.touch()
-		if _, err := x.conn.Write(buf.Room()[:n]); err != nil {
-			if !x.lives(err) {
-				return err
-			}
-			// The socket told of an earlier datagram and has not sent this one.
-			_, _ = x.conn.Write(buf.Room()[:n])
+		n := c.Len()
+		_, err = x.conn.Write(c.Bytes())
+		if err != nil && x.lives(err) {
+			// The socket reported an earlier datagram and has not sent this one.
+			_, _ = x.conn.Write(c.Bytes())
+			err = nil
+		}
+		c.Release()
+		if err != nil {
+			return err
 		}
 		count(n)
 	}
@@ -90,19 +93,17 @@ func (x *exchange) send(count netx.Counter) error {
 
 // receive passes the socket's datagrams to the remote.
 func (x *exchange) receive(count netx.Counter) error {
-	buf := netx.NewChunk(maxDatagram)
-	defer buf.Release()
+	read := netx.DatagramReader(x.conn)
 	for {
 		idle := x.idle
 		if x.answered.Load() {
 			idle *= 2
 		}
-		expiry := time.Unix(0, x.last.Load()).Add(idle)
-		_ = x.conn.SetReadDeadline(expiry)
-		n, err := x.conn.Read(buf.Room()[:maxDatagram])
+		_ = x.conn.SetReadDeadline(time.Now().Add(idle - x.silence()))
+		c, err := read()
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if time.Since(time.Unix(0, x.last.Load())) >= idle {
+			if x.silence() >= idle {
 				return errIdle
 			}
 			continue
@@ -113,7 +114,10 @@ func (x *exchange) receive(count netx.Counter) error {
 		}
 		x.touch()
 		x.answered.Store(true)
-		if _, err := x.f.st.Write(buf.Room()[:n]); err != nil {
+		n := c.Len()
+		_, err = x.f.st.Write(c.Bytes())
+		c.Release()
+		if err != nil {
 			return err
 		}
 		count(n)

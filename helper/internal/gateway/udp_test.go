@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
@@ -21,7 +23,7 @@ func TestUDPFlow(t *testing.T) {
 	}
 	defer pc.Close()
 	go func() {
-		buf := make([]byte, maxDatagram)
+		buf := make([]byte, netx.MaxDatagram)
 		for {
 			n, from, err := pc.ReadFrom(buf)
 			if err != nil {
@@ -110,5 +112,44 @@ func TestLookup(t *testing.T) {
 		if code != want.code || want.reason != "" && reason != want.reason {
 			t.Errorf("%s: %v %q, want %v %q", host, code, reason, want.code, want.reason)
 		}
+	}
+}
+
+// Exchanges that are silent hold no buffers.
+func TestSilentExchangesAreSmall(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	port := netip.MustParseAddrPort(pc.LocalAddr().String()).Port()
+	r := newRig(t, Options{}, fmt.Sprintf(`[{"host": "127.0.0.1", "ports": [%d], "protocols": ["udp"], "as": "dns.test"}]`, port))
+	measure := func() int64 {
+		runtime.GC()
+		runtime.GC() // empties the pools
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
+	}
+	before := measure()
+	const exchanges = 200
+	buf := make([]byte, netx.MaxDatagram)
+	for range exchanges {
+		st := r.open(tunnel.UDP, "dns.test", port, "")
+		if _, err := st.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, from, err := pc.ReadFrom(buf); err != nil {
+			t.Fatal(err)
+		} else if _, err := pc.WriteTo([]byte("y"), from); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := st.Read(buf); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+	}
+	// Both ends of the tunnel are in this process.
+	if each := (measure() - before) / exchanges; each > 48<<10 {
+		t.Errorf("a silent exchange takes %d KiB", each>>10)
 	}
 }

@@ -57,5 +57,5 @@ func DatagramReader(c net.Conn) func() (*Chunk, error) {
 			return func() (*Chunk, error) { return read(MaxDatagram) }
 		}
 	}
-	return func() (*Chunk, error) { return reader(c)(MaxDatagram) }
+	return plainDatagramReader(c)
 }
