@@ -70,7 +70,7 @@ var rules = map[string]rule{
 	"gateway/ping":      {may: "tunnel", never: "gateway resource peer", without: "net/http"},
 	"gateway/systemdns": {may: "netx records", never: "gateway tunnel resource peer", without: "net/http os/exec"},
 
-	"capture": {may: "capture/bridge capture/dns capture/flow capture/handover capture/hostnet capture/names capture/owner capture/proxy capture/tun offer peer tunnel",
+	"capture": {may: "capture/bridge capture/dns capture/flow capture/handover capture/hostnet capture/names capture/owner capture/proxy capture/tun offer peer tunnel", tests: "tunnel/tunneltest",
 		never: "gateway/... rpc carrier cli", without: "github.com/spf13/... github.com/sourcegraph/..."},
 	"capture/bridge":   {may: "capture/dns capture/flow capture/hostnet capture/names capture/owner offer peer tunnel"},
 	"capture/dns":      {may: "capture/flow capture/hostnet capture/owner records tunnel", tests: "tunnel/tunneltest"},

@@ -1,7 +1,9 @@
 package capture
 
 import (
+	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/tun"
 	"github.com/causeway-dev/causeway/helper/internal/offer"
@@ -66,8 +68,35 @@ func (c *capture) compose() (peer.Report, Status) {
 			}
 		}
 	}
+	fit(&r)
 	status.Notes = r.Notes
 	return r, status
+}
+
+// fit shortens a report that is too long for one message. Only a gateway whose
+// resources list very many ports gets one.
+func fit(r *peer.Report) {
+	fits := func() bool {
+		b, err := json.Marshal(r)
+		return err == nil && len(b) < peer.MaxMessage
+	}
+	if fits() {
+		return
+	}
+	for _, keep := range []int{32, 4, 1} { // entries, and as many times 32 bytes of text
+		for i := range r.Names {
+			n := &r.Names[i]
+			n.Served = n.Served[:min(len(n.Served), keep)]
+			n.Trouble = strings.ToValidUTF8(n.Trouble[:min(len(n.Trouble), 32*keep)], "")
+		}
+		if fits() {
+			break
+		}
+	}
+	if !fits() {
+		r.Names = []peer.NameReport{}
+	}
+	r.Notes = append(r.Notes, "The resources list too many ports for one report: it is shortened")
 }
 
 // lacking follows the name of a source that is to be on. The view knows it, too.
