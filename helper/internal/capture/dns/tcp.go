@@ -1,0 +1,214 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/records"
+	"github.com/miekg/dns"
+)
+
+// serveTCP answers connections until the listener is closed. The library's server
+// reads the questions. It answers one after the other and hands out no bytes, so
+// two things are added: a question waits for no other one, and questions that are
+// not for us go on as they are.
+func (s *Source) serveTCP(ln net.Listener) {
+	server := &dns.Server{
+		Listener:      &listener{Listener: ln, s: s, slots: make(chan struct{}, maxConns)},
+		Handler:       dns.HandlerFunc(s.answerTCP),
+		ReadTimeout:   idleTime,
+		IdleTimeout:   func() time.Duration { return idleTime },
+		MaxTCPQueries: -1, // the idle time and maxConns bound them
+		MsgAcceptFunc: func(dns.Header) dns.MsgAcceptAction { return dns.MsgAccept },
+		DecorateReader: func(r dns.Reader) dns.Reader {
+			return reader{r}
+		},
+	}
+	_ = server.ActivateAndServe()
+}
+
+// listener accepts the clients that Check admits, at most as many as it has slots.
+type listener struct {
+	net.Listener
+	s     *Source
+	slots chan struct{}
+}
+
+// Accept returns a *client. It fails only when the listener is closed.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil, err
+		}
+		if err != nil { // such as no descriptors left: it may pass
+			select {
+			case <-l.s.ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+			continue
+		}
+		select {
+		case l.slots <- struct{}{}:
+		default:
+			_ = c.Close()
+			continue
+		}
+		x := &client{Conn: c, s: l.s, leave: func() { <-l.slots }}
+		if l.s.o.Place != nil {
+			if _, err := l.s.o.Check(c); err != nil {
+				_ = x.Close()
+				continue
+			}
+		}
+		x.ctx, x.stop = context.WithCancel(l.s.ctx)
+		context.AfterFunc(x.ctx, func() { _ = c.Close() })
+		return x, nil
+	}
+}
+
+// client is a client's TCP connection, and the connection to a nameserver that its
+// other questions go on.
+type client struct {
+	net.Conn
+	s        *Source
+	ctx      context.Context // alive until Close
+	stop     context.CancelFunc
+	leave    func()
+	once     sync.Once
+	wg       sync.WaitGroup // answers under way
+	upstream net.Conn       // nil before the first such question
+	question records.Question
+	who      owner.Owner // who asks it
+}
+
+// clientAddr leads from the library's dns.ResponseWriter to the client.
+type clientAddr struct {
+	net.Addr
+	c *client
+}
+
+// RemoteAddr returns a clientAddr.
+func (c *client) RemoteAddr() net.Addr { return clientAddr{c.Conn.RemoteAddr(), c} }
+
+// Write writes one message. If the client does not take it, the connection ends.
+func (c *client) Write(b []byte) (int, error) {
+	_ = c.SetWriteDeadline(time.Now().Add(idleTime))
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		_ = c.Conn.Close()
+	}
+	return n, err
+}
+
+// Close ends the connection and waits for the answers under way.
+func (c *client) Close() error {
+	c.once.Do(func() {
+		if c.stop != nil {
+			c.stop()
+		}
+		_ = c.Conn.Close()
+		c.wg.Wait()
+		c.leave()
+	})
+	return nil
+}
+
+// drain waits for the answers to a client that has asked all that it wanted.
+func (c *client) drain() {
+	if t, ok := c.upstream.(*net.TCPConn); ok {
+		_ = t.CloseWrite()
+	}
+	c.wg.Wait()
+}
+
+// reader returns the questions that are for us, and passes the others on.
+type reader struct{ dns.Reader }
+
+// ReadTCP implements dns.Reader.
+func (r reader) ReadTCP(conn net.Conn, timeout time.Duration) ([]byte, error) {
+	c := conn.(*client)
+	for {
+		b, err := r.Reader.ReadTCP(conn, timeout)
+		if err != nil {
+			c.drain()
+			return nil, err
+		}
+		if _, q, ours := c.s.parse(b); ours {
+			if who, err := c.s.o.Check(c.Conn); err == nil {
+				c.question, c.who = q, who
+				return b, nil
+			}
+		}
+		if !c.forward(b) {
+			return nil, errUnusable
+		}
+		timeout = idleTime
+	}
+}
+
+var errUnusable = errors.New("the nameserver's connection is of no more use")
+
+// answerTCP is the library's handler for a question that is for us.
+func (s *Source) answerTCP(w dns.ResponseWriter, query *dns.Msg) {
+	c := w.RemoteAddr().(clientAddr).c
+	q, who := c.question, c.who
+	select {
+	case s.own <- struct{}{}:
+	case <-c.ctx.Done():
+		return
+	}
+	c.wg.Go(func() {
+		defer func() { <-s.own }()
+		_, _ = w.Write(pack(s.answer(c.ctx, query, q, who)))
+	})
+}
+
+// forward passes a query on over the client's own connection to a nameserver,
+// whose answers, many to one question perhaps, go back as they come. It is
+// false when the client's connection is of no more use.
+func (c *client) forward(b []byte) bool {
+	if c.upstream == nil {
+		allowed := func() bool { _, err := c.s.o.Check(c.Conn); return err == nil }
+		for _, a := range c.s.up.list(allowed) {
+			dialer := net.Dialer{Timeout: nextTime}
+			up, err := dialer.DialContext(c.ctx, "tcp", c.s.upstreamAt(a))
+			if err == nil {
+				c.upstream = up
+				c.wg.Go(func() { c.back(up) })
+				break
+			}
+		}
+	}
+	if c.upstream == nil {
+		reply := failed(b)
+		if reply != nil {
+			_, _ = (&dns.Conn{Conn: c}).Write(reply)
+		}
+		return reply != nil
+	}
+	_ = c.upstream.SetWriteDeadline(time.Now().Add(idleTime))
+	_, err := (&dns.Conn{Conn: c.upstream}).Write(b)
+	return err == nil
+}
+
+// back passes answers on until the nameserver closes the connection, after
+// which the client is not listened to any more.
+func (c *client) back(up net.Conn) {
+	defer up.Close()
+	defer context.AfterFunc(c.ctx, func() { _ = up.Close() })()
+	from, to := &dns.Conn{Conn: up}, &dns.Conn{Conn: c}
+	for {
+		_ = up.SetReadDeadline(time.Now().Add(forwardTime))
+		b, err := from.ReadMsgHeader(nil)
+		if err != nil {
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+			return
+		}
+		_, _ = to.Write(b)
+	}
+}
