@@ -22,10 +22,10 @@ import (
 	"github.com/causeway-dev/causeway/test/wan"
 )
 
-// The exec links that Causeway is measured over.
+// The exec links over which Causeway is measured.
 const (
-	overTCP = "TCP" // a command that joins the helpers by a TCP connection, without encryption
-	overSSH = "ssh" // ssh to cloud's sshd, as users write it
+	overTCP = "TCP" // a command that joins the helpers by an unencrypted TCP connection
+	overSSH = "ssh" // ssh to cloud's sshd, as users configure it
 )
 
 // link returns the command line of the link for `causeway connect`.
@@ -46,13 +46,13 @@ func (w *world) link(ctx context.Context, c condition, kind string) ([]string, e
 	return nil, fmt.Errorf("there is no link %q", kind)
 }
 
-// resources has the server as a resource by its name, or by its address, which
-// takes a TUN device.
+// resources returns settings with the server as a resource. Its host is a name, or an
+// address, which needs a TUN device.
 func resources(host string) string {
 	return fmt.Sprintf(`[{"name": "bench", "host": %q, "ports": [%d]}]`, host, serverPort)
 }
 
-// ways are those that a session with the server as host has.
+// ways returns the ways to the server in a session whose resource is host.
 func ways(host, proxy string) *way {
 	v := &way{Target: at(host, serverPort)}
 	socks, http := v.Target, v.Target
@@ -62,7 +62,7 @@ func ways(host, proxy string) *way {
 	return v
 }
 
-// causewayExec is a session of the command line, over a kind of link.
+// causewayExec is a session of `causeway connect` over a kind of link.
 func causewayExec(kind string) tool {
 	return tool{"Causeway over " + kind, func(ctx context.Context, w *world, c condition) (*way, error) {
 		link, err := w.link(ctx, c, kind)
@@ -107,11 +107,11 @@ func causewayExec(kind string) tool {
 	}}
 }
 
-// tier is how programs on cloud get into a session.
+// tier is the way by which programs on cloud enter a session.
 type tier int
 
 const (
-	best    tier = iota // what is chosen for them: names, or the TUN device for addresses
+	best    tier = iota // Causeway's choice: names, or the TUN device for addresses
 	byProxy             // SOCKS5
 	byRun               // causeway run
 )
@@ -123,9 +123,9 @@ func (t tier) sources() string {
 	return ""
 }
 
-// causeway is a session as a desktop's editor has it: the extensions' part is
-// played by this program, and the direct links go by TCP through a port that
-// nat(8) forwards, without encryption, since an editor brings its own.
+// causeway is a session as in a desktop's editor. This program plays the extensions.
+// The direct links are unencrypted TCP through a port that netfilter forwards,
+// since the channel of an editor is encrypted already.
 func causeway(name, host string, kind tier) tool {
 	return tool{name, func(ctx context.Context, w *world, c condition) (*way, error) {
 		home, err := os.MkdirTemp(w.dir, "home")
@@ -170,13 +170,13 @@ func causeway(name, host string, kind tier) tool {
 			ready.Target = load.Target{}
 		case byRun:
 			ready.under = []string{w.helper, "run", "--"}
-			ready.socks, ready.http = nil, nil // are measured without it
+			ready.socks, ready.http = nil, nil // these are measured without run
 		}
 		return ready, err
 	}}
 }
 
-// earlier is the same tool with the helper that -before names.
+// earlier returns the same tool with the helper of -before.
 func earlier(t tool) tool {
 	return tool{t.name + ", before", func(ctx context.Context, w *world, c condition) (*way, error) {
 		before := *w
@@ -185,8 +185,8 @@ func earlier(t tool) tool {
 	}}
 }
 
-// forward has a port of laptop's loopback lead to one of cloud's, over the path
-// of c, and returns it.
+// forward forwards a port of laptop's loopback to a port of cloud's over the path of
+// c, and returns the port on laptop.
 func (w *world) forward(ctx, life context.Context, c condition, port int) (near int, err error) {
 	between := net.JoinHostPort("10.78.0.2", strconv.Itoa(w.port()))
 	arrive := fmt.Sprintf("chain in { type nat hook prerouting priority -100; ip daddr %s tcp dport %d dnat to 127.0.0.1:%d; }",
@@ -207,7 +207,7 @@ func (w *world) forward(ctx, life context.Context, c condition, port int) (near 
 	return near, w.nat(ctx, w.lab.Laptop, leave)
 }
 
-// nat makes these chains all that a host has for the benchmark.
+// nat replaces the benchmark's chains of a host by these.
 func (w *world) nat(ctx context.Context, h *lab.Host, chains string) error {
 	const table = "table ip causeway-bench"
 	script := table + "\ndelete " + table + "\n" + table + " {\n" + chains + "\n}\n"

@@ -18,8 +18,8 @@ import (
 // database is the condition in which the server's port leads to PostgreSQL.
 var database = condition{name: "0 RTT, PostgreSQL", database: true}
 
-// lead makes the server's port lead to PostgreSQL, for connections that arrive
-// at corp, or to the benchmark's own server again.
+// lead redirects connections that arrive at corp for the server's port to
+// PostgreSQL, or ends that.
 func (w *world) lead(ctx context.Context, toDatabase bool) error {
 	if !toDatabase {
 		return w.nat(ctx, w.lab.Corp, "")
@@ -29,8 +29,8 @@ func (w *world) lead(ctx context.Context, toDatabase bool) error {
 		serverPort, db.Address, db.Port))
 }
 
-// postgres runs one of PostgreSQL's programs on cloud against the database behind
-// v, without TLS, and returns what it prints.
+// postgres runs one of PostgreSQL's programs on cloud, without TLS, against the
+// database at the other end of v, and returns its output.
 func (w *world) postgres(ctx context.Context, v *way, program string, args ...string) (string, error) {
 	db := w.lab.Info().Postgres
 	host, port, err := net.SplitHostPort(v.Addr)

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command bench measures Causeway beside its rivals, in network namespaces of
-// its own, and prints what came of it as tables. scripts/bench runs it.
+// Command bench measures Causeway beside its rivals in its own network namespaces,
+// and prints the results as tables. scripts/bench runs it.
 package main
 
 import (
@@ -37,7 +37,7 @@ func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var err error
 	if len(os.Args) > 2 && roles[os.Args[1]] != nil {
-		cancel() // the lab ends roles; a client listens to signals itself
+		cancel() // the lab ends roles; a client handles signals itself
 		err = roles[os.Args[1]](context.Background(), os.Args[2:])
 	} else {
 		err = run(ctx, os.Args[1:])
@@ -60,10 +60,10 @@ func run(ctx context.Context, args []string) error {
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&o.root, "root", ".", "`DIR` of Causeway's tree")
-	flags.BoolVar(&o.quick, "quick", false, "one short round of the main rows, to see that everything works")
-	flags.IntVar(&o.rounds, "rounds", 0, "how often everything is measured (default 5, with --quick 1)")
-	flags.StringVar(&o.helper, "helper", "", "measure this `FILE`, built elsewhere, in place of the tree's helper")
-	flags.StringVar(&o.before, "before", "", "measure this `FILE`, a helper from before a change, beside the helper in each round, and print ratios")
+	flags.BoolVar(&o.quick, "quick", false, "measure the main rows in one short round, to see that everything works")
+	flags.IntVar(&o.rounds, "rounds", 0, "`NUMBER` of times that everything is measured (default 5, with --quick 1)")
+	flags.StringVar(&o.helper, "helper", "", "measure this helper, `FILE`, in place of the tree's")
+	flags.StringVar(&o.before, "before", "", "measure an earlier helper, `FILE`, beside the helper in each round, and print the ratios")
 	flags.Func("rows", "measure only rows whose name matches `REGEXP`", pattern(&o.rows))
 	flags.Func("tools", "measure only tools whose name matches `REGEXP`", pattern(&o.tools))
 	flags.StringVar(&o.profiles, "cpuprofile", "", "write profiles of both helpers to `DIR`, of bulk flows and bursts")
@@ -101,7 +101,7 @@ func run(ctx context.Context, args []string) error {
 	return err
 }
 
-// selected are the rows, with the tools of each, that the options ask for.
+// selected returns the rows, and the tools of each, that the options select.
 func (o options) selected() []row {
 	var rows []row
 	for _, r := range allRows() {
@@ -121,7 +121,7 @@ func (o options) selected() []row {
 	return rows
 }
 
-// build builds the helper as it is shipped.
+// build builds the helper with the flags of a release.
 func (o options) build(ctx context.Context, to string, p *profiler) error {
 	if o.helper != "" {
 		if p != nil {
@@ -157,7 +157,8 @@ func copyProgram(from, to string) error {
 	return os.WriteFile(to, text, 0o755)
 }
 
-// withEarlier puts the helper from before beside each tool that is Causeway.
+// withEarlier adds the same tool with the earlier helper after each tool of
+// Causeway.
 func withEarlier(tools []tool) []tool {
 	var all []tool
 	for _, t := range tools {
@@ -169,8 +170,8 @@ func withEarlier(tools []tool) []tool {
 	return all
 }
 
-// measure goes through conditions, rounds and tools, in this order, so that
-// what is compared is measured close together.
+// measure goes through conditions, rounds and tools, in this order, so that figures
+// that are compared are measured close together.
 func (w *world) measure(ctx context.Context, o options, rows []row) (*samples, error) {
 	s := newSamples(o.rounds)
 	var done []string
@@ -182,12 +183,12 @@ func (w *world) measure(ctx context.Context, o options, rows []row) (*samples, e
 		together := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.on.name != first.on.name })
 		rounds := o.rounds
 		if first.on.path.Delay > 0 {
-			rounds = (rounds + 1) / 2 // windows set these figures, noise does not
+			rounds = (rounds + 1) / 2 // windows determine these figures, not noise
 		}
 		for round := range rounds {
 			tools := toolsOf(together)
 			if round%2 == 1 {
-				slices.Reverse(tools) // else a machine that becomes slower would favour the first
+				slices.Reverse(tools) // otherwise a machine that slows down would favour the first
 			}
 			for _, t := range tools {
 				if err := w.measureTool(ctx, o, t, together, round, s); err != nil {
@@ -215,8 +216,8 @@ func has(tools []tool, t tool) bool {
 	return slices.ContainsFunc(tools, func(u tool) bool { return u.name == t.name })
 }
 
-// measureTool measures all rows of one tool. A tool that fails is left out of
-// the rest of the row; the error is for what makes going on useless.
+// measureTool measures all rows of one tool. If a tool fails in a row, later rounds
+// of that row leave it out. measureTool returns an error only if going on is useless.
 func (w *world) measureTool(ctx context.Context, o options, t tool, rows []row, round int, s *samples) error {
 	rows = slices.DeleteFunc(slices.Clone(rows), func(r row) bool {
 		return !has(r.tools, t) || s.errs[[2]string{r.name, t.name}] != ""

@@ -15,7 +15,7 @@ import (
 	"github.com/causeway-dev/causeway/test/lab"
 )
 
-// measurement is one tool under one row in one round.
+// measurement is one tool in one row and one round.
 type measurement struct {
 	*world
 	*way
@@ -25,7 +25,7 @@ type measurement struct {
 	add   func(column string, value float64)
 }
 
-// cloud runs a client on cloud, by the way that most clients take.
+// cloud runs a client on cloud, by the usual way unless j has a target.
 func (m *measurement) cloud(ctx context.Context, j job) (result, error) {
 	if j.Target == (load.Target{}) {
 		j.Target = m.usual()
@@ -36,7 +36,7 @@ func (m *measurement) cloud(ctx context.Context, j job) (result, error) {
 	return r, err
 }
 
-// usual is a plain connection, unless the tool has none.
+// usual is the plain connection, or SOCKS5 if the tool has no plain one.
 func (v *way) usual() load.Target {
 	if v.Addr == "" {
 		return *v.socks
@@ -44,7 +44,7 @@ func (v *way) usual() load.Target {
 	return v.Target
 }
 
-// measureBulk fills the way with one flow, down and then up.
+// measureBulk fills the way with one flow, first down and then up.
 func measureBulk(ctx context.Context, m *measurement) error {
 	j := job{Warm: 300 * time.Millisecond, Span: 1500 * time.Millisecond}
 	if m.on.settle > 0 {
@@ -63,12 +63,12 @@ func measureBulk(ctx context.Context, m *measurement) error {
 		profiled(m.name + "-" + j.What)
 		m.add(j.What, r.Rate()/mbit)
 		m.add("cpu "+j.What, took.Seconds()/(float64(r.Total)/(1<<30)))
-		time.Sleep(200 * time.Millisecond) // what was under way is thrown away meanwhile
+		time.Sleep(200 * time.Millisecond) // bytes in flight arrive meanwhile and are dropped
 	}
 	return nil
 }
 
-// measureEcho asks how long an answer takes while a bulk flow has the way.
+// measureEcho measures echoes beside a bulk flow.
 func measureEcho(ctx context.Context, m *measurement) error {
 	const interval = 5 * time.Millisecond
 	span, warm := 2*time.Second, 500*time.Millisecond
@@ -105,7 +105,7 @@ func measureEcho(ctx context.Context, m *measurement) error {
 	return nil
 }
 
-// measureIdle asks how long an answer takes while nothing else is under way.
+// measureIdle measures echoes beside nothing else.
 func measureIdle(ctx context.Context, m *measurement) error {
 	span := 3 * time.Second
 	if m.quick {
@@ -120,7 +120,7 @@ func measureIdle(ctx context.Context, m *measurement) error {
 	return nil
 }
 
-// measureSetup connects, once at a time, by every way that the tool has.
+// measureSetup connects by every way of the tool, one connection at a time.
 func measureSetup(ctx context.Context, m *measurement) error {
 	count := 50
 	if m.on.path.Delay > 0 {
@@ -157,19 +157,19 @@ func measureBurst(ctx context.Context, m *measurement) error {
 	took := m.since(before)
 	profiled(m.name)
 	m.add("cpu ms", took.Seconds()*1000/float64(len(r.Took)))
-	m.add("a second", float64(len(r.Took))/j.Span.Seconds())
+	m.add("per second", float64(len(r.Took))/j.Span.Seconds())
 	m.add("p50 ms", millis(r.Took, 0.5))
 	m.add("p99 ms", millis(r.Took, 0.99))
 	m.add("failed", float64(r.Failed))
 	return nil
 }
 
-// measureMemory looks at a session that has carried next to nothing, and then
-// at the same with idle flows.
+// measureMemory measures the memory of a session that has carried almost nothing, and
+// then of the same session with idle flows.
 func measureMemory(ctx context.Context, m *measurement) error {
 	const flows = 2000
 	const mib = 1 << 20
-	time.Sleep(time.Second) // starting is over then
+	time.Sleep(time.Second) // the start is over then
 	cloud, laptop := m.memory(m.lab.Cloud), m.memory(m.lab.Laptop)
 	m.add("cloud MiB", float64(cloud.resident)/mib)
 	m.add("cloud PSS MiB", float64(cloud.proportional)/mib)
@@ -191,7 +191,8 @@ func measureMemory(ctx context.Context, m *measurement) error {
 	return nil
 }
 
-// hold opens connections, waits until they are open, and returns what closes them.
+// hold opens connections, waits until they are open, and returns a function that
+// closes them.
 func (m *measurement) hold(ctx context.Context, count int) (release func(), err error) {
 	c := m.client(ctx, m.lab.Cloud, job{Target: m.usual(), What: "hold", Count: count, Under: m.under})
 	out, err := c.StdoutPipe()

@@ -18,11 +18,11 @@ import (
 //go:embed profile.go.txt
 var profileSource string
 
-// profiler makes the helpers write profiles, by a file that is added to them
-// when they are built. A nil one does nothing.
+// profiler makes the helpers write profiles. It adds a file to them when they are
+// built. A nil profiler does nothing.
 type profiler struct {
 	w   *world
-	raw string // where helpers write, whoever runs them
+	raw string // where helpers of any user write
 	dir string // where the profiles go
 }
 
@@ -34,8 +34,8 @@ func newProfiler(w *world, dir string) (*profiler, error) {
 	return p, nil
 }
 
-// overlay returns the flag that builds the helper of root with the profiler's
-// file in it.
+// overlay returns the flag of go build that adds the profiler's file to the helper
+// of root.
 func (p *profiler) overlay(root string) (string, error) {
 	source, overlay := filepath.Join(p.w.dir, "profile.go"), filepath.Join(p.w.dir, "overlay.json")
 	text, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, "helper", "profile_bench.go"): source}})
@@ -48,8 +48,8 @@ func (p *profiler) overlay(root string) (string, error) {
 	)
 }
 
-// begin begins profiling the helpers that run; the function it returns ends it
-// and keeps the profiles under a name.
+// begin starts profiling the running helpers. It returns a function that ends the
+// profiles and stores them under a name.
 func (p *profiler) begin() (end func(name string)) {
 	if p == nil {
 		return func(string) {}

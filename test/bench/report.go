@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// report writes a table for every row.
+// report writes a table for each row.
 func report(out io.Writer, rows []row, s *samples, took time.Duration) {
 	if s == nil {
 		return
@@ -55,8 +55,8 @@ func spread(values []float64, digits int) string {
 	return number(middle, digits) + " [" + number(quantile(values, 0), digits) + "-" + number(quantile(values, 1), digits) + "]"
 }
 
-// compare writes, for each figure that the helper from before has too, what the
-// helper's is to it in the same round.
+// compare writes a table of the figures that the earlier helper has too, with the
+// ratio of the helper's figure to the earlier one of the same round.
 func compare(out io.Writer, rows []row, s *samples) {
 	if s == nil {
 		return
@@ -71,7 +71,7 @@ func compare(out io.Writer, rows []row, s *samples) {
 					continue
 				}
 				if !begun {
-					fmt.Fprint(out, "\n### After to before, in the same round\n\n| row | tool | | before | after | ratio |\n|---|---|---|---:|---:|---:|\n")
+					fmt.Fprint(out, "\n### Ratio of after to before in the same round\n\n| row | tool | | before | after | ratio |\n|---|---|---|---:|---:|---:|\n")
 					begun = true
 				}
 				fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s |\n", r.name, t.name, c.name,

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// roles are what this program is on the hosts of the lab. Each is a process of
-// its own, so that nothing of the benchmark shares a Go scheduler with another.
+// roles are the parts that this program plays on the hosts of the lab. Each is a
+// process of its own, so that no two share a Go scheduler.
 var roles = map[string]func(ctx context.Context, args []string) error{
 	"serve": func(_ context.Context, args []string) error {
 		ln, err := net.Listen("tcp", args[0])
@@ -37,7 +37,8 @@ var roles = map[string]func(ctx context.Context, args []string) error{
 	"carry":  func(_ context.Context, args []string) error { return carryRole(args[0], args[1]) },
 }
 
-// relayRole serves "KIND,LISTEN,TO" each, where KIND is tcp, tcp+handshake or udp.
+// relayRole serves each argument "KIND,LISTEN,TO", where KIND is tcp, tcp+handshake
+// or udp.
 func relayRole(ctx context.Context, args []string) error {
 	var p wan.Path
 	flags := flag.NewFlagSet("relay", flag.ContinueOnError)
@@ -74,17 +75,17 @@ func relayRole(ctx context.Context, args []string) error {
 	return <-failed
 }
 
-// job is what a client is asked to measure.
+// job tells a client what to measure.
 type job struct {
 	Target load.Target   `json:"target"`
 	What   string        `json:"what"` // probe, down, up, echo, setup, burst, hold
 	Warm   time.Duration `json:"warm"`
 	Span   time.Duration `json:"span"`
 	Count  int           `json:"count"`
-	Under  []string      `json:"-"` // what the client is run by
+	Under  []string      `json:"-"` // the command line that runs the client
 }
 
-// result is what it found.
+// result has the client's measurements.
 type result struct {
 	load.Bulk
 	Took   []time.Duration `json:"took"`
@@ -131,7 +132,7 @@ func clientRole(ctx context.Context, args []string) error {
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
-// pipeRole joins its standard streams to a connection, in the kernel.
+// pipeRole joins its standard streams to a connection by splice(2).
 func pipeRole(ctx context.Context, addr string) error {
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -166,8 +167,9 @@ func pipeRole(ctx context.Context, addr string) error {
 	return <-ended
 }
 
-// link takes c's socket for a link of Causeway, and sets it as the helper sets
-// one of its own: what waits should wait where it can still be overtaken.
+// link takes c's socket for a link of Causeway, with the options that the helper sets
+// on its own links. The options keep the queue in the kernel short, so that other
+// flows can overtake a bulk flow.
 func link(c net.Conn) (*os.File, error) {
 	f, err := c.(*net.TCPConn).File()
 	if err != nil {
@@ -177,8 +179,8 @@ func link(c net.Conn) (*os.File, error) {
 	return f, unix.SetsockoptInt(int(f.Fd()), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 128<<10)
 }
 
-// splice never waits inside of the call, where it would hold the lock of the
-// pipe against whoever is at its other end.
+// splice never waits inside the system call, since the call holds the lock of the
+// pipe, which the other end needs.
 func splice(dst, src int) error {
 	const flags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
 	wait := func(fd int, events int16) error {
@@ -202,7 +204,8 @@ func splice(dst, src int) error {
 	}
 }
 
-// answerRole runs a command for each connection, which is its standard streams.
+// answerRole runs a command for each connection, with the connection as its
+// standard streams.
 func answerRole(addr string, argv []string) error {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -228,8 +231,8 @@ func answerRole(addr string, argv []string) error {
 	}
 }
 
-// carryRole is one end of the bare link: it moves bytes, through its own memory
-// as whoever frames them must, and does nothing else.
+// carryRole is one end of the bare link. It only moves bytes, through its own memory,
+// as a program that frames them must.
 func carryRole(at, to string) error {
 	ln, err := net.Listen("tcp", at)
 	if err != nil {
@@ -250,7 +253,7 @@ func carryRole(at, to string) error {
 			done := make(chan bool, 2)
 			move := func(dst, src net.Conn) {
 				buf := make([]byte, 256<<10)
-				// The wrappers hide the short cut through the kernel.
+				// The wrappers hide the methods that copy inside the kernel.
 				_, _ = io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, buf)
 				done <- true
 			}

@@ -9,10 +9,10 @@ import (
 	"github.com/causeway-dev/causeway/test/wan"
 )
 
-// row is one thing to measure of every tool, under one condition.
+// row is one kind of measurement of every tool under one condition.
 type row struct {
 	name    string
-	quick   bool // a part of --quick
+	quick   bool // part of --quick
 	title   string
 	on      condition
 	tools   []tool
@@ -27,7 +27,7 @@ type column struct {
 }
 
 const (
-	mbit  = 1e6 / 8 // bytes a second
+	mbit  = 1e6 / 8 // bytes per second
 	grown = 1500 * time.Millisecond
 )
 
@@ -40,7 +40,7 @@ var (
 	alone   = condition{name: "0 RTT, in a session of its own"}
 )
 
-// The targets are about mine, and compare it with ssh.
+// The targets are for mine, and compare it with ssh.
 var (
 	mine      = causeway("Causeway", serverName, best)
 	mineTUN   = causeway("Causeway's TUN", serverAddr, best)
@@ -48,7 +48,7 @@ var (
 	mineSOCKS = causeway("Causeway's proxy", serverName, byProxy)
 	mineTCP   = causewayExec(overTCP)
 	mineSSH   = causewayExec(overSSH)
-	// essential are those that --quick takes.
+	// essential are the tools of --quick.
 	ours      = []tool{mine, mineTUN, mineRun, mineSOCKS, mineTCP, mineSSH}
 	essential = []tool{direct, sshFixed, mine}
 	everyone  = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineTUN, mineRun, mineSOCKS, mineTCP, mineSSH}
@@ -60,7 +60,7 @@ func allRows() []row {
 		{"idle p50", 2}, {"down p50", 2}, {"down p99", 2}, {"down rate", 1}, {"up p50", 2}, {"up p99", 2}, {"up rate", 1},
 	}
 	setup := []column{{"plain p50", 2}, {"plain p99", 2}, {"SOCKS5 p50", 2}, {"HTTP p50", 2}}
-	burst := []column{{"a second", 0}, {"p50 ms", 1}, {"p99 ms", 1}, {"failed", 0}, {"cpu ms", 2}}
+	burst := []column{{"per second", 0}, {"p50 ms", 1}, {"p99 ms", 1}, {"failed", 0}, {"cpu ms", 2}}
 	idle := []column{{"p50", 3}, {"p99", 3}}
 	db := []column{{"1 tps", 0}, {"1 cpu µs", 0}, {"8 tps", 0}, {"8 cpu µs", 0}}
 	memory := []column{{"cloud MiB", 1}, {"cloud PSS MiB", 1}, {"processes", 0}, {"largest", 1}, {"laptop MiB", 1}, {"its largest", 1}, {"cloud KiB/flow", 1}, {"laptop KiB/flow", 1}}

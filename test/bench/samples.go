@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// figure names one thing that is measured, for one tool.
+// figure names one measured value of one tool.
 type figure struct {
 	row, tool, name string
 }
 
-// samples are all figures, a value for every round; NaN where there is none.
+// samples has the values of all figures, one for each round, or NaN.
 type samples struct {
 	rounds int
 	values map[figure][]float64
-	errs   map[[2]string]string // why a tool has no figures in a row
+	errs   map[[2]string]string // why a tool has no figures in a row; by row and tool
 }
 
 func newSamples(rounds int) *samples {
@@ -31,13 +31,13 @@ func (s *samples) add(f figure, round int, value float64) {
 	s.values[f][round] = value
 }
 
-// median is NaN without a value.
+// median returns NaN if there is no value.
 func (s *samples) median(f figure) float64 { return quantile(s.values[f], 0.5) }
 
-// ratio is the median of ratios, NaN if there are none.
+// ratio returns the median of ratios, or NaN if there are none.
 func (s *samples) ratio(a, b figure) float64 { return quantile(s.ratios(a, b), 0.5) }
 
-// ratios is what a is to b in each round, nil if one of them was not measured.
+// ratios returns a divided by b for each round, or nil if one was not measured.
 func (s *samples) ratios(a, b figure) []float64 {
 	va, vb := s.values[a], s.values[b]
 	if va == nil || vb == nil {
@@ -50,7 +50,7 @@ func (s *samples) ratios(a, b figure) []float64 {
 	return ratios
 }
 
-// quantile interpolates between the values next to q, without regard to NaN.
+// quantile interpolates between the values next to q. It ignores NaN.
 func quantile(values []float64, q float64) float64 {
 	values = slices.DeleteFunc(slices.Clone(values), math.IsNaN)
 	if len(values) == 0 {

@@ -10,14 +10,14 @@ import (
 	"strconv"
 )
 
-// target is what Causeway is to reach. Without a rival it is about the value
-// itself, else about what that is to the rival's in the same round.
+// target is a limit for one of Causeway's figures. With a rival it limits the ratio
+// to the rival's figure of the same round.
 type target struct {
 	what   string
 	figure figure
 	rival  *figure
 	limit  float64
-	most   bool // the limit is an upper one
+	most   bool // the limit is an upper bound
 	unit   string
 	digits int
 }
@@ -70,7 +70,7 @@ func allTargets() []target {
 	atMost(2.05*20+1, "connect, 20 ms", "setup-20", "ms", 1, "SOCKS5 p50", "HTTP p50")
 	atMost(1.05*100+1, "connect, 100 ms", "setup-100", "ms", 1, "plain p50")
 	atMost(2.05*100+1, "connect, 100 ms", "setup-100", "ms", 1, "SOCKS5 p50", "HTTP p50")
-	atLeast(1.25, "new connections, 50 at once", "burst-0", sshFixed, "", "a second")
+	atLeast(1.25, "new connections, 50 at once", "burst-0", sshFixed, "", "per second")
 	atMost(1, "echo beside bulk, 0 RTT", "echo-0", "ms", 2, "down p50", "up p50")
 	atMost(10, "echo beside bulk, 0 RTT", "echo-0", "ms", 2, "down p99", "up p99")
 	atMost(12, "memory of a fresh helper", "memory", "MiB", 1, "largest", "its largest")
@@ -78,8 +78,8 @@ func allTargets() []target {
 	return ts
 }
 
-// judge writes the table of the targets that there are figures for, and of the
-// size of the helper.
+// judge writes a table of the targets whose figures were measured, and of the size
+// of the helper.
 func judge(out io.Writer, s *samples, size int64) {
 	fmt.Fprintf(out, "\n### Targets: %s\n\n| | figure | rival | ratio | target | |\n|---|---:|---:|---:|---:|---|\n", mine.name)
 	for _, t := range allTargets() {
@@ -119,7 +119,7 @@ func judge(out io.Writer, s *samples, size int64) {
 
 func number(v float64, digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }
 
-// size returns the bytes of a file, 0 if there is none.
+// size returns the number of bytes of a file, 0 if there is no file.
 func size(file string) int64 {
 	st, err := os.Stat(file)
 	if err != nil {

@@ -14,28 +14,28 @@ import (
 	"github.com/causeway-dev/causeway/test/wan"
 )
 
-// condition is what lies between laptop and cloud.
+// condition describes the path between laptop and cloud, and the server.
 type condition struct {
 	name   string
 	path   wan.Path
-	settle time.Duration // until windows have grown, and Causeway has tried whether more links are faster
+	settle time.Duration // until windows have grown and Causeway has tried more links
 
 	database bool // the server's port leads to PostgreSQL
 }
 
-// tool is a way from cloud to corp. Only one is up at a time.
+// tool is a program that takes cloud to corp. Only one is up at a time.
 type tool struct {
 	name string
-	// start brings it up; what it starts ends with ctx.
+	// start starts it. Its processes end with ctx.
 	start func(ctx context.Context, w *world, c condition) (*way, error)
 }
 
 // way is a tool that is up.
 type way struct {
 	load.Target              // for a plain connection
-	socks, http *load.Target // for one through the tool's proxy, where it has one
-	under       []string     // the command by which programs get there; nil if any does
-	stop        func()       // orderly; nil if ending what was started is all
+	socks, http *load.Target // for one through the tool's proxy; nil if it has none
+	under       []string     // the command under which clients run; nil if they need none
+	stop        func()       // ends it in order; nil if ending its processes is enough
 	processes   []*process   // to wait for
 }
 
@@ -43,8 +43,8 @@ func at(host string, port int) load.Target {
 	return load.Target{Addr: net.JoinHostPort(host, strconv.Itoa(port))}
 }
 
-// carrier returns the address by which both hosts reach a TCP address of cloud
-// or laptop, over the path of c.
+// carrier returns the address through which both hosts reach a TCP or UDP address of
+// cloud or laptop over the path of c.
 func (w *world) carrier(ctx context.Context, c condition, kind, to string) (string, error) {
 	if c.path == (wan.Path{}) {
 		return to, nil
@@ -59,7 +59,7 @@ func (w *world) carrier(ctx context.Context, c condition, kind, to string) (stri
 	return addr, w.says(ctx, p, "listening")
 }
 
-// listens waits until something on laptop or cloud accepts connections at addr.
+// listens waits until a program on laptop or cloud accepts connections at addr.
 func (w *world) listens(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -76,7 +76,7 @@ func (w *world) listens(ctx context.Context, addr string) error {
 	}
 }
 
-// up starts a tool and waits until it takes cloud to the server.
+// up starts a tool and waits until cloud reaches the server through it.
 func (w *world) up(ctx context.Context, t tool, c condition) (*way, func(), error) {
 	ctx, cancel := context.WithCancel(ctx)
 	if c.database {
@@ -89,7 +89,7 @@ func (w *world) up(ctx context.Context, t tool, c condition) (*way, func(), erro
 	v, err := t.start(ctx, w, c)
 	down := func() {
 		if c.database {
-			_ = w.lead(context.WithoutCancel(ctx), false) // else the next probe fails
+			_ = w.lead(context.WithoutCancel(ctx), false) // after an error the next probe fails
 		}
 		if v != nil && v.stop != nil {
 			v.stop()
@@ -100,7 +100,7 @@ func (w *world) up(ctx context.Context, t tool, c condition) (*way, func(), erro
 				<-p.done
 			}
 		}
-		// What stays behind for a moment would count as the next tool's.
+		// A process that is still ending would count as the next tool's.
 		for end := time.Now().Add(15 * time.Second); w.running() > others && time.Now().Before(end); {
 			time.Sleep(50 * time.Millisecond)
 		}
@@ -135,7 +135,7 @@ var direct = tool{"kernel, direct", func(ctx context.Context, w *world, c condit
 	return &way{Target: at(addr, serverPort)}, err
 }}
 
-// bare is the link alone: a process at each end that moves the bytes.
+// bare is only the link: one process at each end moves the bytes.
 var bare = tool{"bare link", func(ctx context.Context, w *world, c condition) (*way, error) {
 	far := net.JoinHostPort(laptopCloud, strconv.Itoa(w.port()))
 	p1, err := w.start("carry", w.lab.Laptop.Command(ctx, w.carry, "carry", far, net.JoinHostPort(serverAddr, strconv.Itoa(serverPort))))
@@ -190,7 +190,7 @@ func sshTool(name string, forward func(port int) string, target func(port int) *
 	}}
 }
 
-// Both look the name up at the laptop, as Causeway does.
+// Both look the name up on laptop, as Causeway does.
 var sshFixed = sshTool("OpenSSH -R, fixed port",
 	func(port int) string { return fmt.Sprintf("127.0.0.1:%d:%s:%d", port, serverName, serverPort) },
 	func(port int) *way { return &way{Target: at("127.0.0.1", port)} })

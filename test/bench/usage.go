@@ -15,8 +15,8 @@ import (
 	"github.com/causeway-dev/causeway/test/lab"
 )
 
-// programs are the directories of proc(5) of what runs on a host and is no part
-// of the benchmark. Since one tool is up at a time, that is the tool.
+// programs returns the directories of proc(5) of the processes on a host that are
+// not the benchmark's. Only one tool is up at a time, so they are the tool's.
 func (w *world) programs(h *lab.Host) []string {
 	var want unix.Stat_t
 	if unix.Stat("/run/netns/"+h.NS, &want) != nil {
@@ -36,20 +36,19 @@ func (w *world) programs(h *lab.Host) []string {
 	return found
 }
 
-// running is how many programs both ends have.
+// running returns the number of programs on both ends.
 func (w *world) running() int { return len(w.programs(w.lab.Cloud)) + len(w.programs(w.lab.Laptop)) }
 
-// cpu is the user and system time that each process of a tool has taken, by
-// its directory.
+// cpu returns the user and system time of each process of a tool by its directory.
 func (w *world) cpu() map[string]time.Duration {
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux there is
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux
 	took := map[string]time.Duration{}
 	for _, dir := range append(w.programs(w.lab.Cloud), w.programs(w.lab.Laptop)...) {
 		stat, err := os.ReadFile(dir + "/stat")
 		if err != nil {
 			continue
 		}
-		// The name, in parentheses, may hold anything.
+		// The name in parentheses may contain any character.
 		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 		for _, f := range fields[11:13] {
 			n, _ := strconv.ParseInt(string(f), 10, 64)
@@ -59,8 +58,8 @@ func (w *world) cpu() map[string]time.Duration {
 	return took
 }
 
-// since is what a tool has taken since before. What a process that has ended
-// took after that is not known.
+// since returns the time that the tool's processes have taken since before. It does
+// not count processes that have ended meanwhile.
 func (w *world) since(before map[string]time.Duration) (sum time.Duration) {
 	for dir, took := range w.cpu() {
 		sum += took - before[dir]
@@ -75,7 +74,7 @@ type usage struct {
 	processes                       int
 }
 
-// memory is what a tool uses on a host, without the sshd that is always there.
+// memory returns the memory of a tool on a host, without the sshd that always runs.
 func (w *world) memory(h *lab.Host) (u usage) {
 	for _, dir := range w.programs(h) {
 		if line, _ := os.ReadFile(dir + "/cmdline"); bytes.Contains(line, []byte("/sshd\x00-D")) || bytes.Contains(line, []byte("sshd: /")) {

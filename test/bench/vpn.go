@@ -20,7 +20,7 @@ import (
 	"github.com/causeway-dev/causeway/test/lab"
 )
 
-// The addresses by which the tools that route take cloud to the server.
+// The last bytes of the server's addresses, one for each tool that routes.
 const (
 	wayDirect = iota + 1
 	wayWireGuard
@@ -28,7 +28,7 @@ const (
 	waySSHuttle
 )
 
-// installed says which program is missing.
+// installed returns an error that names the first missing program.
 func installed(programs ...string) error {
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
@@ -60,7 +60,7 @@ var wireGuard = tool{"wireguard-go", func(ctx context.Context, w *world, c condi
 	}
 	v := &way{Target: at(addr, serverPort)}
 	side := func(h *lab.Host, i int, inner string, peer ...string) error {
-		dev := fmt.Sprintf("wg%d.%d", i, port) // the sockets that control them share a directory
+		dev := fmt.Sprintf("wg%d.%d", i, port) // the control sockets share a directory
 		c := h.Command(ctx, "wireguard-go", "-f", dev)
 		c.Env = append(os.Environ(), "LOG_LEVEL=verbose")
 		p, err := w.start("wireguard", c)
@@ -68,7 +68,7 @@ var wireGuard = tool{"wireguard-go", func(ctx context.Context, w *world, c condi
 			return err
 		}
 		v.processes = append(v.processes, p)
-		// Its socket is there earlier, and wg removes one that refuses.
+		// The socket exists before that, and wg removes a socket that refuses.
 		if err := w.says(ctx, p, "UAPI listener started"); err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func wireGuardKey(ctx context.Context, file string) (string, error) {
 	return strings.TrimSpace(string(public)), err
 }
 
-// openVPN is two peers with TLS, and whatever else is the default, over UDP.
+// openVPN is two peers with TLS over UDP, otherwise with default settings.
 var openVPN = tool{"OpenVPN", func(ctx context.Context, w *world, c condition) (*way, error) {
 	if err := installed("openvpn", "openssl"); err != nil {
 		return nil, err
@@ -158,8 +158,8 @@ func certificate(ctx context.Context, file string) (string, error) {
 	return fingerprint, err
 }
 
-// sshuttle takes connections on cloud and hands them to a Python program on
-// laptop, through an ssh of its own to there.
+// sshuttle takes connections on cloud and passes them through its own ssh to a
+// Python program on laptop.
 var sshuttle = tool{"sshuttle", func(ctx context.Context, w *world, c condition) (*way, error) {
 	if err := installed("sshuttle", "nft"); err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ var sshuttle = tool{"sshuttle", func(ctx context.Context, w *world, c condition)
 	if err != nil {
 		return nil, err
 	}
-	// A route to somewhere, as every host has one; the connection is taken later.
+	// The address needs a route, as on every host; sshuttle takes the connection later.
 	if err := w.do(ctx, w.lab.Cloud, "ip", "route", "replace", addr, "via", w.lab.Internet.Addr.String()); err != nil {
 		return nil, err
 	}
@@ -201,14 +201,14 @@ var sshuttle = tool{"sshuttle", func(ctx context.Context, w *world, c condition)
 	}
 	v.processes = []*process{p, daemon}
 	v.stop = func() {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it takes its rules away
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it removes its rules
 		w.ends(p)
 	}
 	if err := w.says(ctx, p, "Connected"); err != nil {
 		return v, err
 	}
-	// It says so before its rules are there, and a connection that begins
-	// before them is not taken, however often its first packet is sent.
+	// It says so before it has made its rules, and never takes a connection that
+	// began before them.
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		tables, err := w.lab.Cloud.Command(ctx, "nft", "list", "tables").Output()
 		if err != nil || strings.Contains(string(tables), "sshuttle") {

@@ -23,22 +23,22 @@ import (
 
 const (
 	serverPort  = 5001
-	serverName  = "echo.corp.test" // what Causeway's resource is called
-	serverAddr  = "10.77.0.14"     // and where it is; cloud has no route to it
-	laptopCloud = "10.78.0.1"      // laptop, as cloud sees it
+	serverName  = "echo.corp.test" // host of Causeway's resource
+	serverAddr  = "10.77.0.14"     // its address, to which cloud has no route
+	laptopCloud = "10.78.0.1"      // laptop's address for cloud
 )
 
-// world is the lab, with what every measurement needs in it.
+// world is the lab and the programs that every measurement needs.
 type world struct {
 	lab    *lab.Lab
-	self   string // this program, where every user can run it
-	carry  string // the same by another name: what runs under it counts as a tool
-	helper string // the helper, built as it is shipped
+	self   string // this program, in a place where every user can run it
+	carry  string // the same under another name; its processes count as a tool's
+	helper string // the helper, built as for a release
 	before string // another build of it, to compare with; "" if there is none
 	dir    string
 	log    io.Writer
 
-	profiler *profiler // nil unless profiles are wanted
+	profiler *profiler // nil unless profiles are requested
 
 	ports *int // the last one given out, on laptop
 }
@@ -86,7 +86,7 @@ func (w *world) prepare(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	// What goes beside Causeway needs laptop to be a router. What does not, gets no route.
+	// Some rivals need laptop to be a router. Causeway gets no route.
 	l := w.lab
 	if err := errors.Join(
 		w.do(ctx, l.Laptop, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"),
@@ -101,7 +101,7 @@ func (w *world) prepare(ctx context.Context, o options) error {
 	return w.run(ctx, w.lab.Corp, job{Target: at(serverAddr, serverPort), What: "probe", Span: 5 * time.Second}, nil)
 }
 
-// way gives the server an address of its own, by which a tool alone takes cloud there.
+// way gives the server an additional address, which only one tool uses.
 func (w *world) way(ctx context.Context, last int) (string, error) {
 	addr := fmt.Sprintf("10.77.20.%d", last)
 	return addr, w.do(ctx, w.lab.Corp, "ip", "addr", "replace", addr+"/32", "dev", "lo")
@@ -115,7 +115,7 @@ func (w *world) do(ctx context.Context, h *lab.Host, argv ...string) error {
 	return nil
 }
 
-// port returns a port of laptop that nothing uses.
+// port returns an unused port.
 func (w *world) port() int {
 	*w.ports++
 	return *w.ports
@@ -145,7 +145,7 @@ func (w *world) start(name string, c *exec.Cmd) (*process, error) {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() {
-		_ = c.Wait() // how it ended is in its log
+		_ = c.Wait() // its log says how it ended
 		close(p.done)
 	}()
 	return p, nil
@@ -159,7 +159,7 @@ func (w *world) says(ctx context.Context, p *process, text string) error {
 	})
 }
 
-// wait waits until ready says so. There is no event for what it looks at.
+// wait waits until ready returns true. It polls, since no event tells.
 func (p *process) wait(ctx context.Context, ready func() bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errors.New("not ready within 20 s"))
 	defer cancel()
@@ -175,7 +175,7 @@ func (p *process) wait(ctx context.Context, ready func() bool) error {
 	return nil
 }
 
-// ends waits until p has ended by itself, as long as is reasonable.
+// ends waits at most 10 s until p has ended by itself.
 func (w *world) ends(p *process) {
 	select {
 	case <-p.done:
@@ -183,7 +183,7 @@ func (w *world) ends(p *process) {
 	}
 }
 
-// failed returns the end of the log with err.
+// failed wraps err with the end of the log.
 func (p *process) failed(err error) error {
 	text, _ := os.ReadFile(p.log)
 	if len(text) > 500 {
@@ -211,7 +211,7 @@ func (w *world) run(ctx context.Context, h *lab.Host, j job, r *result) error {
 func (w *world) client(ctx context.Context, h *lab.Host, j job) *exec.Cmd {
 	text, err := json.Marshal(j)
 	if err != nil {
-		panic(err) // it is a struct of plain fields
+		panic(err) // a struct of plain fields always marshals
 	}
 	line := append(slices.Clone(j.Under), w.self, "client", string(text))
 	return h.CommandAs(ctx, w.lab.User(lab.Dev), line[0], line[1:]...)

@@ -1,11 +1,11 @@
 //go:build linux
 
-// Package wan is a long way between two hosts that are close together: it
-// relays TCP connections and datagrams with a delay, a rate and a bound on the
-// bytes in flight, and is fast enough to be none of the three by itself.
+// Package wan emulates a wide-area network between two hosts that are close
+// together. It relays TCP connections and datagrams with a delay, a rate and a bound
+// on the bytes in flight, and is fast enough to add no limit of its own.
 //
-// It ends TCP at its own two sockets. So the slow start and the loss of a real
-// network are not part of what is measured through it, for anyone.
+// It ends TCP at its own two sockets. So measurements through it contain neither the
+// slow start nor the loss of a real network.
 package wan
 
 import (
@@ -18,28 +18,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Path is what the way is like, the same in both directions.
+// Path describes a network path, the same in both directions.
 type Path struct {
-	// Delay is how long every byte is under way: half of the round trip.
+	// Delay is the time that each byte takes: half of the round trip.
 	Delay time.Duration
-	// Rate is what all connections share, in bytes a second; 0 is no limit.
+	// Rate is the limit that all connections share, in bytes per second; 0 is none.
 	Rate int64
-	// InFlight bounds the bytes of each direction of each connection between
-	// their being taken and the news of their delivery having come back, as the
-	// window of a channel does; 0 is no such bound.
+	// InFlight bounds the bytes of each direction of each connection that were taken
+	// and whose delivery the sender does not know of yet, as the window of a channel
+	// does; 0 is no bound.
 	InFlight int
 }
 
 const (
-	// queueTime is how much the narrow place of a path with a rate holds.
+	// queueTime is the length of the queue of a path with a rate.
 	queueTime = 20 * time.Millisecond
-	// dropTime is the same for datagrams, which are dropped beyond it.
+	// dropTime is the same for datagrams; a longer queue drops them.
 	dropTime = 100 * time.Millisecond
-	// socketBuffer keeps the kernel from holding more than the narrow place does.
+	// socketBuffer keeps the kernel's buffers smaller than the queue.
 	socketBuffer = 64 << 10
 	// largestChunk bounds the bytes of one read.
 	largestChunk = 256 << 10
-	// fastest is the rate up to which a path without one holds all that is under way.
+	// fastest is the rate in bytes per second up to which a path without a limit can
+	// hold all bytes in flight.
 	fastest = 4 << 30
 )
 
@@ -58,7 +59,7 @@ func (p Path) chunkSize() int {
 	return largestChunk
 }
 
-// Relay relays by one Path. The narrow place is shared by all that it serves.
+// Relay relays along one Path. All its connections share the rate.
 type Relay struct {
 	path     Path
 	up, down *narrow
@@ -85,7 +86,7 @@ func (r *Relay) ServeTCP(ln net.Listener, addr string, handshake bool) error {
 			d := net.Dialer{Timeout: 10 * time.Second, Control: r.control}
 			s, err := d.DialContext(context.Background(), "tcp", addr)
 			if err != nil {
-				// Refused, or reset before it was dialled.
+				// The server refuses, or the client has reset the connection already.
 				_ = c.(*net.TCPConn).SetLinger(0)
 				return
 			}
@@ -98,7 +99,7 @@ func (r *Relay) ServeTCP(ln net.Listener, addr string, handshake bool) error {
 	}
 }
 
-// Listen listens as a path with a rate needs it.
+// Listen listens with the socket buffers that a path with a rate needs.
 func (r *Relay) Listen(ctx context.Context, addr string) (net.Listener, error) {
 	l := net.ListenConfig{Control: r.control}
 	return l.Listen(ctx, "tcp", addr)

@@ -101,7 +101,7 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// pace is how many bytes a second come out of a path that is kept full.
+// pace returns the bytes per second that come out of a full path.
 func pace(t *testing.T, p Path) float64 {
 	c := through(t, p, func(c net.Conn) {
 		for buf := make([]byte, 64<<10); ; {
@@ -145,7 +145,7 @@ func TestPace(t *testing.T) {
 
 func TestReset(t *testing.T) {
 	c := through(t, Path{Delay: time.Millisecond}, func(c net.Conn) {
-		_, _ = c.Read(make([]byte, 1)) // one that comes while the relay dials is lost there
+		_, _ = c.Read(make([]byte, 1)) // a reset during the relay's dial would be lost
 		_ = c.(*net.TCPConn).SetLinger(0)
 	})
 	_, _ = c.Write([]byte{1})

@@ -1,5 +1,5 @@
-// Measures the command link of the real extension beside the bare channel that
-// it uses, in a browser to which no debugger is attached. scripts/bench runs it.
+// Measures the command link of the real extension beside the bare channel that it
+// uses, in a browser without a debugger. scripts/bench runs it.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -38,7 +38,7 @@ try {
   const socket = path.join(world.info.editor.workspace, 'probe.sock');
   const url = (way, ...numbers) => `http://probe/${way}?${numbers.map((n) => `n=${n}`).join('&')}`;
   const ask = async (way, ...numbers) => {
-    // The host of the window that paired is still there, and answers nothing.
+    // The extension host of the window that paired is still there, but never answers.
     const { ok, out } = await world.meanwhile(`curl -sS -f -m ${way === 'ping' ? 5 : 120} --unix-socket ${socket} '${url(way, ...numbers)}'`);
     if (!ok) throw new Error(`${way}: ${out}`);
     return JSON.parse(out);
@@ -66,7 +66,7 @@ try {
   const bytes = `http://web.corp.test/bytes?n=${mib << 20}`;
   const upload = path.join(world.info.editor.workspace, 'upload.bin');
   world.must(`head -c ${mib << 20} /dev/urandom >${upload}`);
-  // The remote's down is what comes from the browser.
+  // "Down" at the remote means bytes from the browser.
   const ways = {
     'bare down': () => ask('down', (mib << 20) / frame, frame, inFlight),
     'Causeway down': (round) => timed(`curl -sS -o /dev/null -w '%{time_total}' '${bytes}&seed=${round}'`),
@@ -79,7 +79,7 @@ try {
     for (const [way, run] of Object.entries(ways)) {
       const result = await measure(() => run(round));
       console.error(`${round === 0 ? 'warm-up' : `round ${round}`}: ${way} ${result.rate.toFixed(1)} MB/s, answers within ${result.p99.toFixed(0)} ms`);
-      if (round > 0) found[way].push(result); // the first warms up
+      if (round > 0) found[way].push(result); // the first round is a warm-up
     }
   }
   print(found, idle);

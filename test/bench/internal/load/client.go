@@ -18,7 +18,7 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// Target is the server and the way to it.
+// Target is a server and the way to it.
 type Target struct {
 	Addr  string `json:"addr"`  // HOST:PORT
 	Via   string `json:"via"`   // "" for a plain connection, "socks5" or "http" for one through Proxy
@@ -32,8 +32,8 @@ func (t Target) String() string {
 	return t.Addr + " via " + t.Via + "://" + t.Proxy
 }
 
-// Resolved returns t with addresses in place of the names that this host
-// resolves itself, so that no look-up is part of what is measured.
+// Resolved returns t with addresses in place of the names that this host resolves
+// itself, so that measurements contain no look-up.
 func (t Target) Resolved(ctx context.Context) (Target, error) {
 	name := &t.Addr
 	if t.Via != "" {
@@ -51,7 +51,7 @@ func (t Target) Resolved(ctx context.Context) (Target, error) {
 	return t, nil
 }
 
-// Dial connects, as clients do that wait for every answer.
+// Dial connects and waits for every answer of a proxy.
 func (t Target) Dial(ctx context.Context) (net.Conn, error) {
 	d := &net.Dialer{Timeout: 15 * time.Second}
 	switch t.Via {
@@ -77,8 +77,8 @@ func (t Target) Dial(ctx context.Context) (net.Conn, error) {
 	return nil, fmt.Errorf("there is no way called %q", t.Via)
 }
 
-// tunnel asks the proxy at the other end of c for addr. The server there speaks
-// only when asked, so nothing of it is lost in the reader.
+// tunnel asks the proxy at the other end of c for addr. The server sends nothing
+// before it is asked, so the reader loses none of its bytes.
 func tunnel(c net.Conn, addr string) error {
 	if _, err := fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", addr); err != nil {
 		return err
@@ -108,7 +108,7 @@ func Down(ctx context.Context, t Target, warm, span time.Duration) (Bulk, error)
 	return meter{warm, span}.read(c)
 }
 
-// Up measures one flow to the server, at the server.
+// Up measures one flow to the server. The server measures it.
 func Up(ctx context.Context, t Target, warm, span time.Duration) (Bulk, error) {
 	c, err := t.Dial(ctx)
 	if err != nil {
@@ -141,8 +141,8 @@ func Up(ctx context.Context, t Target, warm, span time.Duration) (Bulk, error) {
 	return b, err
 }
 
-// Echo sends a few bytes every interval, whether or not the last ones are
-// back, and returns how long each took.
+// Echo sends a few bytes every interval without waiting for earlier ones, and returns
+// the time of each until it was back.
 func Echo(ctx context.Context, t Target, interval, span time.Duration) ([]time.Duration, error) {
 	c, err := t.Dial(ctx)
 	if err != nil {
@@ -189,8 +189,8 @@ func exchange(c net.Conn) error {
 	return err
 }
 
-// Setup connects count times, one after the other, and returns how long it took
-// to connect, send one byte and get the answer.
+// Setup connects count times, one after the other. It returns the time of each to
+// connect, send one byte and receive the answer.
 func Setup(ctx context.Context, t Target, count int) ([]time.Duration, error) {
 	took := make([]time.Duration, 0, count)
 	for range count {
@@ -210,8 +210,8 @@ func Setup(ctx context.Context, t Target, count int) ([]time.Duration, error) {
 	return took, nil
 }
 
-// Burst keeps workers busy for span with connections of one small request each,
-// and returns how long each of those took that succeeded, and how many did not.
+// Burst keeps workers busy for span with connections of one small request each. It
+// returns the time of each that succeeded, and the number of failures.
 func Burst(ctx context.Context, t Target, workers int, span time.Duration) (took []time.Duration, failed int) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -252,8 +252,8 @@ func request(ctx context.Context, t Target) error {
 	return err
 }
 
-// Hold opens count connections, has each answer once, says so by calling held,
-// and keeps them until ctx ends.
+// Hold opens count connections, waits for one answer on each, calls held, and keeps
+// the connections until ctx ends.
 func Hold(ctx context.Context, t Target, count int, held func()) error {
 	const atOnce = 20
 	var mu sync.Mutex

@@ -1,10 +1,10 @@
 //go:build linux
 
-// Package load is the traffic of the benchmarks: a server that is far away, and
-// the clients that measure the way to it.
+// Package load has the traffic of the benchmarks: a server, and the clients that
+// measure the way to it.
 //
-// The first byte of a connection says what it is for, so that one port and one
-// round trip are enough for every measurement.
+// The first byte of a connection selects the measurement, so that one port and one
+// round trip are enough for all.
 package load
 
 import (
@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	opDown = 'D' // the server sends for ever
-	opUp   = 'U' // a meter's settings follow, then bytes; the server answers with what it metered
-	opEcho = 'E' // every byte comes back, this one too
-	opHTTP = 'G' // as in GET; an answer of answerSize bytes, then the end
+	opDown = 'D' // the server sends without end
+	opUp   = 'U' // a meter's settings follow, then bytes; the server answers with the measurement
+	opEcho = 'E' // the server sends every byte back, including this one
+	opHTTP = 'G' // the G of GET; the server answers answerSize bytes and closes
 )
 
 const (
@@ -31,7 +31,7 @@ const (
 
 // Serve serves ln until it is closed.
 func Serve(ln net.Listener) error {
-	// Nothing on the way can make it smaller.
+	// The bytes do not compress.
 	noise := make([]byte, 4*bufferSize)
 	var seed [32]byte
 	_, _ = rand.NewChaCha8(seed).Read(noise)
@@ -98,19 +98,19 @@ func serve(c net.Conn, noise []byte) {
 	}
 }
 
-// meter reads a stream and tells how fast it came, without its first moments.
+// meter reads a stream and measures its rate after a warm-up.
 type meter struct {
 	warm, span time.Duration
 }
 
-// Bulk is what a meter read.
+// Bulk is a meter's measurement.
 type Bulk struct {
 	Bytes int64 `json:"bytes"` // within Nanos, after the warm-up
 	Nanos int64 `json:"nanos"`
 	Total int64 `json:"total"` // from the first byte on
 }
 
-// Rate is in bytes a second.
+// Rate returns bytes per second.
 func (b Bulk) Rate() float64 { return float64(b.Bytes) / (float64(b.Nanos) / 1e9) }
 
 func (m meter) read(r io.Reader) (Bulk, error) {
