@@ -12,9 +12,12 @@ fresh_root() {
     # A shell that is still running holds the lock of its folder.
     (flock -n 9 && rm -rf --one-file-system "$old") 9<"$old" || true
   done
-  fresh=$(mktemp -d /var/tmp/causeway-fresh-XXXXXX)
+  # Another shell must not see the folder before it is locked.
+  fresh=$(mktemp -d /var/tmp/.causeway-XXXXXX)
   exec 8<"$fresh"
   flock 8
+  mv "$fresh" "/var/tmp/causeway-fresh-${fresh##*-}"
+  fresh=/var/tmp/causeway-fresh-${fresh##*-}
   trap 'rm -rf --one-file-system "$fresh"' EXIT
   chmod 755 "$fresh"
   # The folder gets the proxies and the Debian mirrors of this machine, but no
