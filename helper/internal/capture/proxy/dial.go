@@ -1,14 +1,10 @@
 package proxy
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -21,6 +17,7 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/httpconnect"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"golang.org/x/net/http/httpproxy"
 	xproxy "golang.org/x/net/proxy"
@@ -146,46 +143,18 @@ func (d *dialer) dialDirect(ctx context.Context, addr string) (net.Conn, error) 
 }
 
 // connectVia asks an upstream HTTP proxy for a tunnel to addr.
-func (d *dialer) connectVia(ctx context.Context, via *url.URL, addr string) (_ net.Conn, err error) {
-	port := cmp.Or(via.Port(), map[string]string{"http": "80", "https": "443"}[via.Scheme])
-	c, err := d.net.DialContext(ctx, "tcp", net.JoinHostPort(via.Hostname(), port))
-	if err != nil {
-		return nil, err
-	}
-	raw := c
-	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
-	defer func() {
-		if !stop() {
-			err = context.Cause(ctx)
-		}
-		if err != nil {
-			_ = raw.Close()
-		}
-	}()
-	if via.Scheme == "https" {
-		t := tls.Client(c, &tls.Config{ServerName: via.Hostname(), MinVersion: tls.VersionTLS12})
-		if err := t.HandshakeContext(ctx); err != nil {
-			return nil, fmt.Errorf("proxy of this machine's environment: %w", err)
-		}
-		c = t
-	}
-	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: make(http.Header)}
+func (d *dialer) connectVia(ctx context.Context, via *url.URL, addr string) (net.Conn, error) {
+	p := httpconnect.Proxy{URL: via, Dial: d.net.DialContext}
 	if u := via.User; u != nil {
 		password, _ := u.Password()
-		req.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+		p.User = &httpconnect.Credentials{User: u.Username(), Password: password}
 	}
-	if err := req.Write(c); err != nil {
-		return nil, err
+	c, err := p.Open(ctx, addr)
+	if refused, ok := errors.AsType[*httpconnect.Refused](err); ok {
+		return nil, fmt.Errorf("the proxy of this machine's environment says %s", refused.Status)
 	}
-	r := bufio.NewReader(io.LimitReader(c, maxHeader))
-	resp, err := http.ReadResponse(r, req) //nolint:bodyclose // the reply to CONNECT has none, and c lives on
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, fmt.Errorf("proxy of this machine's environment: %w", err)
-	case resp.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("the proxy of this machine's environment says %s", resp.Status)
-	case r.Buffered() > 0:
-		return nil, errors.New("the proxy of this machine's environment sent data too early")
 	}
 	return c, nil
 }

@@ -1,20 +1,16 @@
 package exit
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/httpconnect"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"golang.org/x/net/proxy"
 )
@@ -113,57 +109,33 @@ func (f forward) DialContext(ctx context.Context, network, address string) (net.
 }
 
 // connect asks an HTTP proxy for a tunnel to address.
-func (u *upstream) connect(ctx context.Context, address string) (_ net.Conn, err error) {
-	c, err := forward{u}.DialContext(ctx, "tcp", u.url.Host)
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	defer func() {
-		if !stop() && err == nil {
-			err = context.Cause(ctx)
-		}
-		if err != nil {
-			_ = c.Close()
-		}
-	}()
-	if u.url.Scheme == "https" {
-		t := tls.Client(c, &tls.Config{ServerName: u.url.Hostname(), MinVersion: tls.VersionTLS12})
-		if err := t.HandshakeContext(ctx); err != nil {
-			return nil, fmt.Errorf("proxy %s: %w", u.url.Host, err)
-		}
-		c = t
-	}
-	authorization := ""
+func (u *upstream) connect(ctx context.Context, address string) (net.Conn, error) {
+	p := httpconnect.Proxy{URL: u.url, Dial: forward{u}.DialContext}
 	known, shown := u.Credentials(u.url.String())
 	if shown {
-		authorization = "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(known.User+":"+known.Password)) + "\r\n"
+		p.User = &httpconnect.Credentials{User: known.User, Password: known.Password}
 	}
-	if _, err := fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", address, address, authorization); err != nil {
-		return nil, fmt.Errorf("proxy %s: %w", u.url.Host, err)
+	c, err := p.Open(ctx, address)
+	if refused, ok := errors.AsType[*httpconnect.Refused](err); ok {
+		return nil, u.connectRefused(refused, shown)
 	}
-	// A byte at a time: what follows the answer is the target's.
-	head := bufio.NewReaderSize(io.LimitReader(single{c}, 32<<10), 16)
-	answer, err := http.ReadResponse(head, &http.Request{Method: http.MethodConnect})
-	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return nil, fmt.Errorf("proxy %s: %w", u.url.Host, err)
+	if _, told := errors.AsType[*tunnel.Error](err); err != nil && !told {
+		err = fmt.Errorf("proxy %s: %w", u.url.Host, err)
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode == http.StatusOK {
-		return c, nil
-	}
-	// Some proxies mean the user's password by 401 too.
-	if answer.StatusCode == http.StatusProxyAuthRequired || answer.StatusCode == http.StatusUnauthorized {
+	return c, err
+}
+
+// connectRefused tells the answers of an HTTP proxy apart.
+func (u *upstream) connectRefused(answer *httpconnect.Refused, shown bool) error {
+	// Some proxies ask for the user's password by 401, too.
+	if answer.Code == http.StatusProxyAuthRequired || answer.Code == http.StatusUnauthorized {
 		if schemes := answer.Header.Values("Proxy-Authenticate"); len(schemes) > 0 && !slices.ContainsFunc(schemes, isBasic) {
-			return nil, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the proxy %s wants to know who asks in a way other than Basic, which alone is supported", u.url.Host)}
+			return &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the proxy %s wants to know who asks in a way other than Basic, which alone is supported", u.url.Host)}
 		}
-		return nil, u.unauthorized(shown)
+		return u.unauthorized(shown)
 	}
 	code := tunnel.Failed
-	switch answer.StatusCode {
+	switch answer.Code {
 	case http.StatusForbidden, http.StatusMethodNotAllowed:
 		code = tunnel.Denied
 	case http.StatusGatewayTimeout:
@@ -171,13 +143,8 @@ func (u *upstream) connect(ctx context.Context, address string) (_ net.Conn, err
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusInternalServerError:
 		code = tunnel.HostUnreachable
 	}
-	return nil, &tunnel.Error{Code: code, Reason: fmt.Sprintf("the proxy %s answers CONNECT with %d", u.url.Host, answer.StatusCode)}
+	return &tunnel.Error{Code: code, Reason: fmt.Sprintf("the proxy %s answers CONNECT with %d", u.url.Host, answer.Code)}
 }
 
 // isBasic tells whether challenges have Basic (RFC 7617) among them.
 func isBasic(challenges string) bool { return strings.Contains(strings.ToLower(challenges), "basic") }
-
-// single reads a byte at a time.
-type single struct{ r io.Reader }
-
-func (s single) Read(b []byte) (int, error) { return s.r.Read(b[:min(len(b), 1)]) }
