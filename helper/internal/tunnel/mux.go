@@ -16,26 +16,38 @@ import (
 // takes very long with many streams. Without readers none spin.
 type guard struct {
 	net.Conn
-	s *Session
+	s    *Session
+	held []byte // the beginning of a frame that has come in part
 }
 
 func (g *guard) Read(p []byte) (int, error) {
 	// The readers of the streams come first: yamux copies all that there is into
 	// the buffer of a stream that nobody empties meanwhile, and makes it ever larger.
 	runtime.Gosched()
-	err := g.s.police.wait()
-	n := 0
+	if len(g.held) > 0 {
+		g.s.police.waitEmptied()
+		n := copy(p, g.held)
+		g.held = g.held[n:]
+		return n, nil
+	}
+	n, err := 0, g.s.police.wait()
 	if err == nil {
-		if n, err = g.Conn.Read(p); n > 0 {
-			if offence := g.s.police.read(p[:n]); offence != nil {
-				n, err = 0, offence
-			}
-		}
+		n, err = g.Conn.Read(p)
+	}
+	whole, offence := g.s.police.read(p[:n])
+	if offence != nil {
+		err = offence
 	}
 	if err != nil {
 		g.s.end(err)
+		return 0, err
 	}
-	return n, err
+	if whole == 0 {
+		g.s.police.waitEmptied()
+		return n, nil
+	}
+	g.held = append(g.held[:0], p[whole:n]...)
+	return whole, nil
 }
 
 func (g *guard) Write(p []byte) (int, error) {

@@ -18,11 +18,12 @@ const (
 	spareStreams  = 1024                 // beyond the flows that are allowed: to be refused, or closed by one side
 	maxBacklog    = 4 << 20              // bytes that yamux holds, over all streams, before we read no more
 	backlogTime   = time.Minute          // that they may stay so many
-	smallBuffer   = 4 << 10              // of a stream in yamux, in bytes, which stays
-	maxBuffers    = 16 << 20             // of all streams in yamux, in bytes, that may stay when they are empty
-	spareMemory   = 4 << 20              // in bytes: where less is left, none of them stay
-	startCredit   = 256 << 10            // of a yamux stream, in bytes
-	maxCredit     = 1 << 31              // of a yamux stream, in bytes, whose counter has 32 bits
+	emptyTime     = 50 * time.Millisecond
+	smallBuffer   = 4 << 10   // of a stream in yamux, in bytes, which stays
+	maxBuffers    = 16 << 20  // of all streams in yamux, in bytes, that may stay when they are empty
+	spareMemory   = 4 << 20   // in bytes: where less is left, none of them stay
+	startCredit   = 256 << 10 // of a yamux stream, in bytes
+	maxCredit     = 1 << 31   // of a yamux stream, in bytes, whose counter has 32 bits
 )
 
 // Types and flags of a yamux frame.
@@ -68,6 +69,8 @@ type police struct {
 	head [muxHeaderSize]byte
 	have int // bytes of head
 	body int // bytes of the frame that are still to come
+
+	coming muxFrame // whose beginning is held back
 
 	sending int // bytes of the frame that is being written; of the one goroutine that writes
 
@@ -135,27 +138,69 @@ func (p *police) end() {
 	p.drained.Broadcast()
 }
 
-// read judges bytes that came from the peer.
-func (p *police) read(b []byte) error {
-	for len(b) > 0 {
+// read judges bytes that came from the peer. whole is how many of them yamux should
+// get before the reader of the stream that the others belong to has taken what came
+// before: yamux lets nobody read while a frame comes, which may take as long as the
+// links are cut.
+func (p *police) read(b []byte) (whole int, err error) {
+	at, start := 0, -1
+	for at < len(b) {
 		if p.body > 0 {
-			n := min(p.body, len(b))
+			n := min(p.body, len(b)-at)
 			p.body -= n
-			b = b[n:]
+			at += n
 			continue
 		}
-		n := copy(p.head[p.have:], b)
+		if start = at; p.have > 0 {
+			start = -1 // yamux has a part of the header
+		}
+		n := copy(p.head[p.have:], b[at:])
 		p.have += n
-		b = b[n:]
+		at += n
 		if p.have < muxHeaderSize {
-			return nil
+			return at, nil
 		}
 		p.have = 0
 		if err := p.incoming(parseMuxFrame(p.head[:])); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	if p.body > 0 && start >= 0 {
+		p.coming = parseMuxFrame(p.head[:])
+		if !p.emptied(p.coming) {
+			return start, nil
+		}
+	}
+	return at, nil
+}
+
+// emptied tells whether yamux holds nothing of the stream of f but f itself.
+func (p *police) emptied(f muxFrame) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.lanes[f.id]
+	return l == nil || l.held <= int(f.length)
+}
+
+// waitEmptied waits until emptied is true of the frame whose beginning read held
+// back. A reader that waits for the links itself is not waited for long.
+func (p *police) waitEmptied() {
+	late := false
+	timer := time.AfterFunc(emptyTime, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		late = true
+		p.drained.Broadcast()
+	})
+	defer timer.Stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.ended && !late {
+		if l := p.lanes[p.coming.id]; l == nil || l.held <= int(p.coming.length) {
+			return
+		}
+		p.drained.Wait()
+	}
 }
 
 func (p *police) incoming(f muxFrame) error {

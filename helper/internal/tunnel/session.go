@@ -138,7 +138,7 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
-	if s.mux, err = start(&guard{conn, s}, c); err != nil {
+	if s.mux, err = start(&guard{Conn: conn, s: s}, c); err != nil {
 		s.ledger.Close()
 		return nil, fmt.Errorf("start multiplexer: %w", err)
 	}
