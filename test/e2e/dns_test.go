@@ -394,6 +394,7 @@ func TestDNSIsPutBack(t *testing.T) {
 				for _, pid := range append(running("privileged"), running("capture")...) {
 					_ = syscall.Kill(pid, syscall.SIGKILL)
 				}
+				public(t) // by the nameservers from before, which stand behind the stub
 				connect(t, dnsResources).stop()
 			}
 			eventually(t, 2*time.Second, "resolv.conf is as before", same)

@@ -137,7 +137,7 @@ func CleanupResolv(path, run string) error {
 		}
 		return fmt.Errorf("clean %s: %w", path, err)
 	}
-	if _, err := update(path, func(b []byte) []byte { return CleanResolv(b, alive) }); err != nil {
+	if _, err := update(path, func(b []byte) []byte { return CleanResolv(b, alive, asksAllAtOnce("/")) }); err != nil {
 		return fmt.Errorf("clean %s: %w", path, err)
 	}
 	return nil

@@ -78,7 +78,7 @@ func newChanges(o Options, id string) *changes {
 	}
 	c.resolv = part{
 		path:   o.ResolvPath,
-		edit:   func(old []byte) []byte { return EditResolv(old, id, c.stub) },
+		edit:   func(old []byte) []byte { return EditResolv(old, id, c.stub, asksAllAtOnce("/")) },
 		inUse:  func() bool { return c.stub.IsValid() },
 		forbid: func() error { return CheckResolv(o.ResolvPath, o.RunDir) },
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -14,13 +15,44 @@ import (
 const DefaultResolvPath = "/etc/resolv.conf"
 
 // In resolv.conf every stub resolver has a line stubMark + id + address. The
-// last one that came is first, and the only nameserver; the others and the
-// nameservers that stood there before, parked behind parkMark, follow. So each
-// stub passes on to the next, and who leaves needs no memory to put things back.
+// newest stub comes first and is the first nameserver. The lines of the other
+// stubs follow, and then the file as it was, so each stub passes on to the next,
+// and a stub that leaves needs no memory to put things back.
+//
+// The nameservers from before stay behind the stub. A program whose stub is gone
+// asks them next: on a remote that lost power, in a process that outlives the
+// session, in a nested container whose engine drops loopback nameservers. Where
+// programs do not ask nameservers in order, these lines are parked behind
+// parkMark, since the answer of another nameserver would win.
 const (
 	stubMark = "# causeway "
 	parkMark = "#causeway# "
 )
+
+// asksAllAtOnce tells whether the C library of the system below root asks all
+// nameservers at once: that is musl. A system that has both libraries is glibc's.
+func asksAllAtOnce(root string) bool {
+	there := func(patterns ...string) bool {
+		for _, p := range patterns {
+			if found, _ := filepath.Glob(filepath.Join(root, p)); len(found) > 0 {
+				return true
+			}
+		}
+		return false
+	}
+	return there("lib/ld-musl-*.so.1") && !there("lib/ld-linux*.so*", "lib64/ld-linux*.so*", "lib/*/ld-linux*.so*")
+}
+
+// rotates tells whether content has programs ask nameservers in turn, by
+// resolv.conf(5)'s option.
+func rotates(content []byte) bool {
+	for line := range bytes.Lines(content) {
+		if keyword(line) == "options" && slices.ContainsFunc(bytes.Fields(line), func(f []byte) bool { return string(f) == "rotate" }) {
+			return true
+		}
+	}
+	return false
+}
 
 type stub struct {
 	id   string
@@ -53,17 +85,20 @@ func parseResolv(content []byte) (stubs []stub, rest []byte) {
 	return stubs, rest
 }
 
-func renderResolv(stubs []stub, rest []byte) []byte {
+// renderResolv is the inverse of parseResolv. park takes the nameservers of rest
+// out of use; the option rotate does so too.
+func renderResolv(stubs []stub, rest []byte, park bool) []byte {
 	if len(stubs) == 0 {
 		return rest
 	}
+	park = park || rotates(rest)
 	var b bytes.Buffer
 	for _, s := range stubs {
 		fmt.Fprintf(&b, "%s%s %s\n", stubMark, s.id, s.addr)
 	}
 	fmt.Fprintf(&b, "nameserver %s\n", stubs[0].addr)
 	for line := range bytes.Lines(rest) {
-		if keyword(line) == "nameserver" {
+		if park && keyword(line) == "nameserver" {
 			b.WriteString(parkMark)
 		}
 		b.Write(line)
@@ -72,8 +107,9 @@ func renderResolv(stubs []stub, rest []byte) []byte {
 }
 
 // EditResolv returns content with the stub of id at addr: in the place that it
-// has, else as the nameserver. An invalid addr takes it out.
-func EditResolv(content []byte, id string, addr netip.Addr) []byte {
+// has, else as the first nameserver. An invalid addr takes it out. park tells
+// that programs ask all nameservers at once.
+func EditResolv(content []byte, id string, addr netip.Addr, park bool) []byte {
 	old, rest := parseResolv(content)
 	var stubs []stub
 	there := false
@@ -88,11 +124,12 @@ func EditResolv(content []byte, id string, addr netip.Addr) []byte {
 	if addr.IsValid() && !there {
 		stubs = append([]stub{{id, addr}}, stubs...)
 	}
-	return renderResolv(stubs, rest)
+	return renderResolv(stubs, rest, park)
 }
 
-// CleanResolv returns content without the stubs whose id is not alive.
-func CleanResolv(content []byte, alive func(id string) bool) []byte {
+// CleanResolv returns content without the stubs whose id is not alive. For park
+// see EditResolv.
+func CleanResolv(content []byte, alive func(id string) bool, park bool) []byte {
 	old, rest := parseResolv(content)
 	var stubs []stub
 	for _, s := range old {
@@ -100,7 +137,7 @@ func CleanResolv(content []byte, alive func(id string) bool) []byte {
 			stubs = append(stubs, s)
 		}
 	}
-	return renderResolv(stubs, rest)
+	return renderResolv(stubs, rest, park)
 }
 
 // Nameservers returns, as content has it, the stub that the one at own passes on

@@ -5,6 +5,7 @@ package hostnet
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -32,9 +33,19 @@ func addrs(texts ...string) []netip.Addr {
 }
 
 func TestEditResolv(t *testing.T) {
-	edit := func(content, id string, a netip.Addr) string { return string(EditResolv([]byte(content), id, a)) }
+	for _, park := range []bool{false, true} {
+		t.Run(fmt.Sprintf("park %v", park), func(t *testing.T) { testEditResolv(t, park) })
+	}
+}
+
+func testEditResolv(t *testing.T, park bool) {
+	edit := func(content, id string, a netip.Addr) string { return string(EditResolv([]byte(content), id, a, park)) }
 	one := edit(resolvBefore, "1-1", stubA)
-	if want := "# causeway 1-1 127.1.1.1\nnameserver 127.1.1.1\n# from DHCP\nsearch example.test\n#causeway# nameserver 10.0.0.53\n nameserver 10.0.0.54\n#causeway# nameserver fe80::1%eth0\noptions timeout:2 edns0"; one != want {
+	want := "# causeway 1-1 127.1.1.1\nnameserver 127.1.1.1\n# from DHCP\nsearch example.test\n#causeway# nameserver 10.0.0.53\n nameserver 10.0.0.54\n#causeway# nameserver fe80::1%eth0\noptions timeout:2 edns0"
+	if !park {
+		want = strings.ReplaceAll(want, parkMark, "")
+	}
+	if one != want {
 		t.Fatalf("%q, want %q", one, want)
 	}
 	if edit(one, "1-1", stubA) != one {
@@ -70,36 +81,76 @@ func TestEditResolv(t *testing.T) {
 			t.Errorf("%q: %v, %v, want %v, %v", c.content, next, before, c.next, c.before)
 		}
 	}
-	if got := string(CleanResolv([]byte(two), func(id string) bool { return id == "1-1" })); got != one {
+	if got := string(CleanResolv([]byte(two), func(id string) bool { return id == "1-1" }, park)); got != one {
 		t.Errorf("cleaned: %q", got)
+	}
+}
+
+// TestNameserversInTurn has programs ask nameservers in turn, which has to be
+// noticed: half of all questions would pass by the stub.
+func TestNameserversInTurn(t *testing.T) {
+	const before = "nameserver 10.0.0.53\noptions timeout:2 rotate\n"
+	got := string(EditResolv([]byte(before), "1-1", stubA, false))
+	if want := "# causeway 1-1 127.1.1.1\nnameserver 127.1.1.1\n#causeway# nameserver 10.0.0.53\noptions timeout:2 rotate\n"; got != want {
+		t.Errorf("%q", got)
+	}
+	if got := string(EditResolv([]byte(got), "1-1", netip.Addr{}, false)); got != before {
+		t.Errorf("put back: %q", got)
+	}
+}
+
+func TestAsksAllAtOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		files []string
+		want  bool
+	}{
+		"Alpine":               {[]string{"lib/ld-musl-x86_64.so.1"}, true},
+		"Debian":               {[]string{"lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "lib64/ld-linux-x86-64.so.2"}, false},
+		"Debian on arm64":      {[]string{"lib/ld-linux-aarch64.so.1"}, false},
+		"Debian with musl too": {[]string{"lib/ld-musl-x86_64.so.1", "lib64/ld-linux-x86-64.so.2"}, false},
+		"nothing":              {nil, false},
+	} {
+		root := t.TempDir()
+		for _, f := range c.files {
+			path := filepath.Join(root, f)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := asksAllAtOnce(root); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 
 func FuzzEditResolv(f *testing.F) {
 	f.Add([]byte(resolvBefore))
-	f.Add(EditResolv([]byte(resolvBefore), "1-1", stubA))
+	f.Add(EditResolv([]byte(resolvBefore), "1-1", stubA, true))
+	f.Add(EditResolv([]byte(resolvBefore), "1-1", stubA, false))
 	f.Add([]byte("options ndots:2\n#causeway# #causeway# "))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		_, before := parseResolv(content)
-		edited := EditResolv(content, "9-9", stubB)
-		if again := EditResolv(edited, "9-9", stubB); string(again) != string(edited) {
-			t.Fatalf("%q, then %q", edited, again)
-		}
-		active := 0
-		for line := range strings.Lines(string(edited)) {
-			if keyword([]byte(line)) == "nameserver" {
-				active++
+		for _, park := range []bool{false, true} {
+			edited := EditResolv(content, "9-9", stubB, park)
+			if again := EditResolv(edited, "9-9", stubB, park); string(again) != string(edited) {
+				t.Fatalf("%q, then %q", edited, again)
 			}
-		}
-		if active != 1 {
-			t.Fatalf("%d nameservers: %q", active, edited)
-		}
-		_, after := parseResolv(CleanResolv(edited, func(string) bool { return false }))
-		if strings.Contains(string(content), "127.2.2.2") || strings.Contains(string(content), "causeway") {
-			return
-		}
-		if string(after) != string(before) {
-			t.Fatalf("%q became %q", before, after)
+			var active []string
+			for line := range strings.Lines(string(edited)) {
+				if keyword([]byte(line)) == "nameserver" {
+					active = append(active, line)
+				}
+			}
+			if park && len(active) != 1 || len(active) == 0 || !strings.HasPrefix(active[0], "nameserver 127.") {
+				t.Fatalf("nameservers %q: %q", active, edited)
+			}
+			_, after := parseResolv(CleanResolv(edited, func(string) bool { return false }, park))
+			if strings.Contains(string(content), "127.2.2.2") || strings.Contains(string(content), "causeway") {
+				continue
+			}
+			if string(after) != string(before) {
+				t.Fatalf("%q became %q", before, after)
+			}
 		}
 	})
 }
@@ -185,12 +236,12 @@ func TestResolver(t *testing.T) {
 	if err := os.WriteFile(resolv, []byte("nameserver 10.9.9.9\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "put back after a rewrite", ours("#causeway# nameserver 10.9.9.9\n"))
+	eventually(t, "put back after a rewrite", ours("\nnameserver 10.9.9.9\n"))
 	const last = "nameserver 10.8.8.8\nsearch other.test\n"
 	if err := errors.Join(os.WriteFile(resolv+".new", []byte(last), 0o644), os.Rename(resolv+".new", resolv)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "put back after a rename", ours("#causeway# nameserver 10.8.8.8\nsearch other.test\n"))
+	eventually(t, "put back after a rename", ours("\nnameserver 10.8.8.8\nsearch other.test\n"))
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +288,7 @@ func TestKilledHelpersLeaveResolvAsItWas(t *testing.T) {
 
 func TestRemainsInResolvAreRemoved(t *testing.T) {
 	hosts, resolv := resolvFile(t)
-	dead := EditResolv([]byte(resolvBefore), "999999-1", stubA)
+	dead := EditResolv([]byte(resolvBefore), "999999-1", stubA, false)
 	if err := os.WriteFile(resolv, dead, 0o644); err != nil {
 		t.Fatal(err)
 	}
