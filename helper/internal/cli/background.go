@@ -10,24 +10,23 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/daemon"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
+	"github.com/causeway-dev/causeway/helper/internal/session"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 )
 
 // role is what a helper does, in whichever process.
 type role interface {
-	// serve serves one shim until its conversation ends, or ctx.
-	serve(ctx context.Context, p rpc.Pipe) error
-	sessions() []daemon.Session
-	// endSession ends a session and returns when it is cleaned up.
-	endSession(id string) error
-	endAll(reason error)
+	// Serve serves one driver until its conversation ends, or ctx. SetLevel changes
+	// the level of what the driver sees of the log.
+	Serve(ctx context.Context, p rpc.Pipe, setLevel func(string) error) error
+	Sessions() []daemon.Session
+	// End ends a session and returns when it is cleaned up.
+	End(id string) error
+	EndAll(reason error)
 }
 
-// errEnding ends the sessions of a helper that ends.
-var errEnding = errors.New("the helper is ending")
-
-// addBackground adds the flag by which a front starts the helper.
+// addBackground adds the flag by which a shim starts the helper.
 func addBackground(cmd *cobra.Command) *bool {
 	background := cmd.Flags().Bool("background", false, "be the helper that those with --stdio attach to")
 	_ = cmd.Flags().MarkHidden("background")
@@ -37,14 +36,14 @@ func addBackground(cmd *cobra.Command) *bool {
 // runBackground is the life of the helper of a role in the background.
 func runBackground(ctx context.Context, name string, start func(zerolog.Logger) role) error {
 	hub := daemon.NewHub()
-	log := zerolog.New(hub).With().Timestamp().Str("component", name).Logger()
+	log := zerolog.New(hub).Sample(hub).With().Timestamp().Str("component", name).Logger()
 	b := &background{start: func() role { return start(log) }}
 	err := daemon.Serve(ctx, daemonOptions(name, log), b, hub)
 	if b.role != nil {
-		b.role.endAll(errEnding)
+		b.role.EndAll(session.ErrEnding)
 	}
 	if errors.Is(err, daemon.ErrRunning) {
-		return nil // another front was faster than the one that started us
+		return nil // another shim was faster than the one that started this process
 	}
 	return err
 }
@@ -57,13 +56,12 @@ type background struct {
 
 func (b *background) Start() { b.role = b.start() }
 
-func (b *background) Serve(ctx context.Context, c net.Conn) {
-	_ = b.role.serve(ctx, rpc.NewStdio(c, c))
+func (b *background) Serve(ctx context.Context, c net.Conn, setLevel func(string) error) {
+	_ = b.role.Serve(ctx, rpc.NewStdio(c, c), setLevel)
 }
 
-func (b *background) Sessions() []daemon.Session  { return b.role.sessions() }
-func (b *background) End(id string) error         { return b.role.endSession(id) }
-func (b *background) SetLevel(level string) error { return setLevel(level) }
+func (b *background) Sessions() []daemon.Session { return b.role.Sessions() }
+func (b *background) End(id string) error        { return b.role.End(id) }
 
 func daemonOptions(name string, log zerolog.Logger) daemon.Options {
 	return daemon.Options{Role: name, Version: build(), Log: log}
@@ -82,7 +80,7 @@ func build() string {
 // runStdio serves a role on stdin and stdout: by the helper in the background,
 // so that sessions outlive this process, or by this process if there can be none.
 func runStdio(cmd *cobra.Command, e *env, name string, start func(zerolog.Logger) role) error {
-	ctx, log := cmd.Context(), e.logs.logger(name)
+	ctx, log := cmd.Context(), e.logs.Logger(name)
 	in, ok1 := e.stdin.(*os.File)
 	out, ok2 := e.stdout.(*os.File)
 	if !ok1 || !ok2 {
@@ -92,7 +90,7 @@ func runStdio(cmd *cobra.Command, e *env, name string, start func(zerolog.Logger
 	if f := cmd.Flag("log-level"); f != nil && f.Changed {
 		level = f.Value.String()
 	}
-	front, err := daemon.Attach(ctx, daemonOptions(name, log), level, func() *exec.Cmd {
+	shim, err := daemon.Attach(ctx, daemonOptions(name, log), level, func() *exec.Cmd {
 		self, err := os.Executable()
 		if err != nil {
 			self = os.Args[0]
@@ -100,31 +98,16 @@ func runStdio(cmd *cobra.Command, e *env, name string, start func(zerolog.Logger
 		return exec.Command(self, name, "--background")
 	})
 	if err == nil {
-		if own := build(); front.Version != own {
-			log.Info().Str("version", own).Str("running", front.Version).Msg("a helper of another version has sessions: it serves until the last of them ends")
+		if own := build(); shim.Version != own {
+			log.Info().Str("version", own).Str("running", shim.Version).Msg("a helper of another version has sessions: it serves until the last of them ends")
 		}
-		return front.Relay(ctx, in, out, e.logs.out)
+		return shim.Relay(ctx, in, out, e.logs.Out)
 	}
 	log.Warn().Err(err).Msg("connections will not outlive this process")
 	alone := start(log)
-	defer alone.endAll(errEnding)
-	if err := alone.serve(ctx, rpc.NewStdio(in, out)); err != nil {
+	defer alone.EndAll(session.ErrEnding)
+	if err := alone.Serve(ctx, rpc.NewStdio(in, out), e.logs.Level.Set); err != nil {
 		return fmt.Errorf("protocol on stdio: %w", err)
 	}
 	return nil
 }
-
-// untilDone waits for the end of a conversation, or of ctx, which ends it.
-func untilDone(ctx context.Context, conn *rpc.Conn) error {
-	select {
-	case <-conn.Done():
-	case <-ctx.Done():
-	}
-	_ = conn.Close()
-	return conn.Err()
-}
-
-var (
-	errNoSuchSession  = errors.New("there is no such session")
-	errEndedByCommand = errors.New(`ended by "causeway sessions end"`)
-)

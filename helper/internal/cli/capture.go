@@ -2,25 +2,18 @@ package cli
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"time"
 
-	"github.com/causeway-dev/causeway/helper/internal/capture"
-	"github.com/causeway-dev/causeway/helper/internal/capture/dns"
-	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
-	"github.com/causeway-dev/causeway/helper/internal/capture/names"
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
+	"github.com/causeway-dev/causeway/helper/internal/connect"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
+	"github.com/causeway-dev/causeway/helper/internal/session/capturerole"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 )
-
-// cleanUpTime is how long the end of a session may take to clean up.
-const cleanUpTime = 4 * time.Second
 
 func captureCommand(e *env) *cobra.Command {
 	var stdio bool
@@ -45,7 +38,11 @@ begins with "connected" when the resources can be used; Ctrl-C ends it.`,
   causeway capture --exit office.conf --resources resources.json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			start := func(log zerolog.Logger) role { return newCaptureSessions(log) }
+			start := func(log zerolog.Logger) role {
+				r := capturerole.New(log, helperInfo())
+				r.CleanUp()
+				return r
+			}
 			switch {
 			case stdio && profile != "":
 				return usageError(errors.New("--stdio and --exit exclude each other"))
@@ -60,10 +57,10 @@ begins with "connected" when the resources can be used; Ctrl-C ends it.`,
 				if err := sources.Check(); err != nil {
 					return usageError(err)
 				}
-				if err := checkBridges(bridges); err != nil {
+				if err := capturerole.CheckBridges(bridges); err != nil {
 					return usageError(err)
 				}
-				return captureByExit(cmd.Context(), e, profile, list, connection{json: events == "json", sources: sources, bridges: bridges})
+				return captureByExit(cmd.Context(), e, profile, list, events == "json", connect.Options{Sources: sources, Bridges: bridges})
 			}
 			return usageError(errors.New("capture is driven over stdio: give --stdio, or --exit for a WireGuard profile"))
 		},
@@ -80,74 +77,31 @@ begins with "connected" when the resources can be used; Ctrl-C ends it.`,
 	return cmd
 }
 
-// waitAtMost waits for f to return, but not for ever: the process ends anyway.
-func waitAtMost(limit time.Duration, f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f()
-	}()
-	select {
-	case <-done:
-	case <-time.After(limit):
+// captureByExit is both roles on one machine: the WireGuard profile is the only
+// exit of the resources in list, and there is no developer's machine.
+func captureByExit(ctx context.Context, e *env, profile, list string, asJSON bool, o connect.Options) error {
+	approved, err := readResources(e, list)
+	if err != nil {
+		return err
 	}
-}
-
-// parseSession reads the hex of a session's identifier and secret.
-func parseSession(session, secret string) (id carrier.SessionID, s carrier.Secret, err error) {
-	if n, err := hex.Decode(id[:], []byte(session[:min(len(session), 2*len(id))])); err != nil || n != len(id) || len(session) != 2*len(id) {
-		return id, s, fmt.Errorf("session is not %d bytes of hex", len(id))
+	if _, err := os.Stat(profile); err != nil {
+		return usageError(err)
 	}
-	if n, err := hex.Decode(s[:], []byte(secret[:min(len(secret), 2*len(s))])); err != nil || n != len(s) || len(secret) != 2*len(s) {
-		return id, s, fmt.Errorf("secret is not %d bytes of hex", len(s))
-	}
-	return id, s, nil
-}
-
-// options are what the session offers its programs.
-func (s *captureSession) options() capture.Options {
-	o := capture.Options{
-		Log:           s.all.log,
-		UID:           os.Geteuid(),
-		Sources:       sourcesOf(s.params.Sources),
-		StartHosts:    func(ctx context.Context) (names.Hosts, error) { return startPrivileged(ctx, hostnet.Start) },
-		StartResolver: func(ctx context.Context) (dns.Editor, error) { return startPrivileged(ctx, hostnet.StartResolver) },
-		Changed: func(c capture.Status) {
-			s.set(func(st *rpc.CaptureStatus) { st.Proxy, st.NoProxy, st.Notes = c.Proxy, c.Names, c.Notes })
-		},
-		StartTun: startTun,
-		Bridges:  s.params.Bridges, StartBridge: startBridge,
-	}
-	return o
-}
-
-func sourcesOf(s rpc.Sources) capture.Sources {
-	mode := func(v string) capture.Mode {
-		switch v {
-		case rpc.SourceOn:
-			return capture.On
-		case rpc.SourceOff:
-			return capture.Off
+	only := resource.Exit{Type: resource.WireGuard, File: profile}
+	via := only.Via("exit")
+	for i := range approved {
+		if named := approved[i].Resource.Exit; named != "" {
+			return usageError(fmt.Errorf("resource %q names the exit %q, but --exit is the only one there is", approved[i].Resource.Name, named))
 		}
-		return capture.Auto
+		approved[i].Resource.Exit = via
 	}
-	return capture.Sources{Names: mode(s.Names), DNS: mode(s.DNS), Tun: mode(s.Tun), Proxy: mode(s.Proxy)}
-}
-
-// checkBridges refuses what are no names of bridges.
-func checkBridges(list []string) error {
-	if len(list) > rpc.MaxBridges {
-		return fmt.Errorf("%d bridges: at most %d are served", len(list), rpc.MaxBridges)
+	self, err := os.Executable()
+	if err != nil {
+		return err
 	}
-	for i, name := range list {
-		if err := hostnet.CheckBridge(name); err != nil {
-			return err
-		}
-		if slices.Contains(list[:i], name) {
-			return fmt.Errorf("the bridge %s is named twice", name)
-		}
-	}
-	return nil
+	o.Approved, o.Exits, o.Peers, o.Resume = approved, map[string]resource.Exit{via: only}, connect.BesideCapture{}, carrier.DefaultResumeLimit
+	o.Link.Args = []string{self, "capture", "--stdio", "--log-level", e.logs.Level.String()}
+	return e.connect(ctx, asJSON, o)
 }
 
 // addBridges defines the flag for bridges.

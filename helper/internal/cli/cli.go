@@ -13,7 +13,10 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
+	"github.com/causeway-dev/causeway/helper/internal/logs"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
+	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/spf13/cobra"
 )
 
@@ -32,7 +35,7 @@ var version = "0.0.0-dev"
 type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	logs           *logs
+	logs           *logs.Logs
 }
 
 // exitError carries an exit code with an error; a nil error was reported already.
@@ -64,7 +67,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		runtime.GOMAXPROCS(1)
 	}
 
-	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, logs: newLogs(stderr)}
+	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, logs: logs.New(stderr)}
 	root := rootCommand(e)
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -120,7 +123,7 @@ with the status of its command.`,
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
-	e.logs.addFlags(root)
+	e.addLogLevel(root)
 	root.AddCommand(
 		gatewayCommand(e), captureCommand(e), connectCommand(e),
 		sessionsCommand(e), statusCommand(e), ncCommand(e), runCommand(e), doctorCommand(e), versionCommand(e), privilegedCommand(e),
@@ -146,4 +149,24 @@ func noArgs(c *cobra.Command, args []string) error {
 		return usageError(fmt.Errorf("%s takes no arguments, got %q", c.CommandPath(), args[0]))
 	}
 	return nil
+}
+
+// privilegedCommand is the part that the capture starts, by sudo if it must, to
+// edit the hosts file and resolv.conf, and for a TUN device. It takes neither
+// arguments nor a path.
+func privilegedCommand(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:    "privileged",
+		Short:  "Change this machine's network set-up for a capture (started by the capture itself)",
+		Hidden: true,
+		Args:   noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return hostnet.Serve(e.stdin, e.stdout, hostnet.Options{})
+		},
+	}
+}
+
+// helperInfo is what drivers are told of this process.
+func helperInfo() rpc.HelperInfo {
+	return rpc.HelperInfo{Version: version, OS: runtime.GOOS, Arch: runtime.GOARCH, PID: os.Getpid()}
 }

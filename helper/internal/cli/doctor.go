@@ -1,35 +1,15 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/netip"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
-	"strings"
-	"time"
 
-	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
-	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
-	"github.com/causeway-dev/causeway/helper/internal/gateway/exit"
-	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/doctor"
 	"github.com/spf13/cobra"
 )
-
-// check is one line of doctor's report.
-type check struct {
-	Side   string `json:"side"` // "gateway" or "capture"
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail"`
-	Hint   string `json:"hint,omitempty"`
-}
 
 func doctorCommand(e *env) *cobra.Command {
 	var asJSON bool
@@ -52,19 +32,19 @@ exits with 3 if a check failed.`,
 		},
 		ValidArgs: []string{"gateway", "capture"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var checks []check
+			var checks []doctor.Check
 			if len(args) == 0 || args[0] == "gateway" {
-				checks = append(checks, gatewayChecks(cmd.Context())...)
+				checks = append(checks, doctor.Gateway(cmd.Context())...)
 				named, err := parseExits(e, exits)
 				if err != nil {
 					return err
 				}
 				for _, name := range slices.Sorted(maps.Keys(named)) {
-					checks = append(checks, checkExit(name, named[name]))
+					checks = append(checks, doctor.Exit(name, named[name]))
 				}
 			}
 			if len(args) == 0 || args[0] == "capture" {
-				checks = append(checks, captureChecks(cmd.Context())...)
+				checks = append(checks, doctor.Capture(cmd.Context())...)
 			}
 			return e.reportChecks(checks, asJSON)
 		},
@@ -75,7 +55,7 @@ exits with 3 if a check failed.`,
 	return cmd
 }
 
-func (e *env) reportChecks(checks []check, asJSON bool) error {
+func (e *env) reportChecks(checks []doctor.Check, asJSON bool) error {
 	failed := false
 	for _, c := range checks {
 		failed = failed || !c.OK
@@ -100,225 +80,4 @@ func (e *env) reportChecks(checks []check, asJSON bool) error {
 		return &exitError{code: exitRefused}
 	}
 	return nil
-}
-
-func gatewayChecks(ctx context.Context) []check {
-	return []check{checkConfigDir(), checkResolver(ctx)}
-}
-
-func checkConfigDir() check {
-	c := check{Side: "gateway", Name: "approvals"}
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		c.Detail, c.Hint = err.Error(), "Set HOME (or XDG_CONFIG_HOME): what you approve is kept there."
-		return c
-	}
-	dir = filepath.Join(dir, "causeway")
-	switch info, err := os.Stat(dir); {
-	case errors.Is(err, os.ErrNotExist):
-		c.OK, c.Detail = true, dir+" will be made when something is approved"
-	case err != nil:
-		c.Detail, c.Hint = err.Error(), "Make the folder readable for you alone."
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		c.Detail, c.Hint = fmt.Sprintf("%s is open to others (mode %o)", dir, info.Mode().Perm()), "chmod 700 "+dir
-	default:
-		c.OK, c.Detail = true, dir
-	}
-	return c
-}
-
-// checkExit looks at what an exit is made of. It does not use it.
-func checkExit(name string, e resource.Exit) check {
-	c := check{Side: "gateway", Name: "exit " + name}
-	limits, err := exit.Check(e)
-	if err != nil {
-		c.Detail, c.Hint = fmt.Sprintf("%s: %v", e, err), "Until that is mended this exit reaches nothing, or nothing by name."
-		return c
-	}
-	c.OK, c.Detail, c.Hint = true, e.String(), strings.Join(limits, "; ")
-	return c
-}
-
-func checkResolver(ctx context.Context) check {
-	c := check{Side: "gateway", Name: "name resolution"}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	start := time.Now()
-	_, err := net.DefaultResolver.LookupHost(ctx, "causeway-doctor.invalid")
-	var dns *net.DNSError
-	switch {
-	case errors.As(err, &dns) && dns.IsNotFound:
-		c.OK, c.Detail = true, fmt.Sprintf("the system's resolver answers in %s", time.Since(start).Round(time.Millisecond))
-	case err == nil:
-		c.Detail = "a name that cannot exist has an address"
-		c.Hint = "A captive portal or a provider's search page answers for unknown names; sign in or use another resolver."
-	default:
-		c.Detail = "the system's resolver does not answer: " + err.Error()
-		c.Hint = "Check the VPN client and /etc/resolv.conf; private names will fail to resolve."
-	}
-	return c
-}
-
-func captureChecks(ctx context.Context) []check {
-	return []check{checkLoopback(), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(ctx), checkTun(ctx), checkRun(), checkOwner(ctx)}
-}
-
-func checkLoopback() check {
-	c := check{Side: "capture", Name: "loopback addresses"}
-	ln, err := net.Listen("tcp", "127.64.0.1:0")
-	if err != nil {
-		c.Detail = "127.0.0.0/8 cannot be had here: " + err.Error()
-		c.Hint = "Names get ports on 127.0.0.1 instead; the view lists them. The proxy works as ever."
-		return c
-	}
-	_ = ln.Close()
-	c.OK, c.Detail = true, "each name can have an address of its own out of 127.0.0.0/8"
-	return c
-}
-
-// containerUser is the line that gives a container's user those rights.
-const containerUser = ` In a container, "remoteUser": "root" in devcontainer.json does it.`
-
-func checkHosts(ctx context.Context) check {
-	c := check{Side: "capture", Name: "hosts file"}
-	h, err := startPrivileged(ctx, hostnet.Start)
-	if err == nil {
-		err = h.Close()
-	}
-	if err != nil {
-		c.Detail = err.Error()
-		c.Hint = "Run as root, allow sudo without a password, or use the proxy, which needs neither." + containerUser
-		return c
-	}
-	c.OK, c.Detail = true, "private names can be put into the hosts file"
-	return c
-}
-
-// checkResolvConf tells whether the stub resolver can be had. That another
-// program keeps the file is no failure: exact names work without.
-func checkResolvConf(ctx context.Context) check {
-	c := check{Side: "capture", Name: "stub resolver"}
-	h, err := startPrivileged(ctx, hostnet.StartResolver)
-	if err == nil {
-		err = errors.Join(canListen(ctx, h), h.Close())
-	}
-	switch {
-	case err == nil:
-		c.OK, c.Detail = true, "names of domains and every type of record can be served"
-	case errors.Is(err, hostnet.ErrManaged):
-		c.OK, c.Detail = true, err.Error()
-		c.Hint = "Exact names are served by the hosts file, names of domains by the proxy alone."
-	default:
-		c.Detail = err.Error()
-		c.Hint = "Names of domains are served by the proxy alone. Run as root, or allow sudo without a password." + containerUser
-	}
-	return c
-}
-
-// canListen tries port 53 as the stub resolver does.
-func canListen(ctx context.Context, h *hostnet.Host) error {
-	pc, err := net.ListenPacket("udp4", "127.64.0.1:53")
-	if errors.Is(err, os.ErrPermission) {
-		pc, err = h.ListenUDP(ctx, netip.MustParseAddrPort("127.64.0.1:53"))
-	}
-	if err != nil {
-		return err
-	}
-	return pc.Close()
-}
-
-func checkLowPorts(ctx context.Context) check {
-	c := check{Side: "capture", Name: "ports below 1024"}
-	for _, port := range []uint16{443, 389, 636, 80} {
-		ln, err := listenLow(ctx, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 64, 0, 1}), port))
-		if err == nil {
-			_ = ln.Close()
-			c.OK, c.Detail = true, "can be listened on"
-			return c
-		}
-		c.Detail = err.Error()
-	}
-	c.Hint = `Map such a port in the settings, as in "8443:443", or reach it through the proxy.`
-	return c
-}
-
-// listenLow listens as the capture does.
-func listenLow(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
-	ln, err := net.Listen("tcp4", at.String())
-	if !errors.Is(err, os.ErrPermission) {
-		return ln, err
-	}
-	h, herr := startPrivileged(ctx, hostnet.Start)
-	if herr != nil {
-		return nil, err
-	}
-	defer func() { _ = h.Close() }()
-	return h.ListenTCP(ctx, at)
-}
-
-// checkTun tells whether addresses can be reached without the proxy. That they
-// cannot is no failure.
-func checkTun(ctx context.Context) check {
-	c := check{Side: "capture", Name: "TUN device", OK: true}
-	d, err := startTun(ctx)
-	if err != nil {
-		c.Detail = err.Error()
-		c.Hint = "Addresses and networks are reached under \"causeway run\" and through the proxy. In a container, " +
-			`"runArgs": ["--cap-add=NET_ADMIN", "--device=/dev/net/tun"] in devcontainer.json gives any program the way.`
-		return c
-	}
-	if err := errors.Join(d.File.Close(), d.Host.Close()); err != nil {
-		c.OK, c.Detail = false, err.Error()
-		return c
-	}
-	c.Detail = "any program can reach addresses and networks that are resources"
-	return c
-}
-
-// checkRun tells whether the kernel has what causeway run needs; a container's
-// own filter may still stand in the way, of which run tells itself.
-func checkRun() check {
-	c := check{Side: "capture", Name: "causeway run", OK: true}
-	actions, err := os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
-	switch {
-	case err != nil:
-		c.Detail = "not on this system"
-	case !slices.Contains(strings.Fields(string(actions)), "user_notif"):
-		c.Detail = "this kernel has no seccomp user notification: it takes Linux 5.9"
-	default:
-		c.Detail = "a command and what it starts can reach addresses and networks, without any right"
-	}
-	return c
-}
-
-func checkOwner(ctx context.Context) check {
-	c := check{Side: "capture", Name: "who connects"}
-	err := func() error {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer func() { _ = ln.Close() }()
-		client, err := new(net.Dialer).DialContext(ctx, "tcp", ln.Addr().String())
-		if err != nil {
-			return err
-		}
-		defer func() { _ = client.Close() }()
-		conn, err := ln.Accept()
-		if err != nil {
-			return err
-		}
-		defer func() { _ = conn.Close() }()
-		checker := owner.New(os.Geteuid())
-		defer func() { _ = checker.Close() }()
-		_, err = checker.Check(conn)
-		return err
-	}()
-	if err != nil {
-		c.Detail = "the kernel does not tell: " + err.Error()
-		c.Hint = "Without it no connection can be told from another user's, and all are refused."
-		return c
-	}
-	c.OK, c.Detail = true, "the kernel tells whose a connection is"
-	return c
 }

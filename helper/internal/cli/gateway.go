@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"time"
-
 	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"net"
+
+	"github.com/causeway-dev/causeway/helper/internal/pairing"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
+	"github.com/causeway-dev/causeway/helper/internal/session"
+	"github.com/causeway-dev/causeway/helper/internal/session/gatewayrole"
+	"github.com/causeway-dev/causeway/helper/internal/terminal"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 )
@@ -35,7 +38,7 @@ approved and --origin who may connect.`,
   causeway gateway --listen 127.0.0.1:7741 --origin https://name.github.dev --resources resources.json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			start := func(log zerolog.Logger) role { return &gatewaySessions{log: log} }
+			start := func(log zerolog.Logger) role { return gatewayrole.New(log, helperInfo()) }
 			if *background {
 				return runBackground(cmd.Context(), "gateway", start)
 			}
@@ -48,10 +51,10 @@ approved and --origin who may connect.`,
 				}
 				return runStdio(cmd, e, "gateway", start)
 			}
-			origins, err := parseOrigins(o.origins)
-			if err != nil {
-				return err
+			if err := errors.Join(pairing.CheckAddress(o.listen), pairing.CheckOrigins(o.origins)); err != nil {
+				return usageError(err)
 			}
+			var err error
 			var preapproved []resource.Approved
 			if o.file != "" {
 				if preapproved, err = readResources(e, o.file); err != nil {
@@ -66,7 +69,7 @@ approved and --origin who may connect.`,
 			if err != nil {
 				return err
 			}
-			return runGatewayListen(cmd.Context(), e, o.listen, origins, preapproval{preapproved, exits, credentials})
+			return e.listen(cmd.Context(), o.listen, o.origins, gatewayrole.Preapproval{Resources: preapproved, Exits: exits, Credentials: credentials})
 		},
 	}
 	background = addBackground(cmd)
@@ -83,73 +86,33 @@ approved and --origin who may connect.`,
 	return cmd
 }
 
-// preapproval is what the command line's files have approved.
-type preapproval struct {
-	resources []resource.Approved
-	exits     map[string]resource.Exit // by what the resources name
-
-	credentials map[string]resource.Credentials // by the proxy's URL
-}
-
-// serve serves one shim until its conversation ends, or ctx.
-func (all *gatewaySessions) serve(ctx context.Context, p rpc.Pipe) error {
-	h := newGatewayHelper(all.log, all)
-	id := identity()
-	id.Helper.Role = "gateway"
-	conn := h.start(rpc.ServeGateway(p, id, h))
-	err := untilDone(ctx, conn)
-	h.leave(conn.Exited())
-	return err
-}
-
-func runGatewayListen(ctx context.Context, e *env, addr string, origins []string, pre preapproval) error {
-	pair, err := openPairing()
+// listen serves pages in the user's browser.
+func (e *env) listen(ctx context.Context, addr string, origins []string, pre gatewayrole.Preapproval) error {
+	kept, err := pairing.Open()
 	if err != nil {
 		return err
 	}
-	ln, err := listenLocal(addr)
+	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
-	log := e.logs.logger("gateway")
-	l := &listener{
-		log: log, pairing: pair, terminal: openTerminal(e), origins: origins,
-		port: ln.Addr().(*net.TCPAddr).Port,
+	log := e.logs.Logger("gateway")
+	l := &pairing.Listener{Log: log, Pairing: kept, Origins: origins, Port: ln.Addr().(*net.TCPAddr).Port}
+	all := gatewayrole.New(log, helperInfo())
+	defer all.EndAll(session.ErrEnding)
+	page := gatewayrole.Page{Token: kept.Token(), Logs: e.logs, Preapproved: pre, OwnPorts: []uint16{uint16(l.Port)}}
+	if t := terminal.Open(e.stdin, e.stderr); t != nil {
+		l.Terminal, page.Terminal = t, t
 	}
-	all := &gatewaySessions{log: log}
-	defer all.endAll(errEnding)
-	l.serve = func(ctx context.Context, p rpc.Pipe, origin string) {
-		servePage(ctx, e, l, p, origin, pre, all)
+	l.Serve = func(ctx context.Context, p rpc.Pipe, origin string) {
+		page := page
+		page.Origin = origin
+		page.Admit = func(ctx context.Context) error { return l.Admit(ctx, origin) }
+		all.ServePage(ctx, p, page)
 	}
-	_, _ = fmt.Fprintf(e.stdout, "listening on ws://%s\npairing token: %s\n", ln.Addr(), pair.token())
-	if l.terminal == nil && len(pre.resources) == 0 {
+	_, _ = fmt.Fprintf(e.stdout, "listening on ws://%s\npairing token: %s\n", ln.Addr(), kept.Token())
+	if l.Terminal == nil && len(pre.Resources) == 0 {
 		log.Warn().Msg("there is no terminal to ask at and no --resources: nothing will be approved beyond what was before")
 	}
-	return l.run(ctx, ln)
-}
-
-// servePage serves one page until it or ctx ends.
-func servePage(ctx context.Context, e *env, l *listener, p rpc.Pipe, origin string, pre preapproval, all *gatewaySessions) {
-	h := newGatewayHelper(zerolog.Nop(), all)
-	h.log = e.logs.loggerTo("gateway", func(m rpc.LogMessage) {
-		if c := h.conn.Load(); c != nil {
-			_ = c.Notify(rpc.NotifyLog, m)
-		}
-	})
-	h.pre, h.terminal, h.origin = pre, l.terminal, origin
-	h.admit = func(ctx context.Context) error { return l.admit(ctx, origin) }
-	h.ownPorts = []uint16{uint16(l.port)}
-	id := identity()
-	id.Helper.Role, id.Token = "gateway", l.pairing.token()
-	conn := h.start(rpc.ServeGateway(p, id, h))
-	select {
-	case <-conn.Ready():
-	case <-time.After(pairTime):
-		l.log.Warn().Msg("page refused: it did not show the pairing token in time")
-		_ = conn.Close()
-	case <-conn.Done():
-	}
-	_ = untilDone(ctx, conn)
-	h.leave(conn.Exited())
-	conn.Wait()
+	return l.Run(ctx, ln)
 }

@@ -2,14 +2,10 @@ package cli
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"runtime"
 
-	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
 	"github.com/causeway-dev/causeway/helper/internal/capture/run"
 	"github.com/causeway-dev/causeway/helper/internal/daemon"
 	"github.com/spf13/cobra"
@@ -93,19 +89,4 @@ func runParts() []*cobra.Command {
 		return cmd
 	}
 	return []*cobra.Command{part(run.SuperviseCommand, run.Supervise), part(run.ExecCommand, run.Exec)}
-}
-
-// handover is where causeway run finds the session s, "" if it cannot, and what
-// to do when s is over.
-func (s *captureSession) handover() (path string, leave func()) {
-	if runtime.GOOS != "linux" {
-		return "", func() {}
-	}
-	dir, err := daemon.MakeDir()
-	if err != nil {
-		s.all.log.Warn().Err(err).Msg("causeway run will not find this session")
-		return "", func() {}
-	}
-	// The directory stays while others use it.
-	return handover.Path(dir, hex.EncodeToString(s.id[:])), func() { _ = os.Remove(dir) }
 }

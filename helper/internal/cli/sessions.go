@@ -12,6 +12,8 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/daemon"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
+	"github.com/causeway-dev/causeway/helper/internal/session"
+	"github.com/causeway-dev/causeway/helper/internal/terminal"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 )
@@ -115,7 +117,7 @@ func endSessions(ctx context.Context, e *env, prefix string) error {
 		}
 	}
 	if ended == 0 && prefix != "" {
-		return fmt.Errorf("%w: %s", errNoSuchSession, printable(prefix))
+		return fmt.Errorf("%w: %s", session.ErrUnknown, terminal.Printable(prefix))
 	}
 	return nil
 }
@@ -139,7 +141,7 @@ func (e *env) printSessions(running []*daemon.Running) error {
 				driven = "yes"
 			}
 			_, _ = fmt.Fprintf(w, "%.12s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, r.Role, s.State, cmp.Or(s.Link, "-"),
-				time.Since(s.Since).Round(time.Second), driven, cmp.Or(printable(s.Authority), "-"))
+				time.Since(s.Since).Round(time.Second), driven, cmp.Or(terminal.Printable(s.Authority), "-"))
 		}
 	}
 	if n == 0 {
@@ -179,28 +181,28 @@ func (e *env) printStatus(running []*daemon.Running) error {
 				_, _ = fmt.Fprintf(w, "    %s\t%s\n", name, fmt.Sprintf(format, args...))
 			}
 			if s.Authority != "" {
-				row("remote", "%s", printable(s.Authority))
+				row("remote", "%s", terminal.Printable(s.Authority))
 			}
 			if st.Reason != "" {
-				row("reason", "%s", printable(st.Reason))
+				row("reason", "%s", terminal.Printable(st.Reason))
 			}
 			if st.Link != nil {
 				row("link", "%s, round trip %.1f ms", st.Link.Kind, st.Link.Millis)
 			}
 			if st.Proxy != "" {
-				row("proxy", "%s", printable(st.Proxy))
+				row("proxy", "%s", terminal.Printable(st.Proxy))
 			}
 			if r.Role == "gateway" {
 				row("flows", "%d open, %d bytes up, %d bytes down", st.Flows, st.BytesUp, st.BytesDown)
 			}
 			for _, res := range st.Resources {
-				row(printable(res.Name), "%s %s", res.State, printable(cmp.Or(res.Note, strings.Join(res.Served, ", "))))
+				row(terminal.Printable(res.Name), "%s %s", res.State, terminal.Printable(cmp.Or(res.Note, strings.Join(res.Served, ", "))))
 				for _, c := range res.Clients {
-					row("", "%s", printable(clientLine(c)))
+					row("", "%s", terminal.Printable(clientLine(c)))
 				}
 			}
 			for _, n := range st.Notes {
-				row("note", "%s", printable(n))
+				row("note", "%s", terminal.Printable(n))
 			}
 		}
 	}

@@ -1,6 +1,6 @@
-// Package daemon keeps one helper of each role running for a user behind
-// processes that come and go: what an editor or ssh starts is a front, which
-// attaches to the helper in the background over a Unix socket, or starts it,
+// Package daemon keeps one helper of each role running for a user, behind
+// processes that come and go. The process that an editor or ssh starts is a shim:
+// it attaches to the helper in the background over a Unix socket, or starts it,
 // and passes bytes on.
 package daemon
 
@@ -37,9 +37,9 @@ var ErrRunning = errors.New("a helper is running already")
 type Options struct {
 	Role    string // "gateway" or "capture"
 	Dir     string // private to the user; "" means DefaultDir
-	Version string // of the program; fronts of another one replace a helper without sessions
+	Version string // of the program; shims of another one replace a helper without sessions
 	Log     zerolog.Logger
-	Idle    time.Duration // how long a helper without fronts and sessions stays; 0 means 1 s
+	Idle    time.Duration // how long a helper without shims and sessions stays; 0 means 1 s
 }
 
 func (o Options) path(suffix string) string { return filepath.Join(o.Dir, o.Role+suffix) }
@@ -48,14 +48,13 @@ func (o Options) path(suffix string) string { return filepath.Join(o.Dir, o.Role
 type Handler interface {
 	// Start comes first, once this process is the helper.
 	Start()
-	// Serve serves one front until its bytes end, or ctx. It may close c.
-	Serve(ctx context.Context, c net.Conn)
+	// Serve serves one shim until its bytes end, or ctx. It may close c. SetLevel
+	// changes the level of the log lines that this shim gets.
+	Serve(ctx context.Context, c net.Conn, setLevel func(level string) error)
 	// Sessions lists what the helper serves; it stays while there are any.
 	Sessions() []Session
 	// End ends a session and returns when it is cleaned up.
 	End(id string) error
-	// SetLevel sets the level of the log.
-	SetLevel(level string) error
 }
 
 // Session tells of a session. It holds no secret.
@@ -70,7 +69,7 @@ type Session struct {
 	Status    json.RawMessage `json:"status,omitempty"` // the whole state, as in the protocol
 }
 
-// What a front asks for.
+// What a shim asks for.
 const (
 	modeServe  = "serve"
 	modeLog    = "log"
@@ -83,7 +82,8 @@ const (
 type greeting struct {
 	Mode    string `json:"mode"`
 	Version string `json:"version"`
-	Level   string `json:"level,omitempty"` // of the log
+	Shim    string `json:"shim,omitempty"`  // the same on all connections of a shim
+	Level   string `json:"level,omitempty"` // of the log lines that the shim gets
 	ID      string `json:"id,omitempty"`    // of the session to end
 }
 
@@ -107,12 +107,12 @@ type server struct {
 	wg      sync.WaitGroup
 
 	mu      sync.Mutex
-	serving int  // fronts
-	ending  bool // takes no more fronts
+	serving int  // shims
+	ending  bool // takes no more shims
 	refused int
 }
 
-// Serve is the life of the helper in the background: it answers fronts until
+// Serve is the life of the helper in the background: it answers shims until
 // nobody has needed it for a while, or ctx ends. It returns ErrRunning if
 // another process is that helper.
 func Serve(ctx context.Context, o Options, h Handler, hub *Hub) error {
@@ -128,7 +128,7 @@ func Serve(ctx context.Context, o Options, h Handler, hub *Hub) error {
 	_ = os.Remove(o.path(".sock"))
 	ln, err := net.Listen("unix", o.path(".sock"))
 	if err != nil {
-		return fmt.Errorf("listen for fronts: %w", err)
+		return fmt.Errorf("listen for shims: %w", err)
 	}
 	_ = os.Chmod(o.path(".sock"), 0o600)
 	h.Start()
@@ -148,7 +148,7 @@ func Serve(ctx context.Context, o Options, h Handler, hub *Hub) error {
 			return nil
 		}
 		if err != nil {
-			o.Log.Warn().Err(err).Msg("accept a front")
+			o.Log.Warn().Err(err).Msg("accept a shim")
 			time.Sleep(50 * time.Millisecond) // out of descriptors: some may be given back
 			continue
 		}
@@ -159,7 +159,7 @@ func Serve(ctx context.Context, o Options, h Handler, hub *Hub) error {
 				s.serve(ctx, c.(*net.UnixConn))
 			})
 		default:
-			o.Log.Warn().Msg("front refused: too many at once")
+			o.Log.Warn().Msg("shim refused: too many at once")
 			_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 			_ = writeLine(c, answer{Error: fmt.Sprintf("it serves %d connections already", maxConns)})
 			_ = c.Close()
@@ -192,7 +192,7 @@ func (o Options) lock() (unlock func(), err error) {
 	}
 }
 
-// enter takes a front in, unless the helper is about to end.
+// enter takes a shim in, unless the helper is about to end.
 func (s *server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,7 +249,7 @@ func (s *server) serve(ctx context.Context, c *net.UnixConn) {
 		s.refused++
 		n := s.refused
 		s.mu.Unlock()
-		s.o.Log.Warn().Err(err).Int("refused", n).Msg("front refused")
+		s.o.Log.Warn().Err(err).Int("refused", n).Msg("shim refused")
 	}
 	if err := checkPeer(c); err != nil {
 		refuse(err)
@@ -269,9 +269,9 @@ func (s *server) serve(ctx context.Context, c *net.UnixConn) {
 		}
 		defer s.leave()
 	}
-	var lines chan []byte
+	var lines *listener
 	if g.Mode == modeLog {
-		lines = s.hub.listen() // before the answer: what is said after it is heard
+		lines = s.hub.listen(g.Shim) // before the answer: what is said after it is heard
 		defer s.hub.leave(lines)
 	}
 	a := s.answer(c, g)
@@ -285,7 +285,7 @@ func (s *server) serve(ctx context.Context, c *net.UnixConn) {
 	stop()
 	switch g.Mode {
 	case modeServe:
-		s.h.Serve(ctx, c)
+		s.h.Serve(ctx, c, func(level string) error { return s.hub.setLevel(g.Shim, level) })
 	case modeLog:
 		s.hub.serve(ctx, c, lines)
 	}
@@ -298,7 +298,7 @@ func (s *server) answer(c net.Conn, g greeting) answer {
 	switch g.Mode {
 	case modeServe, modeLog:
 		if g.Level != "" {
-			err = s.h.SetLevel(g.Level)
+			err = s.hub.setLevel(g.Shim, g.Level)
 		}
 	case modeEnd:
 		_ = c.SetDeadline(time.Now().Add(endTime))

@@ -26,14 +26,14 @@ type echo struct {
 	started  atomic.Int32
 	sessions atomic.Int32
 	ended    chan string
-	heard    chan string // what a front said in all
+	heard    chan string // what a shim said in all
 }
 
 func newEcho() *echo { return &echo{ended: make(chan string, 8), heard: make(chan string, 64)} }
 
 func (e *echo) Start() { e.started.Add(1) }
 
-func (e *echo) Serve(ctx context.Context, c net.Conn) {
+func (e *echo) Serve(ctx context.Context, c net.Conn, setLevel func(string) error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	var all bytes.Buffer
@@ -55,13 +55,6 @@ func (e *echo) End(id string) error {
 	}
 	e.sessions.Store(0)
 	e.ended <- id
-	return nil
-}
-
-func (e *echo) SetLevel(level string) error {
-	if level == "wrong" {
-		return errors.New("unknown level")
-	}
 	return nil
 }
 
@@ -93,7 +86,7 @@ func options(t *testing.T) Options {
 // unstarted is for an Attach that finds a helper, now or in a moment.
 func unstarted() *exec.Cmd { return exec.Command("true") }
 
-// relay is a front with pipes for stdio.
+// relay is a shim with pipes for stdio.
 type relay struct {
 	in  *os.File // the writer of stdin
 	out *os.File // the reader of stdout
@@ -101,7 +94,7 @@ type relay struct {
 	err chan error
 }
 
-func startRelay(t *testing.T, f *Front) *relay {
+func startRelay(t *testing.T, f *Shim) *relay {
 	t.Helper()
 	inR, inW, err := os.Pipe()
 	if err != nil {
@@ -127,7 +120,7 @@ func (r *relay) wait(t *testing.T) error {
 	case err := <-r.err:
 		return err
 	case <-time.After(5 * time.Second):
-		t.Fatal("the front does not end")
+		t.Fatal("the shim does not end")
 		return nil
 	}
 }
@@ -138,7 +131,7 @@ func heard(t *testing.T, e *echo) string {
 	case s := <-e.heard:
 		return s
 	case <-time.After(5 * time.Second):
-		t.Fatal("the helper does not see the end of its front")
+		t.Fatal("the helper does not see the end of its shim")
 		return ""
 	}
 }
@@ -263,12 +256,12 @@ func TestOnlyOne(t *testing.T) {
 	}
 }
 
-// TestChurn lets helpers come and go while fronts attach: whoever attaches is served.
+// TestChurn lets helpers come and go while shims attach: whoever attaches is served.
 func TestChurn(t *testing.T) {
 	o := options(t)
 	o.Idle = 4 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
-	var helpers, fronts sync.WaitGroup
+	var helpers, shims sync.WaitGroup
 	for range 2 {
 		helpers.Go(func() {
 			for ctx.Err() == nil {
@@ -279,7 +272,7 @@ func TestChurn(t *testing.T) {
 		})
 	}
 	for range 4 {
-		fronts.Go(func() {
+		shims.Go(func() {
 			for range 20 {
 				f, err := Attach(ctx, o, "", unstarted)
 				if err != nil {
@@ -296,7 +289,7 @@ func TestChurn(t *testing.T) {
 			}
 		})
 	}
-	fronts.Wait()
+	shims.Wait()
 	cancel()
 	helpers.Wait()
 }
@@ -379,7 +372,7 @@ func TestBadGreetings(t *testing.T) {
 		}
 		_ = c.Close()
 	}
-	// The front that was there is unharmed.
+	// The shim that was there is unharmed.
 	_, _ = f.c.Write([]byte("x"))
 	var b [1]byte
 	if _, err := io.ReadFull(f.c, b[:]); err != nil {
@@ -391,23 +384,23 @@ func TestBadGreetings(t *testing.T) {
 func TestFull(t *testing.T) {
 	h, o := newEcho(), options(t)
 	serve(t, o, h)
-	var fronts []*Front
+	var shims []*Shim
 	for range maxConns / 2 {
 		f, err := Attach(t.Context(), o, "", unstarted)
 		if err != nil {
 			t.Fatal(err)
 		}
-		fronts = append(fronts, f)
+		shims = append(shims, f)
 	}
 	if _, err := Attach(t.Context(), o, "", unstarted); !errors.Is(err, errRefused) {
 		t.Errorf("one more: %v", err)
 	}
-	for _, f := range fronts {
+	for _, f := range shims {
 		_, _ = f.c.Close(), f.logs.Close()
 	}
 }
 
-// TestSlowLog wants a front that reads no log to hold up nobody.
+// TestSlowLog wants a shim that reads no log to hold up nobody.
 func TestSlowLog(t *testing.T) {
 	h, o := newEcho(), options(t)
 	hub, _ := serve(t, o, h)

@@ -25,10 +25,7 @@ func (b *Backoff) Next() time.Duration {
 	if b.Most > 0 {
 		wait = min(wait, b.Most)
 	}
-	b.next = wait
-	if 2*wait > wait { // no overflow
-		b.next = 2 * wait
-	}
+	b.next = max(wait, 2*wait) // which may overflow
 	return wait - time.Duration(min(max(b.Jitter, 0), 1)*rand.Float64()*float64(wait))
 }
 

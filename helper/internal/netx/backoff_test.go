@@ -12,9 +12,9 @@ import (
 func TestBackoff(t *testing.T) {
 	b := Backoff{First: time.Second, Most: 5 * time.Second}
 	for round := range 2 {
-		for i, want := range []time.Duration{1, 2, 4, 5, 5, 5} {
-			if got := b.Next(); got != want*time.Second {
-				t.Errorf("round %d, wait %d is %v, want %v", round, i, got, want*time.Second)
+		for i, want := range []int{1, 2, 4, 5, 5, 5} {
+			if got := b.Next(); got != time.Duration(want)*time.Second {
+				t.Errorf("round %d, wait %d is %v, want %d s", round, i, got, want)
 			}
 		}
 		b.Reset()

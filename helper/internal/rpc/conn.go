@@ -10,12 +10,17 @@ import (
 	"log"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sourcegraph/jsonrpc2"
 )
 
-// maxConcurrent bounds the calls that a Conn serves at once.
-const maxConcurrent = 32
+const (
+	maxConcurrent = 32             // calls that a Conn serves at once
+	maxInFlight   = 2 * MaxMessage // bytes of their parameters
+	maxID         = 256            // bytes of a call's identifier
+	writeGrace    = time.Second    // from a failed write to the end of the conversation
+)
 
 // Error is a failure with one of the codes of this protocol.
 type Error struct {
@@ -34,7 +39,6 @@ type Conn struct {
 	rpc     *jsonrpc2.Conn
 	methods map[string]method
 	notify  func(method string, params json.RawMessage) // may be nil
-	slots   chan struct{}
 	wg      sync.WaitGroup
 	ids     atomic.Uint64
 	ready   chan struct{}
@@ -44,15 +48,17 @@ type Conn struct {
 	err     error // why the conversation ended; set before done is closed
 	exited  atomic.Bool
 
-	mu      sync.Mutex
-	pending map[string]context.CancelFunc // calls being served, by id
-	link    *Link                         // the newest one
+	mu       sync.Mutex
+	pending  map[string]context.CancelFunc // calls being served, by id
+	inFlight int                           // bytes of their parameters
+	link     *Link                         // the newest one
+	offered  []*Link                       // by the requests that were read but not handled, in order
 }
 
 // newConn starts the conversation. The methods are served until the pipe ends
 // or Close.
 func newConn(p Pipe, methods map[string]method, notify func(string, json.RawMessage)) *Conn {
-	c := &Conn{pipe: p, methods: methods, notify: notify, slots: make(chan struct{}, maxConcurrent),
+	c := &Conn{pipe: p, methods: methods, notify: notify,
 		ready: make(chan struct{}), inbox: make(chan []byte), done: make(chan struct{}), pending: make(map[string]context.CancelFunc)}
 	c.rpc = jsonrpc2.NewConn(context.Background(), stream{c}, c, jsonrpc2.SetLogger(log.New(io.Discard, "", 0)))
 	c.wg.Go(c.readLoop)
@@ -119,10 +125,7 @@ func (c *Conn) readLoop() {
 			return
 		}
 		if isFrame {
-			c.mu.Lock()
-			l := c.link
-			c.mu.Unlock()
-			if l != nil {
+			if l := c.currentLink(); l != nil {
 				l.deliver(b)
 			}
 			continue
@@ -141,8 +144,11 @@ func (c *Conn) readLoop() {
 		}
 		if peek.Method == MethodLinkOpen {
 			var p LinkParams
-			_ = json.Unmarshal(peek.Params, &p) // what is wrong with it, the method's reply says
-			c.newLink(p.Kind)
+			_ = json.Unmarshal(peek.Params, &p) // the method's reply says if something is wrong
+			l := c.newLink(p.Kind)
+			c.mu.Lock()
+			c.offered = append(c.offered, l) // at most two: the inbox holds one message
+			c.mu.Unlock()
 		}
 		select {
 		case c.inbox <- append([]byte(nil), b...):
@@ -187,13 +193,26 @@ func (c *Conn) OpenLink(ctx context.Context, kind string) (*Link, error) {
 	return l, nil
 }
 
-// Call calls a method of the other side. If ctx ends, the other side is told.
+// Call calls a method of the other side. If ctx ends, Call returns its cause and
+// tells the other side, also if that reads nothing. An answer that result cannot
+// take is an error.
 func (c *Conn) Call(ctx context.Context, name string, params, result any) error {
 	id := jsonrpc2.ID{Num: c.ids.Add(1)}
-	err := c.rpc.Call(ctx, name, params, result, jsonrpc2.PickID(id))
+	var raw json.RawMessage
+	called := make(chan error, 1)
+	go func() { // ends with the conversation at the latest
+		called <- c.rpc.Call(ctx, name, params, &raw, jsonrpc2.PickID(id))
+	}()
+	var err error
+	select {
+	case err = <-called:
+	case <-ctx.Done():
+	}
 	if ctx.Err() != nil {
-		raw, _ := json.Marshal(id)
-		_ = c.rpc.Notify(context.Background(), MethodCancel, CancelParams{ID: raw})
+		go func() {
+			number, _ := json.Marshal(id)
+			_ = c.rpc.Notify(context.Background(), MethodCancel, CancelParams{ID: number})
+		}()
 		return context.Cause(ctx)
 	}
 	var e *jsonrpc2.Error
@@ -201,11 +220,20 @@ func (c *Conn) Call(ctx context.Context, name string, params, result any) error 
 	case errors.As(err, &e):
 		return &Error{Code: e.Code, Message: e.Message}
 	case err != nil:
-		<-c.done
+		select {
+		case <-c.done:
+		default:
+			return fmt.Errorf("call %s: %w", name, err)
+		}
 		if c.err != nil {
 			return fmt.Errorf("call %s: %w", name, c.err)
 		}
 		return fmt.Errorf("call %s: the other side has ended", name)
+	case result == nil || len(raw) == 0:
+		return nil
+	}
+	if err := json.Unmarshal(raw, result); err != nil {
+		return fmt.Errorf("call %s: the answer is that of another version: %w", name, err)
 	}
 	return nil
 }
@@ -221,6 +249,9 @@ func (c *Conn) Handle(ctx context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Reque
 	if req.Params != nil {
 		params = *req.Params
 	}
+	if req.Method == MethodLinkOpen {
+		ctx = context.WithValue(ctx, offeredLink{}, c.nextOffered())
+	}
 	if req.Notif {
 		switch {
 		case req.Method == MethodCancel:
@@ -230,38 +261,30 @@ func (c *Conn) Handle(ctx context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Reque
 		}
 		return
 	}
+	key := req.ID.String()
+	if len(key) > maxID {
+		c.end(fmt.Errorf("the identifier of a call has %d bytes, at most %d are allowed", len(key), maxID))
+		return
+	}
 	f, ok := c.methods[req.Method]
 	if !ok {
 		c.reply(req.ID, nil, &Error{jsonrpc2.CodeMethodNotFound, fmt.Sprintf("there is no method %.100q", req.Method)})
 		return
 	}
-	select {
-	case c.slots <- struct{}{}:
-	default:
+	ctx, cancel := context.WithCancel(ctx)
+	if !c.begin(key, len(params), cancel) {
+		cancel()
 		c.reply(req.ID, nil, &Error{CodeBusy, "too many calls at once"})
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	key := req.ID.String()
-	c.mu.Lock()
-	select {
-	case <-c.done: // Wait may be waiting already: nothing is begun any more
-		c.mu.Unlock()
-		cancel()
-		return
-	default:
-	}
-	c.pending[key] = cancel
-	c.wg.Add(1)
-	c.mu.Unlock()
 	go func() {
 		defer c.wg.Done()
 		defer func() {
 			cancel()
 			c.mu.Lock()
+			defer c.mu.Unlock()
 			delete(c.pending, key)
-			c.mu.Unlock()
-			<-c.slots
+			c.inFlight -= len(params)
 		}()
 		result, err := f(ctx, params)
 		if err != nil && ctx.Err() != nil {
@@ -276,6 +299,42 @@ func (c *Conn) Handle(ctx context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Reque
 			after()
 		}
 	}()
+}
+
+// begin takes a call in, unless there are too many, or the conversation ends. A
+// call whose identifier is in use ends it.
+func (c *Conn) begin(key string, size int, cancel context.CancelFunc) bool {
+	c.mu.Lock()
+	_, twice := c.pending[key]
+	fits := len(c.pending) < maxConcurrent && c.inFlight+size <= maxInFlight
+	select {
+	case <-c.done: // Wait may be waiting already: nothing begins any more
+		fits = false
+	default:
+	}
+	if fits && !twice {
+		c.pending[key] = cancel
+		c.inFlight += size
+		c.wg.Add(1)
+	}
+	c.mu.Unlock()
+	if twice {
+		c.end(fmt.Errorf("two calls at once have the identifier %s", key))
+	}
+	return fits && !twice
+}
+
+// offeredLink is the key of the link that a request offers, in its context.
+type offeredLink struct{}
+
+// nextOffered returns the link of the oldest request that was not handled yet:
+// requests are handled in the order in which they are read.
+func (c *Conn) nextOffered() *Link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.offered[0]
+	c.offered = c.offered[1:]
+	return l
 }
 
 // deferred is a result with something to do once it has been sent.
@@ -329,7 +388,16 @@ func (s stream) WriteObject(v any) error {
 	if err != nil {
 		return err
 	}
-	return s.c.pipe.WriteMessage(b)
+	if err := s.c.pipe.WriteMessage(b); err != nil {
+		// The read loop often knows a better reason: it sees the other side end.
+		select {
+		case <-s.c.done:
+		case <-time.After(writeGrace):
+			s.c.end(err)
+		}
+		return err
+	}
+	return nil
 }
 
 func (s stream) Close() error { return nil }

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coder/websocket"
 )
@@ -18,6 +20,9 @@ import (
 const (
 	MaxMessage = 8 << 20 // bytes of a JSON message
 	MaxFrame   = 1 << 20 // bytes of a link frame
+
+	maxStranger = 64 << 10 // bytes of a message from a side that has not shown what it must
+	keptBuffer  = 1 << 20  // bytes of a buffer that is used again
 
 	maxHeaderLine  = 256
 	maxHeaderLines = 8
@@ -34,6 +39,9 @@ type Pipe interface {
 	WriteFrame(body []byte, gone <-chan struct{}) error
 	// Close ends both directions and unblocks Read where the system allows it.
 	Close() error
+	// Raise lets the other side send messages of up to MaxMessage bytes: it has
+	// shown what it must. Before that it may send maxStranger bytes, and no frames.
+	Raise()
 	// Local reports whether the other side started this process: it may do what
 	// a page in a browser may not.
 	Local() bool
@@ -43,6 +51,7 @@ const frameType = "application/octet-stream"
 
 type stdio struct {
 	r      *bufio.Reader
+	raised atomic.Bool
 	in     io.Closer
 	buf    []byte
 	mu     sync.Mutex
@@ -56,6 +65,8 @@ type stdio struct {
 func NewStdio(r io.ReadCloser, w io.WriteCloser) Pipe {
 	return &stdio{r: bufio.NewReaderSize(r, 64<<10), in: r, w: bufio.NewWriterSize(w, 4<<10), out: w}
 }
+
+func (s *stdio) Raise() { s.raised.Store(true) }
 
 func (s *stdio) Local() bool { return true }
 
@@ -72,14 +83,36 @@ func (s *stdio) Read() ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if cap(s.buf) < length {
-		s.buf = make([]byte, length)
+	if err := stranger(s.raised.Load(), length, isFrame); err != nil {
+		return nil, false, err
 	}
-	s.buf = s.buf[:length]
-	if _, err := io.ReadFull(s.r, s.buf); err != nil {
-		return nil, false, fmt.Errorf("read message: %w", unexpected(err))
+	if cap(s.buf) > max(length, keptBuffer) {
+		s.buf = nil
+	}
+	s.buf = s.buf[:0]
+	for len(s.buf) < length { // memory is taken as the bytes come
+		n := min(length-len(s.buf), keptBuffer)
+		s.buf = slices.Grow(s.buf, n)
+		part := s.buf[len(s.buf) : len(s.buf)+n]
+		if _, err := io.ReadFull(s.r, part); err != nil {
+			return nil, false, fmt.Errorf("read message: %w", unexpected(err))
+		}
+		s.buf = s.buf[:len(s.buf)+n]
 	}
 	return s.buf, isFrame, nil
+}
+
+// stranger refuses what a side may not send before it has shown what it must.
+func stranger(raised bool, length int, isFrame bool) error {
+	switch {
+	case raised:
+		return nil
+	case isFrame:
+		return errors.New("a frame came before initialize")
+	case length > maxStranger:
+		return fmt.Errorf("a message of %d bytes came before initialize, at most %d are allowed", length, maxStranger)
+	}
+	return nil
 }
 
 // readHeader reads the header of one message. io.EOF means an orderly end.
@@ -156,6 +189,7 @@ func (s *stdio) write(more string, body []byte, gone <-chan struct{}) error {
 
 type webSocket struct {
 	c      *websocket.Conn
+	raised atomic.Bool
 	ctx    context.Context // alive until Close
 	cancel context.CancelFunc
 }
@@ -163,10 +197,15 @@ type webSocket struct {
 // NewWebSocket returns the pipe of an accepted WebSocket, whose owner it
 // becomes: text messages are JSON, binary ones are frames.
 func NewWebSocket(c *websocket.Conn) Pipe {
-	c.SetReadLimit(MaxMessage)
+	c.SetReadLimit(maxStranger)
 	w := &webSocket{c: c}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
+}
+
+func (w *webSocket) Raise() {
+	w.raised.Store(true)
+	w.c.SetReadLimit(MaxMessage)
 }
 
 func (w *webSocket) Local() bool { return false }
@@ -183,6 +222,9 @@ func (w *webSocket) Read() ([]byte, bool, error) {
 		if s := websocket.CloseStatus(err); s == websocket.StatusNormalClosure || s == websocket.StatusGoingAway {
 			err = io.EOF
 		}
+		return nil, false, err
+	}
+	if err := stranger(w.raised.Load(), len(b), t == websocket.MessageBinary); err != nil {
 		return nil, false, err
 	}
 	if t == websocket.MessageBinary && len(b) > MaxFrame {

@@ -105,12 +105,11 @@ func start(p Pipe, id Identity, m map[string]method, h Base) *Conn {
 			return f(ctx, params)
 		}
 	}
-	m[MethodLinkOpen] = func(context.Context, json.RawMessage) (any, error) {
+	m[MethodLinkOpen] = func(ctx context.Context, _ json.RawMessage) (any, error) {
 		if !ready.Load() {
 			return nil, errNotInitialized
 		}
-		<-started
-		l := c.currentLink()
+		l := ctx.Value(offeredLink{}).(*Link)
 		return deferred{after: func() { h.AttachLink(l) }}, nil
 	}
 	m[MethodLinkClose] = serve(func(_ context.Context, p LinkClosed) (any, error) {
@@ -121,16 +120,17 @@ func start(p Pipe, id Identity, m map[string]method, h Base) *Conn {
 		c.closeLink(p.Reason)
 		return nil, nil
 	})
-	m[MethodInitialize] = serve(func(_ context.Context, p InitializeParams) (any, error) {
+	m[MethodInitialize] = serve(func(_ context.Context, hello InitializeParams) (any, error) {
 		<-started
-		if id.Token != "" && subtle.ConstantTimeCompare([]byte(p.Token), []byte(id.Token)) != 1 {
+		if id.Token != "" && subtle.ConstantTimeCompare([]byte(hello.Token), []byte(id.Token)) != 1 {
 			return deferred{after: func() { _ = c.Close() }}, &Error{CodeUnauthorized, "the pairing token is wrong: pair again with the token that the local helper shows"}
 		}
-		v, err := Negotiate(Range{Oldest, Current}, p.Protocol)
+		v, err := Negotiate(Range{Oldest, Current}, hello.Protocol)
 		if err != nil {
 			return nil, &Error{CodeVersion, err.Error()}
 		}
 		if ready.CompareAndSwap(false, true) {
+			p.Raise()
 			close(c.ready)
 		}
 		return InitializeResult{Protocol: v, Helper: id.Helper}, nil
@@ -176,6 +176,7 @@ type CaptureEvents struct {
 // DialCapture begins to drive the capture at the other end of p, as a shim
 // does, and returns what it is.
 func DialCapture(ctx context.Context, p Pipe, client ClientInfo, ev CaptureEvents) (*Conn, HelperInfo, error) {
+	p.Raise() // this side asks, and bounds what answers may be
 	c := newConn(p, nil, func(name string, params json.RawMessage) {
 		switch name {
 		case NotifyStatus:

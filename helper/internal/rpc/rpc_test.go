@@ -105,6 +105,7 @@ func conversation(t *testing.T, name string, id Identity) (*Conn, *Conn, *fakeGa
 	a, b := transports[name](t)
 	f := newFake()
 	server := ServeGateway(a, id, f)
+	b.Raise()
 	client := newConn(b, nil, nil)
 	t.Cleanup(func() {
 		_ = client.Close()

@@ -1,4 +1,4 @@
-package cli
+package gatewayrole
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 )
 
 // status is what the shim shows: what the gateway knows, and what waits for the user.
-func (s *gatewaySession) status() rpc.GatewayStatus {
+func (s *Session) status() rpc.GatewayStatus {
 	g := s.gw.Status()
-	link := s.carrier.Link()
+	link := s.in.Carrier.Link()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := rpc.GatewayStatus{

@@ -1,4 +1,6 @@
-package cli
+// Package terminal asks the user of a helper at its own terminal, and makes text
+// from elsewhere fit to be shown there.
+package terminal
 
 import (
 	"bufio"
@@ -14,20 +16,21 @@ import (
 	"golang.org/x/term"
 )
 
-// terminal asks the user at the helper's own terminal, one question at a time.
-type terminal struct {
+// Terminal asks the user at the helper's own terminal, one question at a time.
+type Terminal struct {
 	out   io.Writer
 	lines chan string
 	mu    sync.Mutex // held while a question stands
 }
 
-// openTerminal returns nil if there is nobody to ask.
-func openTerminal(e *env) *terminal {
-	in, ok := e.stdin.(*os.File)
+// Open returns the terminal that stdin is; nil if stdin is none. Questions go to
+// stderr.
+func Open(stdin io.Reader, stderr io.Writer) *Terminal {
+	in, ok := stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return nil
 	}
-	t := &terminal{out: e.stderr, lines: make(chan string)}
+	t := &Terminal{out: stderr, lines: make(chan string)}
 	go func() {
 		// Ends with the process: a read of a terminal cannot be called off.
 		defer close(t.lines)
@@ -39,10 +42,10 @@ func openTerminal(e *env) *terminal {
 	return t
 }
 
-var errNobody = errors.New("the terminal is closed")
+var errClosed = errors.New("the terminal is closed")
 
-// ask shows text and returns the answer, one of the given words or its first letter.
-func (t *terminal) ask(ctx context.Context, text string, words ...string) (string, error) {
+// Ask shows text and returns the answer, one of the given words or its first letter.
+func (t *Terminal) Ask(ctx context.Context, text string, words ...string) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for {
@@ -53,7 +56,7 @@ func (t *terminal) ask(ctx context.Context, text string, words ...string) (strin
 		select {
 		case line, ok := <-t.lines:
 			if !ok {
-				return "", errNobody
+				return "", errClosed
 			}
 			for _, w := range words {
 				if strings.EqualFold(line, w) || strings.EqualFold(line, w[:1]) {
@@ -67,8 +70,8 @@ func (t *terminal) ask(ctx context.Context, text string, words ...string) (strin
 	}
 }
 
-// printable cuts and escapes what came from elsewhere.
-func printable(s string) string {
+// Printable cuts and escapes what came from elsewhere.
+func Printable(s string) string {
 	const most = 200
 	if len(s) > most {
 		s = s[:most] + "…"

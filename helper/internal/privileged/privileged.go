@@ -1,4 +1,6 @@
-package cli
+// Package privileged starts the helper's privileged subcommand from its own
+// executable, for the parts that change this machine's network set-up.
+package privileged
 
 import (
 	"context"
@@ -10,26 +12,10 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/capture/bridge"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/tun"
-	"github.com/spf13/cobra"
 )
 
-// privilegedCommand is what the capture starts, by sudo if it must, to edit the
-// hosts file and resolv.conf, and for a TUN device. It takes neither arguments
-// nor a path.
-func privilegedCommand(e *env) *cobra.Command {
-	return &cobra.Command{
-		Use:    "privileged",
-		Short:  "Change this machine's network set-up for a capture (started by the capture itself)",
-		Hidden: true,
-		Args:   noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return hostnet.Serve(e.stdin, e.stdout, hostnet.Options{})
-		},
-	}
-}
-
-// self is a path of this very program, also when an update of the extension has
-// taken its file away, or put another in its place.
+// self is a path of this process's own executable, also if an update of the
+// extension has removed or replaced the file.
 func self() (string, error) {
 	path, err := os.Executable()
 	if err != nil || runtime.GOOS != "linux" {
@@ -46,9 +32,8 @@ func self() (string, error) {
 	return own, nil
 }
 
-// startPrivileged runs that command of this very program. start is hostnet.Start
-// or StartResolver.
-func startPrivileged(ctx context.Context, start func(context.Context, hostnet.StartOptions) (*hostnet.Host, error)) (*hostnet.Host, error) {
+// Start starts the subcommand by start: hostnet.Start or hostnet.StartResolver.
+func Start(ctx context.Context, start func(context.Context, hostnet.StartOptions) (*hostnet.Host, error)) (*hostnet.Host, error) {
 	program, err := self()
 	if err != nil {
 		return nil, err
@@ -56,8 +41,8 @@ func startPrivileged(ctx context.Context, start func(context.Context, hostnet.St
 	return start(ctx, hostnet.StartOptions{Self: program})
 }
 
-// startBridge has that command add addresses for a bridge.
-func startBridge(ctx context.Context, device string) (bridge.Host, netip.Prefix, error) {
+// StartBridge starts the subcommand and adds addresses for a bridge.
+func StartBridge(ctx context.Context, device string) (bridge.Host, netip.Prefix, error) {
 	program, err := self()
 	if err != nil {
 		return nil, netip.Prefix{}, err
@@ -69,8 +54,8 @@ func startBridge(ctx context.Context, device string) (bridge.Host, netip.Prefix,
 	return h.Behind(device), names, nil
 }
 
-// startTun has that command make a TUN device.
-func startTun(ctx context.Context) (tun.Started, error) {
+// StartTun starts the subcommand and makes a TUN device.
+func StartTun(ctx context.Context) (tun.Started, error) {
 	program, err := self()
 	if err != nil {
 		return tun.Started{}, err

@@ -1,4 +1,7 @@
-package cli
+// Package pairing lets pages in the user's browser drive a helper: it keeps the
+// token that they show and the origins that the user has allowed, and serves
+// WebSockets on loopback to those pages alone.
+package pairing
 
 import (
 	"crypto/rand"
@@ -9,11 +12,13 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+
+	"github.com/causeway-dev/causeway/helper/internal/lockfile"
 )
 
-// pairing is what browsers have to show: kept in a file of the user's own, so
+// Pairing is what browsers have to show: kept in a file of the user's own, so
 // that a restart of the helper needs no new pairing.
-type pairing struct {
+type Pairing struct {
 	path string
 	mu   sync.Mutex
 	kept struct {
@@ -31,13 +36,13 @@ func configDir() (string, error) {
 	return filepath.Join(dir, "causeway"), nil
 }
 
-// openPairing reads the pairing, or makes one.
-func openPairing() (*pairing, error) {
+// Open reads the pairing from its file, or makes one.
+func Open() (*Pairing, error) {
 	dir, err := configDir()
 	if err != nil {
 		return nil, err
 	}
-	p := &pairing{path: filepath.Join(dir, "pairing.json")}
+	p := &Pairing{path: filepath.Join(dir, "pairing.json")}
 	text, err := os.ReadFile(p.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -52,7 +57,7 @@ func openPairing() (*pairing, error) {
 	return p, nil
 }
 
-func (p *pairing) save() error {
+func (p *Pairing) save() error {
 	text, err := json.MarshalIndent(p.kept, "", "  ")
 	if err != nil {
 		return err
@@ -60,26 +65,23 @@ func (p *pairing) save() error {
 	if err := os.MkdirAll(filepath.Dir(p.path), 0o700); err != nil {
 		return fmt.Errorf("keep pairing: %w", err)
 	}
-	next := p.path + ".new"
-	if err := os.WriteFile(next, append(text, '\n'), 0o600); err != nil {
-		return fmt.Errorf("keep pairing: %w", err)
-	}
-	if err := os.Rename(next, p.path); err != nil {
+	if err := lockfile.Replace(p.path, append(text, '\n')); err != nil {
 		return fmt.Errorf("keep pairing: %w", err)
 	}
 	return nil
 }
 
-func (p *pairing) token() string { return p.kept.Token }
+// Token is what a page has to show.
+func (p *Pairing) Token() string { return p.kept.Token }
 
-func (p *pairing) knows(origin string) bool {
+func (p *Pairing) knows(origin string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Contains(p.kept.Origins, origin)
 }
 
 // allow remembers that the user has allowed an origin.
-func (p *pairing) allow(origin string) error {
+func (p *Pairing) allow(origin string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if slices.Contains(p.kept.Origins, origin) {

@@ -1,4 +1,4 @@
-package cli
+package link
 
 import (
 	"bytes"
@@ -70,15 +70,15 @@ func pair(t *testing.T) (gateway, capture *carrier.Conn) {
 
 // Sessions of a window, one after the other, have the same port, if it is free.
 func TestDirectPort(t *testing.T) {
-	if a, b := directPort("a"), directPort("b"); a == b || a != directPort("a") || directPort("") != 0 {
+	if a, b := PreferredPort("a"), PreferredPort("b"); a == b || a != PreferredPort("a") || PreferredPort("") != 0 {
 		t.Errorf("ports %d and %d", a, b)
 	}
-	want := directPort(t.Name())
+	want := PreferredPort(t.Name())
 	for _, taken := range []bool{false, true} {
 		_, capt := pair(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		if port, err := listenDirect(ctx, capt, want, zerolog.Nop()); err != nil || port == 0 || (port == want) == taken {
+		if port, err := Listen(ctx, capt, want, zerolog.Nop()); err != nil || port == 0 || (port == want) == taken {
 			t.Errorf("port %d, %v; %d is taken: %v", port, err, want, taken)
 		}
 	}
@@ -88,7 +88,7 @@ func TestDirectLinks(t *testing.T) {
 	gw, capt := pair(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	port, err := listenDirect(ctx, capt, 0, zerolog.Nop())
+	port, err := Listen(ctx, capt, 0, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestDirectLinks(t *testing.T) {
 		_ = c.Close()
 	}
 	stranger, _ := pair(t)
-	d := directLinks{c: stranger, log: zerolog.Nop()}
+	d := Direct{Carrier: stranger, Log: zerolog.Nop()}
 	if err := d.dial(ctx, port); err == nil {
 		t.Error("a gateway with another secret was let in")
 	}
@@ -119,11 +119,11 @@ func TestDirectLinks(t *testing.T) {
 		t.Fatalf("there is a link: %+v", s)
 	}
 
-	d = directLinks{c: gw, log: zerolog.Nop(), wanted: func() bool { return true }}
-	if err := d.use(ctx, port); err != nil {
+	d = Direct{Carrier: gw, Log: zerolog.Nop(), Wanted: func() bool { return true }}
+	if err := d.Use(ctx, port); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.use(ctx, port); err != nil || gw.Link().Links != 1 {
+	if err := d.Use(ctx, port); err != nil || gw.Link().Links != 1 {
 		t.Errorf("asked again: %v, %d links", err, gw.Link().Links)
 	}
 	const size = 64 << 20

@@ -1,4 +1,4 @@
-package cli
+package session
 
 import (
 	"math"
@@ -13,7 +13,7 @@ func TestResumeLimit(t *testing.T) {
 		-1: carrier.DefaultResumeLimit, 0: carrier.DefaultResumeLimit, 1: time.Second,
 		3 * 3600: 3 * time.Hour, 3*3600 + 1: 3 * time.Hour, math.MaxInt: 3 * time.Hour,
 	} {
-		if got := resumeLimit(seconds); got != want {
+		if got := ResumeLimit(seconds); got != want {
 			t.Errorf("%d s: %v, want %v", seconds, got, want)
 		}
 	}

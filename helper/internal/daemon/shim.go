@@ -3,6 +3,7 @@ package daemon
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"os/exec"
 	"sync"
 	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 )
 
 const (
@@ -19,8 +22,9 @@ const (
 	startEvery = time.Second // while nobody listens
 )
 
-// Front is a connection to the helper in the background. Relay closes it.
-type Front struct {
+// Shim is this process's connection to the helper in the background. Relay closes
+// it.
+type Shim struct {
 	c    *net.UnixConn
 	logs *net.UnixConn
 	// Version and PID are the helper's.
@@ -31,14 +35,15 @@ type Front struct {
 // Attach connects to the helper. If there is none, command is started as that,
 // detached from this process. A helper of another version is replaced if nobody
 // needs it. Level is the log's.
-func Attach(ctx context.Context, o Options, level string, command func() *exec.Cmd) (*Front, error) {
+func Attach(ctx context.Context, o Options, level string, command func() *exec.Cmd) (*Shim, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, attachTime, errors.New("it does not answer"))
 	defer cancel()
 	var started time.Time
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
+	again := netx.Backoff{First: 5 * time.Millisecond, Most: 200 * time.Millisecond}
+	for {
 		f, err := o.attach(ctx, level)
 		if f != nil || errors.Is(err, errRefused) {
 			return f, err
@@ -51,10 +56,8 @@ func Attach(ctx context.Context, o Options, level string, command func() *exec.C
 				return nil, fmt.Errorf("start the helper in the background: %w", err)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("reach the helper in the background: %w (%w)", context.Cause(ctx), err)
-		case <-time.After(wait):
+		if late := again.Wait(ctx); late != nil {
+			return nil, fmt.Errorf("reach the helper in the background: %w (%w)", late, err)
 		}
 	}
 }
@@ -87,8 +90,9 @@ func (o Options) start(cmd *exec.Cmd) error {
 	return nil
 }
 
-func (o Options) attach(ctx context.Context, level string) (*Front, error) {
-	logs, a, err := o.dial(ctx, greeting{Mode: modeLog, Level: level})
+func (o Options) attach(ctx context.Context, level string) (*Shim, error) {
+	id := rand.Text() // tells the helper that both connections are one shim's
+	logs, a, err := o.dial(ctx, greeting{Mode: modeLog, Shim: id, Level: level})
 	if err != nil {
 		return nil, err
 	}
@@ -99,12 +103,12 @@ func (o Options) attach(ctx context.Context, level string) (*Front, error) {
 			return nil, errOther
 		}
 	}
-	c, a, err := o.dial(ctx, greeting{Mode: modeServe})
+	c, a, err := o.dial(ctx, greeting{Mode: modeServe, Shim: id})
 	if err != nil {
 		_ = logs.Close()
 		return nil, err
 	}
-	return &Front{c: c, logs: logs, Version: a.Version, PID: a.PID}, nil
+	return &Shim{c: c, logs: logs, Version: a.Version, PID: a.PID}, nil
 }
 
 // dial greets the helper; its connection is the caller's unless err.
@@ -145,11 +149,11 @@ const exitMessage = "Content-Length: 33\r\n\r\n" + `{"jsonrpc":"2.0","method":"e
 // relayBuffer is as large as the frames of a link.
 const relayBuffer = 256 << 10
 
-// Relay passes bytes between the front's stdio and the helper until either
+// Relay passes bytes between the shim's stdio and the helper until either
 // ends, and the helper's log to logs, a line at a time. An end of stdin is told
 // to the helper as meant if somebody still reads stdout: who has died reads no
 // more. It returns an error if it was the helper that ended.
-func (f *Front) Relay(ctx context.Context, stdin, stdout *os.File, logs io.Writer) error {
+func (f *Shim) Relay(ctx context.Context, stdin, stdout *os.File, logs io.Writer) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer func() { _ = f.c.Close(); _ = f.logs.Close() }()

@@ -1,0 +1,253 @@
+// Package connect drives a session without an editor: it runs the gateway in this
+// process, and a command as the link to the capture on the remote. It tells what
+// happens as events, and prints nothing.
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/carrier"
+	"github.com/causeway-dev/causeway/helper/internal/gateway"
+	"github.com/causeway-dev/causeway/helper/internal/link"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
+	"github.com/causeway-dev/causeway/helper/internal/rpc"
+	"github.com/causeway-dev/causeway/helper/internal/session"
+	"github.com/causeway-dev/causeway/helper/internal/session/gatewayrole"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"github.com/rs/zerolog"
+)
+
+// Options of Run. Log, Link, Resume and Tell are required.
+type Options struct {
+	Log         zerolog.Logger
+	Link        link.Command
+	Approved    []resource.Approved             // what the remote may reach
+	Exits       map[string]resource.Exit        // by what the resources name
+	Peers       dial.Resolver                   // finds the addresses of exits; nil: this machine's resolver
+	Credentials map[string]resource.Credentials // of proxies, by their URLs
+	Strict      bool                            // the remote's proxy refuses what is no resource
+	Sources     rpc.Sources
+	Bridges     []string      // of the remote
+	Resume      time.Duration // how long to try to get a lost link back
+	// Tell is told of each event, one at a time. It must not block.
+	Tell func(Event)
+}
+
+// Event is something that happened to the session.
+type Event struct {
+	Event     string     `json:"event"` // one of the names below
+	Reason    string     `json:"reason,omitempty"`
+	Proxy     string     `json:"proxy,omitempty"`
+	Resources []Resource `json:"resources,omitempty"`
+	Notes     []string   `json:"notes,omitempty"`
+}
+
+// Names of events.
+const (
+	Connected    = "connected" // the first; the remote is usable
+	Changed      = "changed"   // Proxy, Resources or Notes
+	Reconnecting = "reconnecting"
+	Reconnected  = "reconnected"
+	Disconnected = "disconnected" // the last
+)
+
+// Resource is what the remote offers of a resource.
+type Resource struct {
+	Name    string   `json:"name"`
+	Served  []string `json:"served"`
+	Address string   `json:"address,omitempty"`
+	Trouble string   `json:"trouble,omitempty"`
+}
+
+// connection is one run.
+type connection struct {
+	Options
+	last *Event // told so far about the remote; nil before it is usable
+	lost bool   // told last that there is no link
+}
+
+// Run connects, and serves the remote until ctx ends, which is no error, or the
+// session does.
+func Run(ctx context.Context, o Options) error {
+	c := &connection{Options: o}
+	return c.run(ctx)
+}
+
+func (c *connection) run(ctx context.Context) error {
+	changed := make(chan struct{}, 1)
+	touch := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	keys, err := session.NewKeys()
+	if err != nil {
+		return err
+	}
+	s := carrier.New(carrier.Options{Role: carrier.Gateway, Session: keys.ID, Secret: keys.Secret, Log: c.Log, ResumeLimit: c.Resume, Changed: touch})
+	gw := gatewayrole.NewGateway(c.Log, gateway.Options{StrictProxy: c.Strict, OnChange: touch})
+	exits := gatewayrole.NewExits(c.Log, c.Peers)
+	defer exits.Keep(nil)
+	exits.SetCredentials(c.Credentials)
+	gw.SetExits(exits.Use(c.Exits))
+	gw.SetApproved(c.Approved)
+	serving, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	served := make(chan error, 1)
+	go func() { served <- session.Serve(serving, s, c.Log, tunnel.Server, gw.Serve) }()
+
+	l, err := c.open(ctx, s, keys, false)
+	if err == nil {
+		err = c.keep(ctx, s, keys, l, func() { c.report(gw.Status(), s.Link()) }, changed)
+	}
+	if ctx.Err() != nil {
+		err = nil
+		stop(session.ErrDisconnected)
+	}
+	stop(err)
+	if reason := <-served; ctx.Err() == nil {
+		switch {
+		case err == nil:
+			err = reason
+		case s.Err() != nil && reason != nil && !errors.Is(reason, err):
+			err = fmt.Errorf("%w (%w)", reason, err)
+		}
+	}
+	if err == nil {
+		c.Tell(Event{Event: Disconnected, Reason: "asked to"})
+		return nil
+	}
+	c.Tell(Event{Event: Disconnected, Reason: err.Error()})
+	return fmt.Errorf("disconnected: %w", err)
+}
+
+// open runs the command for a link of the session. Resumed tells the remote that
+// it has the session already.
+func (c *connection) open(ctx context.Context, s *carrier.Conn, keys session.Keys, resumed bool) (*link.Exec, error) {
+	id, secret := keys.Hex()
+	return c.Link.Start(ctx, s, rpc.CaptureOpenParams{
+		Session: id, Secret: secret, Resumed: resumed, ResumeSeconds: int(c.Resume / time.Second), Sources: c.Sources, Bridges: c.Bridges,
+	})
+}
+
+// keep sees to it that the session has a link until it ends, or ctx: then it
+// returns nil, with the last link closed.
+func (c *connection) keep(ctx context.Context, s *carrier.Conn, keys session.Keys, l *link.Exec, report func(), changed <-chan struct{}) error {
+	opened := make(chan *link.Exec)
+	failed := make(chan error)
+	trying := false
+	var retry <-chan time.Time
+	backoff := link.Retries()
+	look := time.NewTicker(time.Second) // nothing tells that a link has become silent
+	defer look.Stop()
+	trial, giveUp := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer giveUp()
+	try := func() {
+		trying, retry = true, nil
+		wg.Go(func() {
+			next, err := c.open(trial, s, keys, true)
+			if err != nil {
+				select {
+				case failed <- err:
+				case <-trial.Done():
+				}
+				return
+			}
+			select {
+			case opened <- next:
+			case <-trial.Done():
+				next.Close(true)
+			}
+		})
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			if l != nil {
+				l.Close(true)
+			}
+			return nil
+		case <-s.Done():
+			if l != nil {
+				return l.Close(false)
+			}
+			return nil
+		case <-changed:
+			report()
+		case <-look.C:
+		case next := <-opened:
+			trying = false
+			backoff.Reset()
+			if l != nil {
+				_ = l.Abandon()
+			}
+			l = next
+			report()
+		case err := <-failed:
+			trying = false
+			if remote := (*rpc.Error)(nil); errors.As(err, &remote) && remote.Code == rpc.CodeNoSession {
+				return err
+			}
+			wait := backoff.Next()
+			c.Log.Warn().Err(err).Dur("retry", wait).Msg("no link yet")
+			retry = time.After(wait)
+		case <-retry:
+			try()
+		}
+		state := s.Link()
+		if l != nil && state.Kind == "" {
+			status := l.Abandon()
+			l = nil
+			if status != nil {
+				c.Log.Info().Err(status).Msg("the link's command has ended")
+			}
+		}
+		// A link that says nothing may come back, or never: another one is
+		// tried beside it, and takes its place if it comes up.
+		if (l == nil || state.Stalled) && !trying && retry == nil {
+			report()
+			try()
+		}
+	}
+}
+
+// report tells of the remote once it has said what it offers, and of the loss of
+// its link.
+func (c *connection) report(s gateway.Status, link carrier.LinkState) {
+	lost := link.Kind == "" && link.Reason != nil
+	if c.last != nil && lost != c.lost {
+		c.lost = lost
+		if lost {
+			c.Log.Warn().Err(link.Reason).Stringer("atMost", c.Resume).Msg("reconnecting")
+			c.Tell(Event{Event: Reconnecting, Reason: link.Reason.Error()})
+		} else {
+			c.Log.Info().Msg("reconnected")
+			c.Tell(Event{Event: Reconnected})
+		}
+	}
+	if !s.Reported {
+		return
+	}
+	ev := Event{Event: Changed, Proxy: s.Proxy, Notes: s.Notes}
+	for _, r := range s.Resources {
+		ev.Resources = append(ev.Resources, Resource{r.Resource.Name, r.Served, r.Address, r.Trouble})
+	}
+	if c.last != nil && reflect.DeepEqual(*c.last, ev) {
+		return // only flows have come and gone
+	}
+	last := ev
+	if c.last == nil {
+		ev.Event = Connected
+	}
+	c.last = &last
+	c.Tell(ev)
+}

@@ -1,0 +1,33 @@
+package connect
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"slices"
+
+	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
+)
+
+// BesideCapture finds names as this machine does while no capture is on it: the
+// way to a peer must not lead through the peer, whose domain may have its name.
+type BesideCapture struct{}
+
+// LookupNetIP implements dial.Resolver.
+func (BesideCapture) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
+	listed, _ := systemdns.Listed(ctx, name)
+	if listed = slices.DeleteFunc(listed, hostnet.IsGiven); len(listed) > 0 {
+		return listed, nil
+	}
+	content, err := os.ReadFile(hostnet.DefaultResolvPath)
+	if err != nil {
+		return nil, err
+	}
+	var servers systemdns.Servers
+	_, before := hostnet.Nameservers(content, netip.Addr{})
+	for _, a := range before {
+		servers.At = append(servers.At, netip.AddrPortFrom(a, 53).String())
+	}
+	return systemdns.Addresses(ctx, servers, name)
+}

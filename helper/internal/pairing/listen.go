@@ -1,0 +1,144 @@
+package pairing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/rpc"
+	"github.com/causeway-dev/causeway/helper/internal/terminal"
+	"github.com/coder/websocket"
+	"github.com/rs/zerolog"
+)
+
+const maxWebSockets = 16
+
+// Asker asks the user a question at the helper's own terminal. The answer is one
+// of the words.
+type Asker interface {
+	Ask(ctx context.Context, question string, words ...string) (string, error)
+}
+
+// Listener serves pages in the user's browser. All fields are required, except
+// Terminal and Origins.
+type Listener struct {
+	Log      zerolog.Logger
+	Pairing  *Pairing
+	Terminal Asker    // nil if there is nobody to ask
+	Origins  []string // of pages that the command line allows
+	Port     int      // that it listens at
+	// Serve serves one page's conversation until it ends.
+	Serve func(ctx context.Context, p rpc.Pipe, origin string)
+
+	slots chan struct{}
+	wg    sync.WaitGroup
+}
+
+// CheckAddress refuses what is no loopback address and port.
+func CheckAddress(addr string) error {
+	ap, err := netip.ParseAddrPort(addr)
+	if err != nil || !ap.Addr().Unmap().IsLoopback() {
+		return fmt.Errorf("--listen takes a loopback address and a port, as in 127.0.0.1:7741, not %q", addr)
+	}
+	return nil
+}
+
+// CheckOrigins refuses what cannot be the origin of a page.
+func CheckOrigins(list []string) error {
+	for _, o := range list {
+		u, err := url.Parse(o)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" || u.RawQuery != "" || u.User != nil {
+			return fmt.Errorf("--origin takes a page's origin, as in https://name.github.dev, not %q", o)
+		}
+	}
+	return nil
+}
+
+// Run serves the pages that come to ln until ctx ends. It closes ln.
+func (l *Listener) Run(ctx context.Context, ln net.Listener) error {
+	l.slots = make(chan struct{}, maxWebSockets)
+	srv := &http.Server{
+		Handler:           l,
+		ReadHeaderTimeout: 10 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	err := srv.Serve(ln)
+	l.wg.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// ServeHTTP implements http.Handler.
+func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	l.wg.Add(1)
+	defer l.wg.Done()
+	origin := r.Header.Get("Origin")
+	if reason := l.refusal(r, origin); reason != "" {
+		l.Log.Warn().Str("origin", terminal.Printable(origin)).Str("host", terminal.Printable(r.Host)).Str("reason", reason).Msg("page refused")
+		http.Error(w, "causeway: "+reason, http.StatusForbidden)
+		return
+	}
+	select {
+	case l.slots <- struct{}{}:
+		defer func() { <-l.slots }()
+	default:
+		http.Error(w, "causeway: too many connections", http.StatusServiceUnavailable)
+		return
+	}
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true, // refusal has verified the origin
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err != nil {
+		l.Log.Debug().Err(err).Msg("page did not open a WebSocket")
+		return
+	}
+	l.Serve(r.Context(), rpc.NewWebSocket(c), origin)
+}
+
+// refusal says why a request is not even looked at; "" if it is.
+func (l *Listener) refusal(r *http.Request, origin string) string {
+	host, port, err := net.SplitHostPort(r.Host)
+	if err != nil || port != fmt.Sprint(l.Port) || host != "127.0.0.1" && host != "localhost" && host != "::1" {
+		return "this address is not what the request calls it" // a rebound name
+	}
+	switch {
+	case origin == "" || origin == "null":
+		return "a page has to say where it is from"
+	case l.allowed(origin), l.Terminal != nil:
+		return ""
+	}
+	return "this page's origin is not allowed; start the helper on a terminal, or with --origin"
+}
+
+func (l *Listener) allowed(origin string) bool {
+	return slices.Contains(l.Origins, origin) || l.Pairing.knows(origin)
+}
+
+// Admit asks the user about a page that has shown the token but comes from a new
+// origin.
+func (l *Listener) Admit(ctx context.Context, origin string) error {
+	if l.allowed(origin) {
+		return nil
+	}
+	answer, err := l.Terminal.Ask(ctx, fmt.Sprintf("\nA page from %s has the pairing token. Let it use this helper?", terminal.Printable(origin)), "yes", "no")
+	if err != nil {
+		return err
+	}
+	if answer != "yes" {
+		return errors.New("the user did not allow this page")
+	}
+	return l.Pairing.allow(origin)
+}
