@@ -1,5 +1,5 @@
-// Copies the schema of a list of resources from the helper into the manifest; a
-// unit test fails while they differ.
+// Copies the schema of a list of resources from the helper into the manifest. A
+// unit test fails while the two differ.
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const schema = JSON.parse(readFileSync('helper/internal/resource/schema.json', 'utf8'));
@@ -12,7 +12,7 @@ properties['causeway.workspaceResources'] = {
   default: [],
   ...schema,
   markdownDescription:
-    "Private resources that this workspace asks for. They count in the workspace's own settings only, once it is " +
-    'trusted, and each after your approval.',
+    'Private resources that this workspace asks for. They count only in the settings of a workspace that you trust. ' +
+    'Causeway asks for your approval of each one.',
 };
 writeFileSync('package.json', `${JSON.stringify(manifest, null, 2)}\n`);

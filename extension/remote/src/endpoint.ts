@@ -19,6 +19,7 @@ export class Endpoint {
     if (protocol !== undefined) return { protocol, version };
     const older = hello.protocol.max < BRIDGE.min ? 'the Causeway extension' : 'the companion';
     return {
+      version,
       refused: `Causeway ${plain(hello.version, 40)} and its companion ${version} cannot work together. Update ${older}.`,
     };
   }

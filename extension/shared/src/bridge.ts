@@ -31,7 +31,7 @@ export interface Hello {
 }
 
 /** The version that both halves speak from now on, or why they have none in common. */
-export type HelloReply = { protocol: number; version: string } | { refused: string };
+export type HelloReply = { protocol: number; version: string } | { refused: string; version?: string };
 
 export interface OpenLink {
   link: string;
@@ -80,7 +80,7 @@ export function isHello(value: unknown): value is Hello {
 
 export function isHelloReply(value: unknown): value is HelloReply {
   if (!isRecord(value)) return false;
-  if (typeof value.refused === 'string') return true;
+  if (typeof value.refused === 'string') return value.version === undefined || typeof value.version === 'string';
   return Number.isInteger(value.protocol) && typeof value.version === 'string';
 }
 

@@ -18,6 +18,8 @@ export type SessionState =
       delayMs: number;
       approvals: number;
       waits?: { since: number; until: number };
+      /** The last status of the session. */
+      status?: GatewayStatus;
     }
   | { kind: 'disconnecting' }
   | { kind: 'error'; message: string };
@@ -63,6 +65,7 @@ export function reduce(state: SessionState, event: SessionEvent): SessionState {
         delayMs: event.retryMs,
         approvals: 0,
         ...(state.kind === 'reconnecting' && state.waits ? { waits: state.waits } : {}),
+        ...(state.kind === 'reconnecting' && state.status ? { status: state.status } : {}),
       };
     case 'lost':
       if (state.kind !== 'connected') return state;
@@ -74,6 +77,7 @@ export function reduce(state: SessionState, event: SessionEvent): SessionState {
         delayMs: event.retryMs,
         approvals: 0,
         ...(event.waits ? { waits: event.waits } : {}),
+        status: state.status,
       };
     case 'disconnect':
       if (state.kind === 'disconnected') return state;

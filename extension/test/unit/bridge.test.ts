@@ -8,7 +8,8 @@ import { HelperProcess } from '../../shared/src/node/helperProcess';
 import type { ResourcesResult } from '../../shared/src/protocol';
 import type { SessionState } from '../../shared/src/session';
 import { Companion } from '../../ui/src/companion';
-import { Connection, type ConnectionEvents, type ConnectionOptions } from '../../ui/src/connection';
+import { Connection } from '../../ui/src/connection';
+import type { ConnectionEvents, ConnectionOptions } from '../../ui/src/connectionOptions';
 import { Controller } from '../../ui/src/controller';
 import { Forwards } from '../../ui/src/forward';
 import type { Platform } from '../../ui/src/platform';
@@ -55,7 +56,14 @@ class Window {
         gateway: async () => ({ wire: await this.spawn('gateway') }),
         ...(this.forward ? { forward: this.forward } : {}),
       },
-      companion: new Companion((command, ...args) => this.execute(command, args), '0.1.0'),
+      companion: new Companion({
+        execute: (command, ...args) => this.execute(command, args),
+        version: '0.1.0',
+        install: () => Promise.reject(new Error('nothing to install')),
+        connectAfterRestart: () => {},
+        log: (text) => this.logged.push(text),
+      }),
+      logLevel: 'info',
       identity: { authority: 'ssh-remote+h', workspace: 'w', remoteLabel: 'h', workspaceLabel: 'w', lasting: true },
       settings: { ...DEFAULTS, ...this.settings, setProxyEnvironment: true },
       resources: this.resources,
@@ -243,7 +251,7 @@ describe('a session', () => {
     window.faults[role] = 'gone';
     process.kill(window.children[which]?.pid as number, 'SIGKILL');
     await window.reach('error');
-    expect(window.troubles[0]).toMatch(/SIGKILL.*could not be resumed/);
+    expect(window.troubles[0]).toMatch(/SIGKILL.*could not resume it/);
     expect(window.calls).toContain(REMOTE.end);
     expect(window.remembered).toBeUndefined();
     await Promise.all(window.children.map((child) => child.exited));

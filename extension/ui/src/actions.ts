@@ -6,22 +6,22 @@ interface Action extends vscode.QuickPickItem {
   command: CommandId;
 }
 
-/** What a click on the status bar offers in a state. */
+/** Returns what a click on the status bar offers in a state. */
 export function actionsFor(state: SessionState, browser: boolean): Action[] {
+  const { t } = vscode.l10n;
   const connected = state.kind === 'connected';
+  const review = !browser && 'approvals' in state && state.approvals > 0;
   const all: (Action | false)[] = [
-    !isActive(state) && { label: '$(plug) Connect', command: 'causeway.connect' },
-    !browser &&
-      'approvals' in state &&
-      state.approvals > 0 && { label: '$(shield) Review Approvals…', command: 'causeway.reviewApprovals' },
-    connected && { label: '$(beaker) Test Resource…', command: 'causeway.testResource' },
-    connected && { label: '$(terminal) New Terminal with Causeway', command: 'causeway.newTerminal' },
-    connected && { label: '$(copy) Copy Proxy Address', command: 'causeway.copyProxyAddress' },
-    { label: '$(add) Add Resource…', command: 'causeway.addResource' },
-    { label: '$(gear) Open Settings', command: 'causeway.openSettings' },
-    { label: '$(output) Show Log', command: 'causeway.showLog' },
-    browser && { label: '$(key) Pair with Local Helper…', command: 'causeway.pairLocalHelper' },
-    isActive(state) && { label: '$(debug-disconnect) Disconnect', command: 'causeway.disconnect' },
+    !isActive(state) && { label: `$(plug) ${t('Connect')}`, command: 'causeway.connect' },
+    review && { label: `$(shield) ${t('Review Approvals…')}`, command: 'causeway.reviewApprovals' },
+    connected && { label: `$(beaker) ${t('Test Resource…')}`, command: 'causeway.testResource' },
+    connected && { label: `$(terminal) ${t('New Terminal with Causeway')}`, command: 'causeway.newTerminal' },
+    connected && { label: `$(copy) ${t('Copy Proxy Address')}`, command: 'causeway.copyProxyAddress' },
+    { label: `$(add) ${t('Add Resource…')}`, command: 'causeway.addResource' },
+    { label: `$(gear) ${t('Open Settings')}`, command: 'causeway.openSettings' },
+    { label: `$(output) ${t('Show Log')}`, command: 'causeway.showLog' },
+    browser && { label: `$(key) ${t('Pair with Local Helper…')}`, command: 'causeway.pairLocalHelper' },
+    isActive(state) && { label: `$(debug-disconnect) ${t('Disconnect')}`, command: 'causeway.disconnect' },
   ];
   return all.filter((action) => action !== false);
 }

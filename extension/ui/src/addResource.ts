@@ -1,47 +1,58 @@
 import * as vscode from 'vscode';
-import { entryOf, hostMistake, isLocalhost, nameMistake, portsMistake } from './resourceEntry';
-
-const TITLE = 'Add Resource';
+import { type Entry, entryOf, hostMistake, isLocalhost, nameMistake, portsMistake } from './resourceEntry';
 
 /**
- * Asks for a resource and writes it to the user's settings. That only proposes
- * it: the gateway asks for approval as for any other.
+ * Asks for a resource and adds it to the user's settings. This only proposes it: the gateway asks for approval as
+ * for any other resource.
  */
 export async function addResource(configuration: vscode.WorkspaceConfiguration): Promise<void> {
   const host = await ask(
     1,
-    'Host to reach from the remote: a name, an address, a CIDR, or *.domain',
+    vscode.l10n.t('Host that the remote may reach: a name, an address, a CIDR or *.domain'),
     'orders-db.corp.test',
     hostMistake,
   );
   if (host === undefined) return;
   const ports = await ask(
     2,
-    'Ports: numbers, ranges, and maps of a remote port to the real one',
+    vscode.l10n.t('Ports: numbers, ranges, or mappings of a remote port to the real port'),
     '5432, 8000-8010, 15432:5432',
     portsMistake,
   );
   if (ports === undefined) return;
-  const local = isLocalhost(host);
-  const as = local
-    ? await ask(3, 'Name that the remote uses for this machine', 'laptop.causeway.internal', nameMistake)
-    : await ask(3, 'Another name for it on the remote (empty: its own)', '', (text) =>
-        text.trim() === '' ? undefined : nameMistake(text),
+  const as = isLocalhost(host)
+    ? await ask(3, vscode.l10n.t('Name that the remote uses for this machine'), 'laptop.causeway.internal', nameMistake)
+    : await ask(
+        3,
+        vscode.l10n.t('Another name for the host on the remote. Leave it empty to keep its own name.'),
+        '',
+        (text) => (text.trim() === '' ? undefined : nameMistake(text)),
       );
   if (as === undefined) return;
+  await addEntries(configuration, [entryOf(host, ports, as)]);
+}
 
-  const entry = entryOf(host, ports, as);
+/** Adds entries to the user's list of resources and offers to open it. */
+export async function addEntries(configuration: vscode.WorkspaceConfiguration, entries: Entry[]): Promise<void> {
   const list = configuration.inspect('resources')?.globalValue;
   if (list !== undefined && !Array.isArray(list)) {
-    throw new Error('causeway.resources is not a list: correct it in settings.json first');
+    throw new Error('the setting causeway.resources is not a list. Correct it in settings.json first.');
   }
-  await configuration.update('resources', [...(list ?? []), entry], vscode.ConfigurationTarget.Global);
-  const edit = 'Edit settings.json';
-  const answer = await vscode.window.showInformationMessage(`Added ${entry.host} to causeway.resources.`, edit);
-  if (answer === edit)
+  await configuration.update('resources', [...(list ?? []), ...entries], vscode.ConfigurationTarget.Global);
+  const edit = vscode.l10n.t('Edit settings.json');
+  const hosts = entries.map(({ host }) => host).join(', ');
+  const answer = await vscode.window.showInformationMessage(
+    vscode.l10n.t(
+      'Added {0} to your resources. Causeway asks for your approval before the remote can reach it.',
+      hosts,
+    ),
+    edit,
+  );
+  if (answer === edit) {
     await vscode.commands.executeCommand('workbench.action.openSettingsJson', {
       revealSetting: { key: 'causeway.resources' },
     });
+  }
 }
 
 async function ask(
@@ -51,7 +62,7 @@ async function ask(
   mistake: (text: string) => string | undefined,
 ): Promise<string | undefined> {
   const text = await vscode.window.showInputBox({
-    title: `${TITLE} (${step}/3)`,
+    title: `${vscode.l10n.t('Add Resource')} (${step}/3)`,
     prompt,
     placeHolder,
     ignoreFocusOut: true,

@@ -1,29 +1,34 @@
 import * as vscode from 'vscode';
 import { UI_FRAMES } from '../../shared/src/bridge';
 import { writeLog } from '../../shared/src/log';
-import type { Problem, ResourcesParams, ResourcesResult } from '../../shared/src/protocol';
+import type { LogLevel, Problem, ResourcesParams, ResourcesResult } from '../../shared/src/protocol';
 import { isActive, type SessionState } from '../../shared/src/session';
 import { errorText } from '../../shared/src/text';
 import { Approvals } from './approvals';
 import { registerCommands } from './commands';
 import { Companion } from './companion';
-import { Connection, type ConnectionEvents, type ConnectionOptions } from './connection';
+import { Connection } from './connection';
+import type { ConnectionEvents, ConnectionOptions } from './connectionOptions';
 import { Controller } from './controller';
 import { handlers } from './handlers';
 import { type Identity, identify } from './identity';
-import { askApproval, showProblem, showTrouble } from './messages';
+import { installCompanion } from './installCompanion';
+import { askApprovals, showProblem, showTrouble } from './messages';
 import type { Platform } from './platform';
 import { Problems } from './problems';
 import { CREDENTIALS_KEY, proxyCredentials } from './proxyCredentials';
 import { ResourceTree } from './resourceTree';
 import { readResources, readSettings } from './settings';
+import { SettingsDiagnostics } from './settingsDiagnostics';
 import { SettingsWatcher } from './settingsWatcher';
 import { StatusBar } from './statusBar';
 import { TestReports } from './testReport';
 import { Trouble } from './trouble';
 
-/** Where the workspace's state has the session to resume. */
+/** Keys of the workspace's state: the session to resume, and when the user was asked to restart the extensions. */
 const SESSION = 'session';
+const RESTART = 'restart';
+const RESTART_MS = 10 * 60_000;
 const END_MS = 10_000;
 
 const configuration = () => vscode.workspace.getConfiguration('causeway');
@@ -32,34 +37,37 @@ const settings = () => readSettings(configuration());
 /** The UI extension: what it shows, and the controller behind it. */
 export class App {
   private readonly log = vscode.window.createOutputChannel('Causeway', { log: true });
-  private readonly gatewayLog = vscode.window.createOutputChannel('Causeway Gateway', { log: true });
   private readonly statusBar: StatusBar;
   private readonly tree = new ResourceTree(
     async (client) => (await this.controller.connection?.arguments(client)) ?? '',
   );
   private readonly mistakes = new Problems();
+  private readonly diagnostics: SettingsDiagnostics;
   private readonly approvals: Approvals;
   private readonly companion: Companion;
   private readonly controller: Controller;
   private readonly version: string;
-  private readonly secrets: vscode.SecretStorage;
   private problems: Problem[] = [];
   private identity: Identity | undefined;
-  private readonly context = new Map<string, unknown>();
+  private readonly shown = new Map<string, unknown>();
 
   constructor(
-    context: vscode.ExtensionContext,
+    private readonly context: vscode.ExtensionContext,
     private readonly platform: Platform,
   ) {
+    const { workspaceState } = context;
     this.version = (context.extension.packageJSON as { version: string }).version;
-    this.secrets = context.secrets;
     this.statusBar = new StatusBar(platform.approvals);
-    this.companion = new Companion(
-      (command, ...args) => vscode.commands.executeCommand(command, ...args),
-      this.version,
-    );
+    this.diagnostics = new SettingsDiagnostics(context.globalStorageUri);
+    this.companion = new Companion({
+      execute: (command, ...args) => vscode.commands.executeCommand(command, ...args),
+      version: this.version,
+      install: (what) => installCompanion(context.extensionUri, what),
+      connectAfterRestart: () => void workspaceState.update(RESTART, Date.now()),
+      log: (text) => this.log.warn(text),
+    });
     this.approvals = new Approvals(
-      async (approval) => (this.identity === undefined ? undefined : askApproval(approval, this.identity)),
+      async (approvals) => (this.identity === undefined ? [] : askApprovals(approvals, this.identity)),
       (error) => this.report(error),
     );
     this.controller = new Controller({
@@ -67,59 +75,76 @@ export class App {
       end: (session) => this.end(session),
       persistent: () => settings().autoConnect,
       resumeMs: () => settings().resumeMinutes * 60_000,
-      remember: (session) => void context.workspaceState.update(SESSION, session),
+      remember: (session) => void workspaceState.update(SESSION, session),
       changed: (state) => this.draw(state),
       resources: (result, connection) => this.review(result, connection),
       trouble: showTrouble,
       log: (text) => this.log.warn(text),
     });
-    const { controller, approvals, log } = this;
+    this.register();
+    this.start();
+  }
+
+  /** Leaves the session, which resumes when this window comes back. */
+  leave(): Promise<void> {
+    return this.controller.leave();
+  }
+
+  private register(): void {
+    const { context, controller, approvals, diagnostics, log, tree } = this;
+    const { secrets, subscriptions } = context;
     const reports = new TestReports();
-    const browser = platform.approvals === 'terminal';
+    const browser = this.platform.approvals === 'terminal';
     const commands = handlers({
       controller,
       approvals,
       reports,
+      diagnostics,
       configuration,
       log,
-      secrets: context.secrets,
+      secrets,
+      install: () => installCompanion(context.extensionUri, 'install'),
       browser,
     });
-    context.subscriptions.push(
+    subscriptions.push(
       log,
-      this.gatewayLog,
       this.statusBar,
-      this.tree,
+      tree,
       reports,
+      diagnostics,
       vscode.commands.registerCommand(UI_FRAMES, (link: unknown, ...frames: unknown[]) =>
         controller.receive(link, frames),
       ),
       registerCommands(commands, (error) => this.report(error)),
       new SettingsWatcher(
-        async (affected) => {
-          if (affected.resources) await controller.setResources(await this.resources());
-          if (affected.logLevel && !browser) await controller.connection?.setLogLevel(settings().logLevel);
-        },
+        () => this.applyResources(),
         (error) => this.report(error),
       ),
-      vscode.workspace.onDidGrantWorkspaceTrust(() => this.tree.trusted(true)),
-      context.secrets.onDidChange(async ({ key }) => {
-        if (key !== CREDENTIALS_KEY) return;
-        await controller.setResources(await this.resources()).catch((error) => this.report(error));
+      log.onDidChangeLogLevel(() => {
+        // A helper that serves several windows logs as its own command line says.
+        if (!browser) controller.connection?.setLogLevel(this.logLevel()).catch((error: unknown) => this.report(error));
+      }),
+      vscode.workspace.onDidGrantWorkspaceTrust(() => tree.trusted(true)),
+      secrets.onDidChange(({ key }) => {
+        if (key === CREDENTIALS_KEY) this.applyResources().catch((error: unknown) => this.report(error));
       }),
     );
     this.setContext('browser', browser);
-    this.tree.trusted(vscode.workspace.isTrusted);
-    this.draw(controller.state);
-    if (vscode.env.remoteName === undefined) return;
-    const session = context.workspaceState.get(SESSION);
-    if (settings().autoConnect) void controller.connect();
-    else if (typeof session === 'string') void controller.resume(session);
+    tree.trusted(vscode.workspace.isTrusted);
   }
 
-  /** Lets go of the session, which the next life of this window resumes. */
-  leave(): Promise<void> {
-    return this.controller.leave();
+  private start(): void {
+    const { controller } = this;
+    const { workspaceState } = this.context;
+    void this.applyResources();
+    this.draw(controller.state);
+    if (vscode.env.remoteName === undefined) return;
+    const session = workspaceState.get(SESSION);
+    const restart = workspaceState.get(RESTART);
+    if (restart !== undefined) void workspaceState.update(RESTART, undefined);
+    const expected = typeof restart === 'number' && Date.now() - restart < RESTART_MS;
+    if (settings().autoConnect || expected) void controller.connect();
+    else if (typeof session === 'string') void controller.resume(session);
   }
 
   private async open(events: ConnectionEvents, resume: string | undefined, signal: AbortSignal): Promise<Connection> {
@@ -134,12 +159,19 @@ export class App {
     await Connection.end(await this.connection(events, session, AbortSignal.timeout(END_MS)));
   }
 
-  /** The lists and the exits, and what proxies among those are shown. */
+  /** The lists, the exits, and the credentials of proxies among the exits. */
   private async resources(): Promise<ResourcesParams> {
     const lists = readResources(configuration(), vscode.workspace.isTrusted);
     if (this.platform.approvals === 'terminal') return lists;
-    const credentials = await proxyCredentials(this.secrets);
+    const credentials = await proxyCredentials(this.context.secrets);
     return credentials === undefined ? lists : { ...lists, credentials };
+  }
+
+  private async applyResources(): Promise<void> {
+    const lists = await this.resources();
+    const asked = [lists.resources, lists.workspaceResources].some((list) => Array.isArray(list) && list.length > 0);
+    this.setContext('hasResources', asked);
+    await this.controller.setResources(lists);
   }
 
   private async connection(
@@ -151,7 +183,9 @@ export class App {
     const { workspaceFile, workspaceFolders, name } = vscode.workspace;
     const identity = identify(vscode.env.remoteName, workspaceFile, workspaceFolders?.[0]?.uri, name);
     if (identity === undefined) {
-      throw new Trouble('This window has no remote environment that resources could be brought to.');
+      throw new Trouble(
+        vscode.l10n.t('This window is not connected to a remote environment. Open one, then connect Causeway there.'),
+      );
     }
     this.identity = identity;
     return {
@@ -163,31 +197,51 @@ export class App {
       resume,
       version,
       events,
-      log: (message) => writeLog(this.gatewayLog, message),
+      logLevel: this.logLevel(),
+      log: (message) => writeLog(this.log, { ...message, message: `gateway: ${message.message}` }),
       signal,
     };
   }
 
+  /** The level of our log, which the user sets by "Developer: Set Log Level…". */
+  private logLevel(): LogLevel {
+    switch (this.log.logLevel) {
+      case vscode.LogLevel.Trace:
+        return 'trace';
+      case vscode.LogLevel.Debug:
+        return 'debug';
+      case vscode.LogLevel.Warning:
+        return 'warn';
+      case vscode.LogLevel.Error:
+      case vscode.LogLevel.Off:
+        return 'error';
+      case vscode.LogLevel.Info:
+        return 'info';
+    }
+  }
+
   private draw(state: SessionState): void {
     this.statusBar.show(state);
-    this.drawTree(state);
+    this.tree.show(state, this.problems);
     this.setContext('state', state.kind);
     this.setContext('active', isActive(state));
     this.setContext('approvals', 'approvals' in state && state.approvals > 0);
   }
 
-  private drawTree(state: SessionState): void {
-    this.tree.show(state.kind === 'connected' ? state.status : undefined, this.problems);
-  }
-
-  /** Tells of mistakes in the lists, and asks for approvals where we are the one to ask. */
+  /** Shows the mistakes in the lists, and asks for approvals if the editor has to ask. */
   private review(result: ResourcesResult | undefined, connection: () => Connection | undefined): void {
     this.problems = result?.problems ?? [];
-    const { told, fresh } = this.mistakes.note(this.problems);
+    if (this.platform.approvals === 'dialog') this.approvals.update(result, connection);
+    this.tree.show(this.controller.state, this.problems);
+    this.showProblems(this.problems).catch((error: unknown) => this.report(error));
+  }
+
+  /** Shows mistakes at their lines. A message tells of those that are in no settings file. */
+  private async showProblems(problems: Problem[]): Promise<void> {
+    const elsewhere = await this.diagnostics.show(problems);
+    const { told, fresh } = this.mistakes.note(elsewhere);
     for (const text of told) showProblem(text);
     for (const text of fresh) this.log.warn(text);
-    if (this.platform.approvals === 'dialog') this.approvals.update(result, connection);
-    this.drawTree(this.controller.state);
   }
 
   private report(error: unknown): void {
@@ -195,10 +249,10 @@ export class App {
     showTrouble(error);
   }
 
-  /** What the manifest's when clauses read. */
-  private setContext(key: 'browser' | 'state' | 'active' | 'approvals', value: unknown): void {
-    if (this.context.get(key) === value) return;
-    this.context.set(key, value);
+  /** Sets a key that the manifest's when clauses read. */
+  private setContext(key: 'browser' | 'state' | 'active' | 'approvals' | 'hasResources', value: unknown): void {
+    if (this.shown.get(key) === value) return;
+    this.shown.set(key, value);
     void vscode.commands.executeCommand('setContext', `causeway.${key}`, value);
   }
 }

@@ -1,10 +1,23 @@
-import type { Approval, Decision, ResourcesResult } from '../../shared/src/protocol';
+import type { Approval, ApprovalAnswers, ResourcesResult } from '../../shared/src/protocol';
 import type { Connection } from './connection';
 
-/** Asks the user about one resource. Resolves with undefined if the user has put off the answer. */
-export type Ask = (approval: Approval) => Promise<Decision | undefined>;
+type Answers = ApprovalAnswers['answers'];
 
-/** Asks for each approval once, with one dialog at a time. The answer to a dialog of an earlier session is ignored. */
+/** Asks the user about some resources. The answers leave out those that the user has put off. */
+export type Ask = (approvals: Approval[]) => Promise<Answers>;
+
+/** Most resources that one dialog names: the user must see all of them. */
+export const MOST = 12;
+
+/** Whether a resource needs a dialog of its own: it is risky, covers more than one host, or has changed. */
+export function isAlone({ warnings, host, change }: Approval): boolean {
+  return change === 'changed' || (warnings ?? []).length > 0 || /[*/]/.test(host);
+}
+
+/**
+ * Asks for each approval once, with one dialog at a time: for those that may go together in one, then for each
+ * of the others. The answer to a dialog of an earlier session is ignored.
+ */
 export class Approvals {
   private waiting: Approval[] = [];
   private asked = new Set<string>();
@@ -33,19 +46,23 @@ export class Approvals {
 
   private async work(): Promise<void> {
     this.asking = true;
-    for (;;) {
-      const approval = this.waiting.find(({ id }) => !this.asked.has(id));
-      if (approval === undefined) break;
+    for (let next = this.next(); next.length > 0; next = this.next()) {
       const { asked } = this;
-      asked.add(approval.id);
-      const decision = await this.ask(approval);
-      if (asked !== this.asked || decision === undefined) continue;
+      for (const { id } of next) asked.add(id);
       try {
-        await this.connection()?.answer({ answers: [{ id: approval.id, decision }] });
+        const answers = await this.ask(next);
+        if (asked === this.asked && answers.length > 0) await this.connection()?.answer({ answers });
       } catch (error) {
         this.failed(error);
       }
     }
     this.asking = false;
+  }
+
+  /** The approvals to ask for now, in one dialog. */
+  private next(): Approval[] {
+    const open = this.waiting.filter(({ id }) => !this.asked.has(id));
+    const together = open.filter((approval) => !isAlone(approval)).slice(0, MOST);
+    return together.length > 0 ? together : open.slice(0, 1);
   }
 }

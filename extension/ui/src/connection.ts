@@ -6,7 +6,6 @@ import {
   type ApprovalAnswers,
   ApprovalsChanged,
   type ClientParams,
-  Code,
   GatewayOpen,
   type GatewayOpenResult,
   type GatewayStatus,
@@ -18,7 +17,6 @@ import {
   LinkOpen,
   Log,
   type LogLevel,
-  type LogMessage,
   type ResourcesParams,
   type ResourcesResult,
   SessionClose,
@@ -27,14 +25,11 @@ import {
   TestResource,
   type TestResult,
 } from '../../shared/src/protocol';
-import type { Step } from '../../shared/src/session';
 import { errorText, plain } from '../../shared/src/text';
 import { within } from '../../shared/src/wait';
-import type { Companion } from './companion';
-import type { Identity } from './identity';
-import type { Platform } from './platform';
+import { type ConnectionOptions, linkRequest, randomId, understandable } from './connectionOptions';
+import { useForwarded } from './forward';
 import { SessionOver } from './sessionOver';
-import type { Settings } from './settings';
 import { Trouble } from './trouble';
 
 const HANDSHAKE_MS = 15_000;
@@ -42,34 +37,6 @@ const LINK_MS = 30_000;
 const CLOSE_MS = 5_000;
 /** The user may have to find the helper's terminal first. */
 const TERMINAL_MS = 10 * 60_000;
-const RESET_PAIRING = { title: 'Pair Again', command: 'causeway.pairLocalHelper' };
-
-export interface ConnectionEvents {
-  /** The connection that is being opened. Called first, because frames arrive before open resolves. */
-  opened(connection: Connection): void;
-  step(step: Step): void;
-  status(status: GatewayStatus): void;
-  /** Mistakes in the settings, and resources that wait for approval. */
-  resources(result: ResourcesResult): void;
-  /** The session has ended. Called once, and never after lost or close. */
-  ended(reason: string): void;
-  /** The session goes on without this connection. Called once, and never after ended or close. */
-  lost(reason: string): void;
-}
-
-export interface ConnectionOptions {
-  platform: Platform;
-  companion: Companion;
-  identity: Identity;
-  settings: Settings;
-  resources: ResourcesParams;
-  /** The session to resume; open fails if it is gone. Undefined resumes a session that waits, or opens one. */
-  resume?: string | undefined;
-  version: string;
-  events: ConnectionEvents;
-  log: (message: LogMessage) => void;
-  signal: AbortSignal;
-}
 
 /** This window's part of a session: the gateway helper, and a link to the companion's capture. */
 export class Connection {
@@ -93,9 +60,8 @@ export class Connection {
   }
 
   /**
-   * Resolves when the remote is usable. If that fails, a new session is closed, and
-   * one that was to be resumed keeps waiting. Rejects with a SessionOver if there is
-   * no session to resume.
+   * Resolves when the remote is usable. If that fails, a new session is closed, and one that was to be resumed
+   * keeps waiting. Rejects with a SessionOver if there is no session to resume.
    */
   static async open(options: ConnectionOptions): Promise<Connection> {
     const connection = new Connection(options);
@@ -182,13 +148,12 @@ export class Connection {
     const { companion, resume, events, signal } = this.options;
     const helper = await this.reach().catch((error) => {
       // A gateway that needs the user's help no longer has our session.
-      const gone = resume !== undefined && error instanceof Trouble;
-      throw gone ? new SessionOver(error.message, { cause: error }) : error;
+      throw resume !== undefined && error instanceof Trouble ? new SessionOver(error.message, { cause: error }) : error;
     });
     // The companion may take long to start, so first make sure that the session still exists.
     const known = resume === undefined ? undefined : await this.openSession(helper, false);
     events.step('companion');
-    await this.guard(companion.hello(signal));
+    await this.guard(companion.hello(signal, resume === undefined));
     const opened = known ?? (await this.openSession(helper, false));
     try {
       await this.join(helper, opened);
@@ -206,21 +171,19 @@ export class Connection {
     const { port } = this;
     const { forward } = this.options.platform;
     if (forward === undefined || port === undefined) return;
-    const say = (why: string) => this.options.log({ level: 'info', message: `no direct link: ${why}` });
-    try {
-      const forwarded = await within(forward.open(port), LINK_MS, 'forwarding a port');
-      if ('why' in forwarded) say(forwarded.why);
-      else if (!this.over) await helper.call(LinkDial, forwarded);
-    } catch (error) {
+    const dial = async (to: { port: number }) => {
       if (this.over) return;
-      forward.forget(port);
-      say(errorText(error));
-    }
+      await helper.call(LinkDial, to).catch((error: unknown) => {
+        if (!this.over) throw error;
+      });
+    };
+    const why = await useForwarded(forward, port, dial, LINK_MS);
+    if (why !== undefined && !this.over) this.options.log({ level: 'info', message: `no direct link: ${why}` });
   }
 
   /** Starts or reaches the gateway helper. */
   private async reach(): Promise<Helper> {
-    const { platform, settings, version, events, signal } = this.options;
+    const { platform, settings, logLevel, version, events, signal } = this.options;
     events.step('gateway');
     const gateway = await platform.gateway({ port: settings.localHelperPort, log: this.options.log, signal });
     const helper = new Helper(gateway.wire, {
@@ -232,17 +195,16 @@ export class Connection {
     const hello = helper.initialize({ name: 'causeway-ui', version }, gateway.token);
     await this.guard(understandable(hello), HANDSHAKE_MS, 'the gateway helper');
     // A helper that serves several windows logs as its own command line says.
-    if (platform.approvals === 'dialog') await this.setLogLevel(settings.logLevel);
+    if (platform.approvals === 'dialog') await this.setLogLevel(logLevel);
     return helper;
   }
 
   private async openSession(helper: Helper, fresh: boolean): Promise<GatewayOpenResult> {
     const { platform, identity, settings, resources, resume, events } = this.options;
     events.step('session');
-    const { authority, workspace } = identity;
     const opening = helper.call(GatewayOpen, {
-      authority,
-      workspace,
+      authority: identity.authority,
+      workspace: identity.workspace,
       strictProxy: settings.strictProxy,
       fresh,
       resumeOnly: resume !== undefined,
@@ -260,8 +222,8 @@ export class Connection {
   }
 
   /** Joins both helpers by a link. */
-  private async join(helper: Helper, { session, secret, resumed = false }: GatewayOpenResult): Promise<void> {
-    const { companion, identity, settings, events, signal } = this.options;
+  private async join(helper: Helper, opened: GatewayOpenResult): Promise<void> {
+    const { companion, events, signal } = this.options;
     events.step('capture');
     const link = new CommandLink({
       id: randomId(),
@@ -271,21 +233,7 @@ export class Connection {
     });
     this.link = link;
     await this.guard(helper.call(LinkOpen, { kind: 'command' }), HANDSHAKE_MS, 'opening the link');
-    const { logLevel, setProxyEnvironment, resumeMinutes, sources, bridges } = settings;
-    const window = `${identity.authority}\n${identity.workspace}`.slice(0, 4096);
-    const resumeSeconds = resumeMinutes * 60;
-    const open = {
-      link: link.id,
-      session,
-      secret,
-      resumed,
-      resumeSeconds,
-      window,
-      logLevel,
-      setProxyEnvironment,
-      sources,
-      bridges,
-    };
+    const open = linkRequest(this.options, link.id, opened);
     this.port = await this.guard(companion.open(open, signal));
     events.step('link');
     void companion.watch(link.id).then((reason) => {
@@ -349,23 +297,4 @@ export class Connection {
     this.down(new Error(reason));
     return true;
   }
-}
-
-/** Turns the errors that the user can act on into Troubles. */
-async function understandable<T>(promise: Promise<T>): Promise<T> {
-  try {
-    return await promise;
-  } catch (error) {
-    const { code, message } = error as { code?: number; message: string };
-    if (code === Code.unauthorized) {
-      throw new Trouble(`The local helper refused this page: ${plain(message)}.`, [RESET_PAIRING]);
-    }
-    if (code === Code.noSession) throw new SessionOver(plain(message));
-    if (code === Code.version) throw new Trouble(plain(message));
-    throw error;
-  }
-}
-
-function randomId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

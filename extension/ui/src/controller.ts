@@ -1,7 +1,9 @@
+import { l10n } from 'vscode';
 import type { ResourcesParams, ResourcesResult } from '../../shared/src/protocol';
 import { backoff, INITIAL, isActive, reduce, type SessionEvent, type SessionState } from '../../shared/src/session';
-import { errorText } from '../../shared/src/text';
-import type { Connection, ConnectionEvents } from './connection';
+import { errorText, sentence } from '../../shared/src/text';
+import type { Connection } from './connection';
+import type { ConnectionEvents } from './connectionOptions';
 import { SessionOver } from './sessionOver';
 import { type Remedy, Trouble } from './trouble';
 
@@ -153,7 +155,11 @@ export class Controller {
       if (current.kind === 'connecting') this.quiet();
       else if (this.options.persistent()) retry(FIRST_MS);
       else {
-        const message = `The connection has ended: ${current.reason}; it could not be resumed: ${errorText(error)}.`;
+        const message = l10n.t(
+          'The connection has ended. {0} Causeway could not resume it. {1} Connect again.',
+          sentence(current.reason),
+          sentence(errorText(error)),
+        );
         this.over(message, error.cause instanceof Trouble ? error.cause.remedies : []);
       }
     } else if (waiting !== undefined && current.kind === 'connecting') {
@@ -176,7 +182,7 @@ export class Controller {
     this.options.remember(undefined);
     this.options.log(`the session ended: ${reason}`);
     if (!this.options.persistent()) {
-      this.over(`The connection has ended: ${reason}.`);
+      this.over(l10n.t('The connection has ended. {0} Connect again.', sentence(reason)));
       return;
     }
     const retryMs = backoff(0, 1000, 30_000);
@@ -201,7 +207,11 @@ export class Controller {
   private over(message: string, remedies: Remedy[] = []): void {
     this.dispatch({ type: 'lost', reason: message });
     this.dispatch({ type: 'failed', message });
-    this.options.trouble(new Trouble(message, remedies));
+    const again: Remedy[] = [
+      { title: l10n.t('Connect'), command: 'causeway.connect' },
+      { title: l10n.t('Show Log'), command: 'causeway.showLog' },
+    ];
+    this.options.trouble(new Trouble(message, remedies.length > 0 ? remedies : again));
   }
 
   private quiet(): void {

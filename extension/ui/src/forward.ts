@@ -1,3 +1,5 @@
+import { errorText } from '../../shared/src/text';
+import { within } from '../../shared/src/wait';
 import type { Forwarded, Forwarder } from './platform';
 
 /** The parts of a Uri that we read. */
@@ -42,5 +44,26 @@ export class Forwards implements Forwarder {
 
   forget(port: number): void {
     this.made.delete(port);
+  }
+}
+
+/**
+ * Forwards a port of the remote within ms, and dials it. Resolves with the reason if that fails; the next call then
+ * asks the editor for another port.
+ */
+export async function useForwarded(
+  forward: Forwarder,
+  port: number,
+  dial: (to: { port: number }) => Promise<void>,
+  ms: number,
+): Promise<string | undefined> {
+  try {
+    const forwarded = await within(forward.open(port), ms, 'forwarding a port');
+    if ('why' in forwarded) return forwarded.why;
+    await dial(forwarded);
+    return undefined;
+  } catch (error) {
+    forward.forget(port);
+    return errorText(error);
   }
 }

@@ -8,7 +8,7 @@ import type { Platform } from './platform';
 
 let app: App | undefined;
 
-/** The editor gives the context alone; a test stands in for the rest. */
+/** The editor passes only the context; a test passes the other argument. */
 export function activate(context: vscode.ExtensionContext, asExternalUri = vscode.env.asExternalUri): void {
   const platform: Platform = {
     approvals: 'dialog',

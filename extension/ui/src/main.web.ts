@@ -1,12 +1,10 @@
 import 'vscode-jsonrpc/browser';
-import type * as vscode from 'vscode';
+import * as vscode from 'vscode';
 import { App } from './app';
 import { pairingToken } from './pairing';
 import type { Platform } from './platform';
 import { openSocket } from './socket';
 import { Trouble } from './trouble';
-
-const PAIR = { title: 'Pair…', command: 'causeway.pairLocalHelper' };
 
 let app: App | undefined;
 
@@ -17,9 +15,11 @@ export function activate(context: vscode.ExtensionContext): void {
       const token = await pairingToken(context.secrets);
       if (token === undefined) {
         throw new Trouble(
-          'In a browser, Causeway works through a helper that you start on this machine: run ' +
-            `"causeway gateway --listen 127.0.0.1:${port}" and pair with the token that it prints.`,
-          [PAIR],
+          vscode.l10n.t(
+            'In a browser Causeway needs a helper on your machine. Run "causeway gateway --listen 127.0.0.1:{0}" there, then pair with the token that it prints.',
+            port,
+          ),
+          [{ title: vscode.l10n.t('Pair…'), command: 'causeway.pairLocalHelper' }],
         );
       }
       return { wire: await openSocket(port, signal), token };

@@ -2,21 +2,22 @@ import * as vscode from 'vscode';
 
 const KEY = 'causeway.pairing';
 
-/** The token of the local helper that this browser was paired with. */
+/** Returns the token of the local helper that this browser is paired with. */
 export async function pairingToken(secrets: vscode.SecretStorage): Promise<string | undefined> {
   return (await secrets.get(KEY)) || undefined;
 }
 
-/** Asks for the token that the helper printed, and keeps it; false if the user gave none. */
+/** Asks for the token that the helper has printed, and stores it. Resolves with false if the user cancels. */
 export async function pairLocalHelper(secrets: vscode.SecretStorage): Promise<boolean> {
   const token = await vscode.window.showInputBox({
-    title: 'Pair with Local Helper',
-    prompt:
-      'Run "causeway gateway --listen 127.0.0.1:7741" on this machine, and paste the pairing token that it prints',
+    title: vscode.l10n.t('Pair with Local Helper'),
+    prompt: vscode.l10n.t(
+      'Run "causeway gateway --listen 127.0.0.1:7741" on this machine. Paste the pairing token that it prints.',
+    ),
     password: true,
     ignoreFocusOut: true,
     validateInput: (text) =>
-      text.trim() === '' || /\s/.test(text.trim()) ? 'A token without spaces is needed.' : undefined,
+      text.trim() === '' || /\s/.test(text.trim()) ? vscode.l10n.t('Enter the token. It has no spaces.') : undefined,
   });
   if (token === undefined) return false;
   await secrets.store(KEY, token.trim());

@@ -1,6 +1,8 @@
 import * as vscode from 'vscode';
-import type { ClientParams, GatewayStatus, Problem } from '../../shared/src/protocol';
+import type { ClientParams, Problem } from '../../shared/src/protocol';
+import type { SessionState } from '../../shared/src/session';
 import { commandLine, type Node, treeModel } from './treeModel';
+import { resources } from './words';
 
 /** The tree of resources in the activity bar. */
 export class ResourceTree implements vscode.TreeDataProvider<Node>, vscode.Disposable {
@@ -11,18 +13,21 @@ export class ResourceTree implements vscode.TreeDataProvider<Node>, vscode.Dispo
 
   readonly onDidChangeTreeData = this.changed.event;
 
-  /** ask tells the command line of a program; it may reject. */
+  /** ask returns the command line of a program; it may reject. */
   constructor(private readonly ask: (client: ClientParams) => Promise<string>) {
     this.view = vscode.window.createTreeView('causeway.resourcesView', { treeDataProvider: this });
   }
 
-  /** Says above the tree what is off in a workspace that is not trusted. */
+  /** Says above the tree what is off in a workspace that the user does not trust. */
   trusted(isTrusted: boolean): void {
-    this.view.message = isTrusted ? '' : 'Not trusted: what this workspace asks for is ignored.';
+    this.view.message = isTrusted
+      ? ''
+      : vscode.l10n.t('You do not trust this workspace, so Causeway ignores the resources that it asks for.');
   }
 
-  show(status: GatewayStatus | undefined, problems: Problem[]): void {
-    const nodes = treeModel(status, problems);
+  show(state: SessionState, problems: Problem[]): void {
+    this.badge('approvals' in state ? state.approvals : 0);
+    const nodes = treeModel(state, problems);
     const drawn = JSON.stringify(nodes);
     if (drawn === this.drawn) return;
     this.nodes = nodes;
@@ -40,16 +45,19 @@ export class ResourceTree implements vscode.TreeDataProvider<Node>, vscode.Dispo
     item.id = node.id;
     if (node.description !== undefined) item.description = node.description;
     if (node.tooltip !== undefined) item.tooltip = new vscode.MarkdownString(node.tooltip);
+    if (node.spoken !== undefined) item.accessibilityInformation = { label: node.spoken };
     item.iconPath = new vscode.ThemeIcon(
       node.icon,
       node.color === undefined ? undefined : new vscode.ThemeColor(node.color),
     );
-    if (node.resource !== undefined) item.contextValue = `resource.${node.resource.state}`;
-    if (node.mistake) item.command = { command: 'causeway.openSettings', title: 'Open Settings' };
+    if (node.context !== undefined) item.contextValue = node.context;
+    if (node.mistake !== undefined) {
+      item.command = { command: 'causeway.editResource', title: vscode.l10n.t('Open Settings'), arguments: [node] };
+    }
     return item;
   }
 
-  /** Called when a line without a tooltip is looked at. */
+  /** VS Code calls this when the user looks at a line without a tooltip. */
   async resolveTreeItem(item: vscode.TreeItem, node: Node): Promise<vscode.TreeItem> {
     if (node.client !== undefined) {
       const told = await this.ask(node.client).catch(() => '');
@@ -61,5 +69,11 @@ export class ResourceTree implements vscode.TreeDataProvider<Node>, vscode.Dispo
   dispose(): void {
     this.view.dispose();
     this.changed.dispose();
+  }
+
+  private badge(approvals: number): void {
+    if ((this.view.badge?.value ?? 0) === approvals) return;
+    const tooltip = vscode.l10n.t('{0} to approve', resources(approvals));
+    this.view.badge = approvals === 0 ? undefined : { value: approvals, tooltip };
   }
 }

@@ -1,6 +1,6 @@
 import { isBridge } from '../../shared/src/bridge';
-import type { LogLevel, ResourcesParams, Sources } from '../../shared/src/protocol';
-import { LOG_LEVELS, MAX_BRIDGES, SOURCE_MODES, SOURCES } from '../../shared/src/protocol';
+import type { ResourcesParams, Sources } from '../../shared/src/protocol';
+import { MAX_BRIDGES, SOURCE_MODES, SOURCES } from '../../shared/src/protocol';
 
 /** The settings besides the two lists. */
 export interface Settings {
@@ -13,7 +13,6 @@ export interface Settings {
   bridges: string[];
   /** How long a session waits for its link or its window to come back, in minutes. */
   resumeMinutes: number;
-  logLevel: LogLevel;
   localHelperPort: number;
 }
 
@@ -25,7 +24,6 @@ export const DEFAULTS: Settings = {
   sources: { names: 'auto', dns: 'auto', tun: 'auto', proxy: 'auto' },
   bridges: [],
   resumeMinutes: 10,
-  logLevel: 'info',
   localHelperPort: 7741,
 };
 
@@ -41,7 +39,6 @@ export function readSettings(configuration: Configuration): Settings {
     const value = configuration.get(key);
     return typeof value === 'boolean' ? value : DEFAULTS[key];
   };
-  const level = configuration.get('logLevel');
   const minutes = configuration.get('resumeMinutes');
   const port = configuration.get('localHelperPort');
   return {
@@ -52,7 +49,6 @@ export function readSettings(configuration: Configuration): Settings {
     bridges: readBridges(configuration.get('bridges')),
     resumeMinutes:
       typeof minutes === 'number' && minutes >= 1 && minutes <= 180 ? Math.round(minutes) : DEFAULTS.resumeMinutes,
-    logLevel: LOG_LEVELS.find((name) => name === level) ?? DEFAULTS.logLevel,
     localHelperPort: isPort(port) ? port : DEFAULTS.localHelperPort,
   };
 }

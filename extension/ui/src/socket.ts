@@ -1,10 +1,10 @@
+import { l10n } from 'vscode';
 import { within } from '../../shared/src/wait';
 import { type Access, explain } from './socketText';
 import { Trouble } from './trouble';
 import { WebSocketWire } from './webSocketWire';
 
 const OPEN_MS = 60_000;
-const AGAIN = { title: 'Try Again', command: 'causeway.connect' };
 
 /** Connects to the helper that listens on this machine. Rejects with a Trouble that says what to do. */
 export async function openSocket(port: number, signal: AbortSignal): Promise<WebSocketWire> {
@@ -21,7 +21,8 @@ export async function openSocket(port: number, signal: AbortSignal): Promise<Web
   } catch (error) {
     socket.close();
     if (signal.aborted) throw error;
-    throw new Trouble(explain(await localNetworkAccess(), globalThis.isSecureContext, port), [AGAIN], { cause: error });
+    const again = { title: l10n.t('Try Again'), command: 'causeway.connect' };
+    throw new Trouble(explain(await localNetworkAccess(), globalThis.isSecureContext, port), [again], { cause: error });
   }
 }
 

@@ -5,7 +5,7 @@ import { outcome, reportText } from './testText';
 
 const SCHEME = 'causeway-report';
 
-/** Shows what a test found: a message with the outcome, a document with every step. */
+/** Shows the result of a test: a message with the outcome, and a document with every step. */
 export class TestReports implements vscode.TextDocumentContentProvider, vscode.Disposable {
   private readonly texts = new Map<string, string>();
   private readonly changed = new vscode.EventEmitter<vscode.Uri>();
@@ -21,7 +21,7 @@ export class TestReports implements vscode.TextDocumentContentProvider, vscode.D
     const uri = vscode.Uri.from({ scheme: SCHEME, path: `/Test of ${plain(resource, 80).replace(/[/\\]/g, '-')}.txt` });
     this.texts.set(uri.path, reportText(resource, result));
     this.changed.fire(uri);
-    const details = 'Show Steps';
+    const details = vscode.l10n.t('Show Steps');
     const show = result.ok ? vscode.window.showInformationMessage : vscode.window.showWarningMessage;
     if ((await show(outcome(resource, result), details)) !== details) return;
     await vscode.window.showTextDocument(await vscode.workspace.openTextDocument(uri), { preview: true });

@@ -1,17 +1,25 @@
+import { l10n } from 'vscode';
 import type { TestResult } from '../../shared/src/protocol';
-import { plain } from '../../shared/src/text';
+import { plain, sentence } from '../../shared/src/text';
 
-/** What a test found, in one sentence. */
+/** Returns the result of a test for a notification. */
 export function outcome(resource: string, { ok, steps }: TestResult): string {
   const last = steps.at(-1);
-  if (ok) return `${plain(resource)} can be reached: ${plain(last?.detail ?? 'every step succeeded')}`;
-  const hint = last?.hint ? ` ${plain(last.hint)}` : '';
-  return `${plain(resource)} cannot be reached: ${plain(last?.step ?? 'test')}: ${plain(last?.detail ?? 'failed')}.${hint}`;
+  const name = plain(resource);
+  const detail = sentence(last?.detail ?? '');
+  if (ok) return `${l10n.t('{0} can be reached.', name)} ${detail === '.' ? '' : detail}`.trim();
+  const hint = last?.hint ? ` ${sentence(last.hint)}` : '';
+  return `${l10n.t('{0} cannot be reached: the step "{1}" failed.', name, plain(last?.step ?? ''))} ${detail}${hint}`;
 }
 
-/** What a test found, step by step. */
+/** Returns the result of a test, step by step. */
 export function reportText(resource: string, { ok, steps }: TestResult): string {
-  const lines = [`Test of ${plain(resource)}: ${ok ? 'it can be reached' : 'it cannot be reached'}`, ''];
+  const lines = [
+    ok
+      ? l10n.t('Test of {0}: it can be reached', plain(resource))
+      : l10n.t('Test of {0}: it cannot be reached', plain(resource)),
+    '',
+  ];
   for (const step of steps) {
     const millis = step.millis < 1 ? '<1' : String(Math.round(step.millis));
     lines.push(`${step.ok ? '✓' : '✗'} ${plain(step.step).padEnd(10)} ${millis.padStart(6)} ms  ${plain(step.detail)}`);

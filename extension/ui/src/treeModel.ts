@@ -1,6 +1,10 @@
-import type { Client, ClientParams, GatewayStatus, Problem, ResourceStatus } from '../../shared/src/protocol';
-import { bytes, count, markdown, plain } from '../../shared/src/text';
+import { l10n } from 'vscode';
+import type { Client, ClientParams, Problem, ResourceStatus } from '../../shared/src/protocol';
+import type { SessionState } from '../../shared/src/session';
+import { bytes, markdown, plain, sentence } from '../../shared/src/text';
 import { problemText } from './problems';
+import { addressOf, endpointsOf, shownState, stateWord } from './resourceText';
+import { clock, flows } from './words';
 
 /** One line of the view. */
 export interface Node {
@@ -11,12 +15,16 @@ export interface Node {
   tooltip?: string;
   icon: string;
   color?: string;
-  /** Given when the line is a resource. */
+  /** The line in words, for screen readers; absent if label and description say it all. */
+  spoken?: string;
+  /** Set if the line is a resource. */
   resource?: ResourceStatus;
-  /** Given when the line is a program that has flows: its command line is asked for when it is looked at. */
+  /** What the manifest's menus match. */
+  context?: string;
+  /** Set if the line is a program that has flows: its command line is asked for when the user looks at the line. */
   client?: ClientParams;
-  /** A mistake in the settings: a click opens them. */
-  mistake?: boolean;
+  /** Set if the line is a mistake in the settings: a click opens them there. */
+  mistake?: Problem;
   children: Node[];
 }
 
@@ -27,62 +35,67 @@ const ICONS: Record<ResourceStatus['state'], { icon: string; color: string }> = 
   trouble: { icon: 'warning', color: 'notificationsWarningIcon.foreground' },
 };
 
-const STATES: Record<ResourceStatus['state'], string> = {
-  ready: 'ready',
-  pending: 'waiting for approval',
-  denied: 'denied',
-  trouble: 'trouble',
-};
-
-/** The lines of the view for a session: mistakes first, then the resources, then what the capture says. */
-export function treeModel(status: GatewayStatus | undefined, problems: Problem[]): Node[] {
-  if (status === undefined) return [];
-  return [
-    ...[...new Set(problems.map(problemText))].map(
-      (text): Node => ({
-        id: `problem:${text}`,
-        label: text,
-        tooltip: markdown(text),
-        icon: 'error',
-        color: 'notificationsErrorIcon.foreground',
-        mistake: true,
-        children: [],
-      }),
-    ),
-    ...status.resources.map(resourceNode),
-    ...[...new Set(status.notes)].map((note) => noteNode('note', note)),
-  ];
+/** Returns the lines of the view: mistakes first, then the resources, then the notes of the capture. */
+export function treeModel(state: SessionState, problems: Problem[]): Node[] {
+  switch (state.kind) {
+    case 'connected':
+      return [
+        ...mistakes(problems),
+        ...state.status.resources.map(resourceNode),
+        ...[...new Set(state.status.notes)].map((note) => noteNode('note', note)),
+      ];
+    case 'reconnecting': {
+      const { status, waits } = state;
+      const wait = waits ? l10n.t('waiting, until {0}', clock(waits.until)) : l10n.t('waiting for the connection');
+      return (status?.resources ?? []).map((resource) => waitingNode(resource, wait));
+    }
+    case 'connecting':
+      return mistakes(problems);
+    case 'disconnected':
+    case 'disconnecting':
+    case 'error':
+      return [];
+  }
 }
 
-/**
- * What a resource shows as. A domain or a network has no address of its own on
- * the remote: that it is reached through the proxy alone is no trouble, unless another way is asked for.
- */
-export function shownState({ state, host, served, note }: ResourceStatus): ResourceStatus['state'] {
-  const asked = note?.includes(' is on, and cannot be had: ');
-  return state === 'trouble' && /[*/]/.test(host) && served.includes('proxy') && !asked ? 'ready' : state;
+function mistakes(problems: Problem[]): Node[] {
+  const byText = new Map(problems.map((problem) => [problemText(problem), problem]));
+  return [...byText].map(([text, mistake]) => ({
+    id: `problem:${text}`,
+    label: text,
+    tooltip: markdown(text),
+    icon: 'error',
+    color: 'notificationsErrorIcon.foreground',
+    spoken: l10n.t('Mistake in the settings: {0}', text),
+    mistake,
+    children: [],
+  }));
 }
 
-/** What a user types on the remote to reach it, or undefined while it cannot be reached. */
-export function addressOf(resource: ResourceStatus): string | undefined {
-  const { host, served } = resource;
-  const place = served.find((one) => one !== 'proxy' && one !== 'tun');
-  if (place === undefined && served.includes('tun')) return host.includes('/') ? undefined : host;
-  return place ?? resource.address;
-}
+const idOf = ({ from, name }: ResourceStatus): string => `resource:${from}:${name}`;
 
 function resourceNode(resource: ResourceStatus): Node {
-  const id = `resource:${resource.from}:${resource.name}`;
-  const { icon, color } = ICONS[shownState(resource)];
-  const traffic = `${count(resource.flows, 'open flow')}, ${bytes(resource.bytesUp)} up, ${bytes(resource.bytesDown)} down`;
+  const id = idOf(resource);
+  const state = shownState(resource);
+  const { icon, color } = ICONS[state];
+  const traffic = l10n.t(
+    '{0}, {1} up, {2} down',
+    flows(resource.flows),
+    bytes(resource.bytesUp),
+    bytes(resource.bytesDown),
+  );
+  const line = description(resource);
+  const kind = endpointsOf(resource).length > 0 ? 'host' : 'range';
   return {
     id,
     label: plain(resource.name, 80),
-    description: description(resource),
+    description: line,
     tooltip: tooltip(resource, traffic),
     icon,
     color,
+    spoken: `${plain(resource.name, 80)}, ${stateWord(state)}${line === stateWord(state) ? '' : `, ${line}`}`,
     resource,
+    context: `resource.${resource.from}.${resource.state}.${kind}`,
     children: [
       ...(resource.note ? [noteNode(id, resource.note)] : []),
       ...resource.served.map(
@@ -95,55 +108,72 @@ function resourceNode(resource: ResourceStatus): Node {
   };
 }
 
+/** The line of a resource while its session waits for a link. */
+function waitingNode(resource: ResourceStatus, wait: string): Node {
+  const label = plain(resource.name, 80);
+  return {
+    id: idOf(resource),
+    label,
+    description: wait,
+    icon: 'sync',
+    color: 'disabledForeground',
+    spoken: `${label}, ${wait}`,
+    resource,
+    context: `resource.${resource.from}.waiting`,
+    children: [],
+  };
+}
+
 function description(resource: ResourceStatus): string {
-  if (resource.state === 'pending' || resource.state === 'denied') return STATES[resource.state];
+  if (resource.state === 'pending' || resource.state === 'denied') return stateWord(resource.state);
   const address = addressOf(resource);
-  const flows = resource.flows > 0 ? [count(resource.flows, 'flow')] : [];
-  const way = resource.served.includes('tun') ? 'by address' : 'through the proxy';
-  return [address === undefined ? way : plain(address, 120), ...flows].join(' · ');
+  const open = resource.flows > 0 ? [flows(resource.flows)] : [];
+  const way = resource.served.includes('tun') ? l10n.t('by address') : l10n.t('through the proxy');
+  return [address === undefined ? way : plain(address, 120), ...open].join(' · ');
 }
 
 function tooltip(resource: ResourceStatus, traffic: string): string {
+  const host = markdown(resource.as ? `${resource.as} → ${resource.host}` : resource.host);
   const lines = [
-    `**${markdown(resource.name)}**: ${STATES[shownState(resource)]}`,
-    `${markdown(resource.as ? `${resource.as} → ${resource.host}` : resource.host)}, ports ${markdown(resource.ports.join(', '))}`,
+    `**${markdown(resource.name)}**: ${stateWord(shownState(resource))}`,
+    resource.ports.length === 0 ? host : l10n.t('{0}, ports {1}', host, markdown(resource.ports.join(', '))),
   ];
-  if (resource.programs?.length) lines.push(`Only for ${markdown(resource.programs.join(', '), 1000)}`);
-  if (resource.address) lines.push(`Address on the remote: ${markdown(resource.address)}`);
+  if (resource.programs?.length) lines.push(l10n.t('Only for {0}', markdown(resource.programs.join(', '), 1000)));
+  if (resource.address) lines.push(l10n.t('Address on the remote: {0}', markdown(resource.address)));
   lines.push(traffic);
   if (resource.note) lines.push(markdown(resource.note));
-  if (resource.lastError) lines.push(`Last error: ${markdown(errorLine(resource.lastError))}`);
-  lines.push(resource.from === 'workspace' ? 'Asked for by the workspace' : 'From your settings');
+  if (resource.lastError) lines.push(l10n.t('Last error: {0}', markdown(errorLine(resource.lastError))));
+  lines.push(resource.from === 'workspace' ? l10n.t('The workspace asks for it') : l10n.t('From your settings'));
   return lines.join('\n\n');
 }
 
 function servedText(served: string): string {
-  if (served === 'tun') return "reachable over the remote's TUN device";
-  return served === 'proxy' ? 'reachable through the proxy' : `reachable at ${plain(served, 120)}`;
+  if (served === 'tun') return l10n.t("reachable through the remote's TUN device");
+  return served === 'proxy' ? l10n.t('reachable through the proxy') : l10n.t('reachable at {0}', plain(served, 120));
 }
 
 function errorNode(id: string, error: NonNullable<ResourceStatus['lastError']>): Node {
   const text = errorLine(error);
   return {
     id: `${id}:error`,
-    label: `last error: ${plain(text)}`,
+    label: l10n.t('last error: {0}', plain(text)),
     tooltip: markdown(text),
     icon: 'error',
     children: [],
   };
 }
 
-/** What a program's line shows when it is looked at. */
+/** Returns the tooltip of a program's line, given its command line. */
 export function commandLine(told: string): string {
-  return told === '' ? 'Its command line cannot be told.' : markdown(told, 2100);
+  return told === '' ? l10n.t('The remote cannot tell the command line of this program.') : markdown(told, 2100);
 }
 
-function clientNode(parent: string, resource: string, { user, pid, program, flows }: Client): Node {
-  const name = program ? plain(program, 100) : 'a program';
+function clientNode(parent: string, resource: string, { user, pid, program, flows: open }: Client): Node {
+  const name = program ? plain(program, 100) : l10n.t('a program');
   const of = [...(pid ? [`pid ${pid}`] : []), ...(user ? [plain(user, 100)] : [])].join(', ');
   return {
     id: `${parent}:client:${user}:${pid ?? 0}:${program ?? ''}`,
-    label: `${name}${of ? ` (${of})` : ''}: ${count(flows, 'flow')}`,
+    label: `${name}${of ? ` (${of})` : ''}: ${flows(open)}`,
     icon: 'terminal',
     ...(pid ? { client: { resource, pid } } : {}),
     children: [],
@@ -152,10 +182,16 @@ function clientNode(parent: string, resource: string, { user, pid, program, flow
 
 function errorLine({ time, code, reason }: NonNullable<ResourceStatus['lastError']>): string {
   const at = new Date(time);
-  const clock = Number.isNaN(at.getTime()) ? '' : ` (${at.toLocaleTimeString()})`;
-  return `${code}: ${reason}${clock}`;
+  const when = Number.isNaN(at.getTime()) ? '' : ` (${at.toLocaleTimeString()})`;
+  return `${code}: ${reason}${when}`;
 }
 
 function noteNode(parent: string, note: string): Node {
-  return { id: `${parent}:${note}`, label: plain(note), tooltip: markdown(note, 1000), icon: 'info', children: [] };
+  return {
+    id: `${parent}:${note}`,
+    label: plain(note),
+    tooltip: markdown(sentence(note, 1000)),
+    icon: 'info',
+    children: [],
+  };
 }

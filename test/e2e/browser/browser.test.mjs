@@ -191,8 +191,10 @@ test('the settings file on the remote proposes, no more', { timeout: 300_000 }, 
   await gateway.says(/name +planted[\s\S]*always\/once\/no/);
   await until('the valid resources are there', () => world.cloud(psql()).ok);
   assert.ok(!world.hosts().includes('echo.corp.test'));
-  const said = await editor.notifications();
-  assert.match(said, /port/, 'a mistake is told');
+  await editor.run('View: Show Causeway');
+  await until('the tree has the mistake', async () =>
+    (await editor.rows()).some((row) => /resources\[4\].*port/.test(row)),
+  );
   gateway.answer('no');
   writeFileSync(file, JSON.stringify(settings));
 });

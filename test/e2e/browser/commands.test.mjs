@@ -198,8 +198,8 @@ test('the view and the log say what failed, and why', { timeout: 300_000 }, asyn
 
 test('Test Resource reports what stands in the way', { timeout: 300_000 }, async () => {
   for (const [name, outcome] of /** @type {[string, RegExp][]} */ ([
-    ['web', /web can be reached/],
-    ['nowhere', /nowhere cannot be reached: .*name/],
+    ['web', /web can be reached\./],
+    ['nowhere', /nowhere cannot be reached: the step .*name/],
   ])) {
     await editor.run('Causeway: Test Resource');
     await editor.pick(name);
@@ -234,10 +234,19 @@ test('Add Resource refuses nonsense, and what it adds waits for approval', { tim
   await editor.run('Notifications: Clear All Notifications');
 });
 
+/** Writes the settings of the workspace, which the views of mistakes then show. */
+function writeSettings(text) {
+  const file = path.join(world.info.editor.workspace, '.vscode/settings.json');
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, text);
+}
+
 /** No message of the test before is left, nor one on its way to be cleared too late. */
 async function quiet() {
   await editor.run('Notifications: Clear All Notifications');
   await until('no message stands', async () => !(await editor.notifications()));
+  await editor.run('View: Show Causeway');
+  if (!(await editor.page.locator('.markers-panel').isVisible())) await editor.run('Problems: Focus on Problems View');
 }
 
 const fine = { name: 'more', host: 'web.corp.test', as: 'more.corp.test', ports: [80] };
@@ -251,29 +260,40 @@ for (const [what, entries, message] of /** @type {[string, unknown[], RegExp][]}
   ['localhost without a name', [{ host: 'localhost', ports: [80] }], /workspaceResources\[1\].*as/],
   ['a name twice', [{ ...fine }], /workspaceResources\[1\]: the name "more"/],
 ])) {
-  test(`one message for a mistake: ${what}`, { timeout: 300_000 }, async () => {
-    const file = path.join(world.info.editor.workspace, '.vscode/settings.json');
-    mkdirSync(path.dirname(file), { recursive: true });
+  test(`a mistake is a line of the view and a diagnostic: ${what}`, { timeout: 300_000 }, async () => {
     await quiet();
-    writeFileSync(file, JSON.stringify({ 'causeway.workspaceResources': [fine, ...entries] }));
-    const said = await until('a message', () => editor.notifications());
-    assert.match(said, message);
-    assert.equal(said.split(' | ').length, 1, said);
+    writeSettings(JSON.stringify({ 'causeway.workspaceResources': [fine, ...entries] }, null, 2));
+    const rows = await until('a line of the view', async () => {
+      const mistakes = (await editor.rows()).filter((row) => row.includes('workspaceResources'));
+      return mistakes.length > 0 && mistakes;
+    });
+    assert.equal(rows.length, 1, rows.join());
+    assert.match(String(rows[0]), message);
+    await until('a diagnostic', async () => (await editor.problems()).some((line) => line.includes('Causeway')));
+    assert.equal(await editor.notifications(), '', 'no message covers the editor');
     if (what === 'a port') {
       await gateway.says(/name +more[\s\S]*always\/once\/no/);
       gateway.answer('always');
+      // Line 14 of the file: the 0 in the list of ports.
+      assert.match((await editor.problems()).join(), /\[Ln 14, Col 9\]/);
+      await editor.shot('mistake');
     }
     await until('what is valid is served', () => world.cloud('curl -sS -o /dev/null http://more.corp.test/').ok);
   });
 }
 
-test('a list that is none has one message', { timeout: 300_000 }, async () => {
+test('a setting of the wrong type is one diagnostic, which goes when it is mended', { timeout: 300_000 }, async () => {
   await quiet();
-  writeFileSync(path.join(world.info.editor.workspace, '.vscode/settings.json'), '{"causeway.workspaceResources": 5}');
-  const said = await until('a message', () => editor.notifications());
-  assert.match(said, /workspaceResources: must be an array/);
+  writeSettings('{"causeway.workspaceResources": 5}');
+  await until('a line of the view', async () =>
+    (await editor.rows()).some((row) => /workspaceResources: must be an array/.test(row)),
+  );
   assert.equal(world.must(`curl -sS -o /dev/null -w '%{http_code}' http://web.corp.test/`), '200');
-  writeFileSync(path.join(world.info.editor.workspace, '.vscode/settings.json'), '{}');
+  writeSettings('{}');
+  await until(
+    'the diagnostic is gone',
+    async () => !(await editor.problems()).some((line) => line.includes('Causeway')),
+  );
 });
 
 test('a page without the token gets nothing', { timeout: 300_000 }, async () => {

@@ -87,9 +87,9 @@ const host = () => Number(part(/PPid:\s+(\d+)/, readFileSync(`/proc/${shim('capt
 
 const link = () => world.status('laptop')[0]?.sessions[0]?.status?.link?.kind;
 
-/** What the extension has logged of its gateway so far. */
+/** What the UI extension has logged so far. */
 const log = () =>
-  globSync('logs/**/Causeway Gateway.log', { cwd: world.info.editor.userDataDir })
+  globSync('logs/**/Causeway.log', { cwd: world.info.editor.userDataDir })
     .map((file) => readFileSync(path.join(world.info.editor.userDataDir, file), 'utf8'))
     .join('');
 
@@ -103,18 +103,24 @@ const download = (size) => `curl -sS 'http://web.corp.test/bytes?n=${size}&seed=
 const upload = `f=$(mktemp); head -c ${128 << 20} /dev/urandom >$f; sha256sum <$f; curl -sS -T $f http://web.corp.test/upload; rm $f`;
 const sum = (size) => world.must(`curl -sS 'http://web.corp.test/sha256?n=${size}&seed=5'`);
 
-test('approve in modal dialogs, connect', { timeout: 300_000 }, async () => {
+test('approve what was picked from the list, in one modal dialog, and connect', { timeout: 300_000 }, async () => {
+  const list = editor.page.locator('.quick-input-widget', { hasText: 'resources to approve' });
   await editor.run('Causeway: Connect');
-  await editor.dialog(/^Later$/);
-  await editor.dialog(/^Later$/);
+  await list.waitFor({ state: 'visible' });
+  await editor.shot('approve-list');
+  await editor.page.keyboard.press('Escape');
   await editor.statusIs(/waiting for approval/);
+  assert.match(await editor.shown(), /2 to approve/);
   await editor.run('Causeway: Review Approvals');
-  for (const name of ['orders', 'web']) {
-    assert.ok(!world.cloud(`getent hosts ${name}-db.corp.test`).ok, 'nothing is reachable before the approval');
-    const text = await editor.dialog(/Always/);
-    assert.match(text, new RegExp(name));
-    assert.match(text, /corp\.test/);
-  }
+  await list.waitFor({ state: 'visible' });
+  await editor.page.keyboard.press('Enter');
+  const box = editor.page.locator('.monaco-dialog-box');
+  await box.waitFor({ state: 'visible' });
+  await editor.shot('approve-dialog');
+  assert.ok(!world.cloud('getent hosts orders-db.corp.test').ok, 'the list alone approves nothing');
+  const text = await editor.dialog(/Always/);
+  assert.match(text, /orders-db\.corp\.test:5432/);
+  assert.match(text, /web\.corp\.test:80,443/);
   await editor.statusIs(connected);
   await editor.run('View: Show Causeway');
   await until('the tree shows the resources', async () =>
@@ -303,6 +309,8 @@ test('an extension on the remote that writes the settings, and would answer, gai
   // No resource to the capture, so cloud looks for it by itself and finds nothing.
   const script = `curl -sS -m 5 -o /dev/null -w '%{http_code}' -x http://${proxy} http://echo.corp.test:14/`;
   assert.equal(world.must(script), '502');
+  // It has pressed the list: only the dialog stands between it and an approval.
+  await editor.page.locator('.monaco-dialog-box').waitFor({ state: 'visible' });
   // Enter, pressed by a user who was typing, approves nothing.
   const box = editor.page.locator('.monaco-dialog-box');
   assert.match(await box.innerText(), /planted/);

@@ -285,7 +285,17 @@ async function openWindow(context, url, close) {
     page,
     /** A second window of the same browser. */
     another: () => openWindow(context, url, () => context.pages().at(-1).close()),
-    status: async () => (await page.locator('[id*="causeway-dev"]').allInnerTexts()).join(' ').trim(),
+    /** The state in words, as a screen reader says it. */
+    status: async () =>
+      page.locator('[id*="causeway-dev"]').evaluateAll((items) =>
+        items
+          .map((item) => (item.matches('[aria-label]') ? item : item.querySelector('[aria-label]')))
+          .map((item) => item?.getAttribute('aria-label') ?? '')
+          .join(' ')
+          .trim(),
+      ),
+    /** What the status bar shows. */
+    shown: async () => (await page.locator('[id*="causeway-dev"]').allInnerTexts()).join(' ').trim(),
     async ready() {
       await page.waitForSelector('.monaco-workbench', { timeout: 2 * patience });
       await page.waitForSelector('[id*="causeway-dev"]', { timeout: 2 * patience });
@@ -357,6 +367,8 @@ async function openWindow(context, url, close) {
     /** What the input box says against what was typed. */
     mistake: () => page.locator('.quick-input-message').innerText(),
     rows: () => page.locator('.monaco-list-row[role=treeitem]').allInnerTexts(),
+    /** The lines of the Problems view. */
+    problems: () => page.locator('.markers-panel .monaco-list-row').allInnerTexts(),
     notifications: async () => (await page.locator('.notification-list-item-message').allInnerTexts()).join(' | '),
     /** Presses a button of the modal dialog that stands, and returns its text. */
     async dialog(button) {

@@ -23,6 +23,13 @@ describe('reduce', () => {
     expect(run({ type: 'connect' }, { type: 'status', status: status('waiting') }).kind).toBe('connecting');
   });
 
+  it('keeps the last status while it reconnects', () => {
+    const lost = run({ type: 'connect' }, up, { type: 'lost', reason: 'r', retryMs: 5 });
+    expect(lost).toMatchObject({ kind: 'reconnecting', status: status('connected') });
+    const again = reduce(lost, { type: 'failed', message: 'm', retryMs: 5 });
+    expect(again).toMatchObject({ kind: 'reconnecting', attempt: 2, status: status('connected') });
+  });
+
   it('keeps what waits for approval from connecting on', () => {
     const state = run({ type: 'connect' }, { type: 'approvals', count: 2 }, up);
     expect(state).toMatchObject({ kind: 'connected', approvals: 2 });

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { GatewayStatus } from '../../../shared/src/protocol';
-import type { Connection, ConnectionEvents } from '../../../ui/src/connection';
+import type { Connection } from '../../../ui/src/connection';
+import type { ConnectionEvents } from '../../../ui/src/connectionOptions';
 import { Controller } from '../../../ui/src/controller';
 import { Trouble } from '../../../ui/src/trouble';
 

@@ -23,6 +23,11 @@ const connected: Extract<SessionState, { kind: 'connected' }> = {
 
 /** The handlers of a window in that state. */
 function rig(state: SessionState = connected, browser = false) {
+  const update = vi.fn(() => Promise.resolve());
+  const list = [
+    { host: 'orders-db.corp.test', ports: [5432], name: 'orders' },
+    { host: 'web.corp.test', ports: [80] },
+  ];
   const test = vi.fn(() => Promise.resolve({ ok: true, steps: [] }));
   const controller = {
     state,
@@ -34,12 +39,14 @@ function rig(state: SessionState = connected, browser = false) {
     controller,
     approvals: { again: vi.fn() },
     reports: { show: vi.fn(() => Promise.resolve()) },
-    configuration: () => ({ inspect: () => undefined, update: vi.fn() }),
+    diagnostics: { open: vi.fn(() => Promise.resolve(true)), openResource: vi.fn(() => Promise.resolve(true)) },
+    install: vi.fn(() => Promise.resolve()),
+    configuration: () => ({ inspect: () => ({ globalValue: list }), update }),
     log: { show: vi.fn() },
     secrets: { get: vi.fn(), store: vi.fn() },
     browser,
   };
-  return { ...context, test, handlers: handlers(context as unknown as HandlerContext) };
+  return { ...context, test, update, handlers: handlers(context as unknown as HandlerContext) };
 }
 
 /** What a message with buttons is answered by: its first button. */
@@ -148,20 +155,68 @@ describe('New Terminal', () => {
 describe('Install Companion', () => {
   it('installs it and offers to connect', async () => {
     window.showInformationMessage.mockImplementation(first);
-    await rig().handlers['causeway.installCompanion'](undefined);
-    await vi.waitFor(() =>
-      expect(commands.executeCommand.mock.calls).toEqual([
-        ['workbench.extensions.installExtension', 'causeway-dev.causeway-remote'],
-        ['causeway.connect'],
-      ]),
-    );
+    const { handlers: run, install } = rig();
+    await run['causeway.installCompanion'](undefined);
+    expect(install).toHaveBeenCalledTimes(1);
+    await vi.waitFor(() => expect(commands.executeCommand.mock.calls).toEqual([['causeway.connect']]));
+  });
+});
+
+describe('the menu of a row', () => {
+  it('opens the settings file at the resource, or at the mistake', async () => {
+    const { handlers: run, diagnostics } = rig();
+    const mistake = { path: 'resources[0]', message: 'has no host' };
+    await run['causeway.editResource']({ resource: orders });
+    await run['causeway.editResource']({ mistake });
+    expect(diagnostics.openResource.mock.calls).toEqual([[orders]]);
+    expect(diagnostics.open.mock.calls).toEqual([[mistake]]);
+    expect(commands.executeCommand).not.toHaveBeenCalled();
   });
 
-  it('says how else, if the gallery has failed', async () => {
-    commands.executeCommand.mockRejectedValueOnce(new Error('404'));
-    await expect(rig().handlers['causeway.installCompanion'](undefined)).rejects.toMatchObject({
-      remedies: [{ command: 'vscode.open' }, { command: 'workbench.extensions.action.installVSIX' }],
-    });
+  it.each([undefined, null, {}, { mistake: 5 }])(
+    'opens the settings for a row that is neither: %j',
+    async (argument) => {
+      await rig().handlers['causeway.editResource'](argument);
+      expect(commands.executeCommand.mock.calls).toEqual([['workbench.action.openSettings', expect.any(String)]]);
+    },
+  );
+
+  it('removes a resource once the user agrees', async () => {
+    const { handlers: run, update } = rig();
+    await run['causeway.removeResource']({ resource: orders });
+    expect(update).not.toHaveBeenCalled();
+    window.showWarningMessage.mockImplementation(((...[, , remove]: unknown[]) => Promise.resolve(remove)) as never);
+    await run['causeway.removeResource']({ resource: orders });
+    expect(update.mock.calls).toEqual([['resources', [{ host: 'web.corp.test', ports: [80] }], 1]]);
+  });
+
+  it.each([
+    { ...orders, from: 'workspace' as const },
+    { ...orders, name: 'another' },
+  ])('says that it cannot remove what is not in the user settings', async (resource) => {
+    const { handlers: run, update } = rig();
+    await expect(run['causeway.removeResource']({ resource })).rejects.toBeInstanceOf(Trouble);
+    expect(update).not.toHaveBeenCalled();
+  });
+
+  it('copies a URL and a command, and asks which port', async () => {
+    const { handlers: run } = rig();
+    const web = { ...orders, host: 'web.corp.test', ports: ['80', '443', '9000-9001'], served: ['web.corp.test:80'] };
+    await run['causeway.copyUrl']({ resource: orders });
+    await run['causeway.copyCommand']({ resource: orders });
+    window.showQuickPick.mockImplementation(((texts: string[]) => Promise.resolve(texts[3])) as never);
+    await run['causeway.copyUrl']({ resource: web });
+    expect(env.clipboard.writeText.mock.calls).toEqual([
+      ['postgresql://orders-db.corp.test:5432/'],
+      ['psql -h orders-db.corp.test -p 5432'],
+      ['http://web.corp.test:9001/'],
+    ]);
+    expect(window.showQuickPick.mock.calls.length).toBe(1);
+  });
+
+  it.each(['*.corp.test', '10.0.0.0/8'])('copies no URL for %s', async (host) => {
+    await rig().handlers['causeway.copyUrl']({ resource: { ...orders, host } });
+    expect(env.clipboard.writeText).not.toHaveBeenCalled();
   });
 });
 

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import type { ClientParams, GatewayStatus, ResourceStatus } from '../../../shared/src/protocol';
+import type { ClientParams, ResourceStatus } from '../../../shared/src/protocol';
+import type { SessionState } from '../../../shared/src/session';
 import { ResourceTree } from '../../../ui/src/resourceTree';
 import type { Node } from '../../../ui/src/treeModel';
 import { treeView, window } from '../../vscode';
@@ -16,12 +17,10 @@ const resource: ResourceStatus = {
   bytesDown: 0,
   clients: [{ user: 'dev', pid: 4711, program: 'psql', flows: 1 }],
 };
-const status = (...resources: ResourceStatus[]): GatewayStatus => ({
-  state: 'connected',
-  flows: 0,
-  bytesUp: 0,
-  bytesDown: 0,
-  resources,
+const status = (...resources: ResourceStatus[]): SessionState => ({
+  kind: 'connected',
+  approvals: 0,
+  status: { state: 'connected', flows: 0, bytesUp: 0, bytesDown: 0, resources },
 });
 
 function tree(ask: (client: ClientParams) => Promise<string> = () => Promise.resolve('psql -h x')) {
@@ -69,10 +68,35 @@ describe('ResourceTree', () => {
     const { tree: made } = tree();
     made.show(status(resource), [{ path: 'resources[0]', message: 'has no host' }]);
     const [mistake, orders] = made.getChildren().map((node) => made.getTreeItem(node));
-    expect(mistake).toMatchObject({ collapsibleState: 0, command: { command: 'causeway.openSettings' } });
+    expect(mistake).toMatchObject({ collapsibleState: 0, command: { command: 'causeway.editResource' } });
     expect(mistake).not.toHaveProperty('contextValue');
-    expect(orders).toMatchObject({ collapsibleState: 1, contextValue: 'resource.ready', label: 'orders' });
+    expect(orders).toMatchObject({ collapsibleState: 1, contextValue: 'resource.user.ready.host', label: 'orders' });
     expect(orders).not.toHaveProperty('command');
+    expect(orders?.accessibilityInformation).toEqual({ label: 'orders, ready, orders-db.corp.test:5432 · 1 flow' });
+    expect(mistake?.accessibilityInformation?.label).toContain('has no host');
+  });
+
+  it('has a badge with the number of approvals that wait', () => {
+    const { tree: made } = tree();
+    made.show({ ...status(resource), approvals: 2 } as SessionState, []);
+    expect(treeView.badge).toMatchObject({ value: 2 });
+    made.show(status(resource), []);
+    expect(treeView.badge).toBeUndefined();
+  });
+
+  it('keeps the rows while the session waits, and says until when', () => {
+    const { tree: made } = tree();
+    const connected = status(resource);
+    if (connected.kind !== 'connected') throw new Error(connected.kind);
+    const waits = { since: 0, until: new Date(2026, 0, 2, 14, 32).getTime() };
+    const waiting = { kind: 'reconnecting', reason: 'x', attempt: 1, delayMs: 0, approvals: 0 } as const;
+    made.show({ ...waiting, waits, status: connected.status }, []);
+    const [row] = made.getChildren().map((node) => made.getTreeItem(node));
+    expect(row?.description).toMatch(/^waiting, until .*32/);
+    expect(row).toMatchObject({ label: 'orders', contextValue: 'resource.user.waiting' });
+    expect(row?.accessibilityInformation?.label).toMatch(/^orders, waiting, until/);
+    made.show({ kind: 'disconnected' }, []);
+    expect(made.getChildren()).toEqual([]);
   });
 
   it('asks for the command line of a program when the line is looked at', async () => {

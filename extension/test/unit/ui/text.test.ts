@@ -4,8 +4,9 @@ import type { SessionState } from '../../../shared/src/session';
 import { bytes, markdown, plain, sentence } from '../../../shared/src/text';
 import { approvalText } from '../../../ui/src/approvalText';
 import { Problems, problemText } from '../../../ui/src/problems';
+import { addressOf } from '../../../ui/src/resourceText';
 import { statusText } from '../../../ui/src/statusText';
-import { addressOf, commandLine, treeModel } from '../../../ui/src/treeModel';
+import { commandLine, treeModel } from '../../../ui/src/treeModel';
 
 const EVIL = '](command:workbench.action.terminal.new) <b>\u202eevil\u0007\n# x $(trash)';
 
@@ -30,6 +31,12 @@ const status = (resources: ResourceStatus[]): GatewayStatus => ({
   proxy: '127.0.0.1:7750',
   resources,
   notes: ['served by another window'],
+});
+
+const up = (resources: ResourceStatus[]): SessionState => ({
+  kind: 'connected',
+  status: status(resources),
+  approvals: 0,
 });
 
 describe('text', () => {
@@ -60,32 +67,45 @@ describe('text', () => {
 });
 
 describe('statusText', () => {
-  const states: [SessionState, string][] = [
-    [{ kind: 'disconnected' }, '$(debug-disconnect) Causeway: disconnected'],
+  const states: [SessionState, string, string, string?][] = [
+    [{ kind: 'disconnected' }, '$(debug-disconnect) Causeway', 'disconnected'],
     [
       { kind: 'connecting', step: 'companion', approvals: 0, attempt: 0 },
-      '$(sync~spin) Causeway: waiting for the companion',
+      '$(sync~spin) Causeway',
+      'connecting, waiting for the companion on the remote',
     ],
-    [{ kind: 'connecting', step: 'capture', approvals: 1, attempt: 0 }, '$(shield) Causeway: waiting for approval'],
     [
-      { kind: 'connected', status: status([resource]), approvals: 0 },
-      '$(plug) Causeway: connected (1 resource, 2 flows)',
+      { kind: 'connecting', step: 'capture', approvals: 1, attempt: 0 },
+      '$(shield) Causeway: 1 to approve',
+      'waiting for approval',
+      'warning',
     ],
-    [{ kind: 'connected', status: status([resource]), approvals: 2 }, '$(shield) Causeway: waiting for approval'],
+    [up([resource]), '$(plug) Causeway: 1 · 12 ms', 'connected (1 resource, 2 flows)'],
+    [
+      { ...up([resource]), approvals: 2 } as SessionState,
+      '$(shield) Causeway: 2 to approve',
+      'waiting for approval',
+      'warning',
+    ],
     [
       { kind: 'reconnecting', reason: 'r', attempt: 1, delayMs: 900, approvals: 0 },
-      '$(sync~spin) Causeway: reconnecting',
+      '$(sync~spin) Causeway…',
+      'reconnecting',
     ],
-    [{ kind: 'disconnecting' }, '$(sync~spin) Causeway: disconnecting'],
-    [{ kind: 'error', message: 'm' }, '$(error) Causeway: error'],
+    [{ kind: 'disconnecting' }, '$(sync~spin) Causeway', 'disconnecting'],
+    [{ kind: 'error', message: 'm' }, '$(error) Causeway', 'error', 'error'],
   ];
 
-  it.each(states)('of %o', (state, text) => {
-    expect(statusText(state, 'dialog').text).toBe(text);
-  });
+  it.each(states)(
+    'of %o is short, in words for a screen reader, and coloured if the user has to act',
+    (state, text, label, color) => {
+      expect(statusText(state, 'dialog')).toMatchObject({ text, label: `Causeway: ${label}` });
+      expect(statusText(state, 'dialog').color).toBe(color);
+    },
+  );
 
   it('says why it is reconnecting, since when and until when', () => {
-    const at = (time: number) => new Date(time).toLocaleTimeString();
+    const at = (time: number) => new Date(time).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
     const waits = { since: 1_000_000, until: 1_600_000 };
     const state: SessionState = {
       kind: 'reconnecting',
@@ -96,12 +116,12 @@ describe('statusText', () => {
       waits,
     };
     const { tooltip } = statusText(state, 'dialog');
-    for (const part of ['link gone', at(waits.since), at(waits.until)]) expect(tooltip).toContain(part);
+    for (const part of ['Link gone\\.', at(waits.since), at(waits.until)]) expect(tooltip).toContain(part);
   });
 
   it('says where approvals are given in a browser', () => {
     const state: SessionState = { kind: 'connected', status: status([]), approvals: 1 };
-    expect(statusText(state, 'terminal').text).toContain('in the terminal of the local helper');
+    expect(statusText(state, 'terminal').label).toContain('in the terminal of the local helper');
     const session: SessionState = { kind: 'connecting', step: 'session', approvals: 0, attempt: 0 };
     expect(statusText(session, 'terminal').label).toContain('terminal');
     expect(statusText(session, 'dialog').label).not.toContain('terminal');
@@ -126,7 +146,8 @@ describe('statusText', () => {
     };
     expect(statusText(state, 'dialog')).toMatchObject({
       color: 'warning',
-      text: expect.stringContaining('1 resource'),
+      text: '$(warning) Causeway: 1 · 12 ms',
+      tooltip: expect.stringContaining('1 resource with a problem'),
     });
   });
 });
@@ -138,7 +159,7 @@ describe('treeModel', () => {
       { user: 'dev', pid: 4711, program: 'psql', flows: 2 },
       { user: '', flows: 1 },
     ];
-    const [node] = treeModel(status([{ ...resource, note: 'served by another window', lastError, clients }]), []);
+    const [node] = treeModel(up([{ ...resource, note: 'served by another window', lastError, clients }]), []);
     expect(node).toMatchObject({ label: 'orders', description: 'orders-db.corp.test:5432 · 2 flows' });
     const children = node?.children.map(({ label }) => label) ?? [];
     expect(children).toContain('served by another window');
@@ -148,22 +169,22 @@ describe('treeModel', () => {
     const asked = node?.children.flatMap(({ client }) => (client === undefined ? [] : [client]));
     expect(asked).toEqual([{ resource: 'orders', pid: 4711 }]);
     expect(commandLine('psql "-h x" [a](command:b)')).toBe('psql "\\-h x" \\[a\\]\\(command\\:b\\)');
-    expect(commandLine('')).toContain('cannot be told');
+    expect(commandLine('')).toContain('cannot tell');
     expect(children.some((label) => label.startsWith('last error: refused: nobody listens'))).toBe(true);
   });
 
   it('shows mistakes first, notes last, and nothing without a session', () => {
-    const nodes = treeModel(status([resource]), [{ path: 'resources[1]', message: 'has no host' }]);
+    const nodes = treeModel(up([resource]), [{ path: 'resources[1]', message: 'has no host' }]);
     expect(nodes.map(({ label }) => label)).toEqual([
       'causeway.resources[1]: has no host',
       'orders',
       'served by another window',
     ]);
-    expect(treeModel(undefined, [])).toEqual([]);
+    expect(treeModel({ kind: 'disconnected' }, [])).toEqual([]);
   });
 
   it('gives every line an id of its own', () => {
-    const all = treeModel(status([resource, { ...resource, from: 'workspace' }]), []);
+    const all = treeModel(up([resource, { ...resource, from: 'workspace' }]), []);
     const ids = all.flatMap((node) => [node.id, ...node.children.map(({ id }) => id)]);
     expect(new Set(ids).size).toBe(ids.length);
   });
@@ -171,14 +192,14 @@ describe('treeModel', () => {
   it('says when only the proxy leads there', () => {
     const wildcard = { ...resource, host: '*.corp.test', served: ['proxy'], flows: 0 };
     const { address: _, ...bare } = wildcard;
-    expect(treeModel(status([bare]), [])[0]?.description).toBe('through the proxy');
+    expect(treeModel(up([bare]), [])[0]?.description).toBe('through the proxy');
     const noted: ResourceStatus = { ...bare, state: 'trouble', note: 'no source captures it yet' };
-    expect(treeModel(status([noted]), [])[0]?.icon).toBe('pass-filled');
+    expect(treeModel(up([noted]), [])[0]?.icon).toBe('pass-filled');
     expect(statusText({ kind: 'connected', status: status([noted]), approvals: 0 }, 'dialog')).not.toHaveProperty(
       'color',
     );
     const asked: ResourceStatus = { ...noted, note: 'dns is on, and cannot be had: not writable' };
-    expect(treeModel(status([asked]), [])[0]?.icon).toBe('warning');
+    expect(treeModel(up([asked]), [])[0]?.icon).toBe('warning');
     expect(addressOf(bare)).toBeUndefined();
   });
 
@@ -190,7 +211,7 @@ describe('treeModel', () => {
 
   it('says what is reached by address', () => {
     const { address: _, ...bare } = { ...resource, served: ['tun', 'proxy'], flows: 0 };
-    const [network] = treeModel(status([{ ...bare, host: '10.20.0.0/16' }]), []);
+    const [network] = treeModel(up([{ ...bare, host: '10.20.0.0/16' }]), []);
     expect(network?.description).toBe('by address');
     expect(addressOf({ ...bare, host: '10.20.0.0/16' })).toBeUndefined();
     expect(addressOf({ ...bare, host: '10.20.0.7' })).toBe('10.20.0.7');

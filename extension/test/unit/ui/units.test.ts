@@ -1,16 +1,11 @@
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { isSources } from '../../../shared/src/bridge';
-import type { Approval, Decision } from '../../../shared/src/protocol';
-import { Approvals } from '../../../ui/src/approvals';
-import { Companion } from '../../../ui/src/companion';
-import type { Connection } from '../../../ui/src/connection';
 import { localPort } from '../../../ui/src/forward';
 import { identify } from '../../../ui/src/identity';
 import { entryOf, hostMistake, nameMistake, portsMistake } from '../../../ui/src/resourceEntry';
 import { DEFAULTS, readResources, readSettings } from '../../../ui/src/settings';
 import { explain } from '../../../ui/src/socketText';
 import { outcome, reportText } from '../../../ui/src/testText';
-import { Trouble } from '../../../ui/src/trouble';
 
 const configuration = (values: Record<string, unknown>, workspace: Record<string, unknown> = {}) => ({
   get: (key: string) => workspace[key] ?? values[key],
@@ -55,16 +50,13 @@ describe('bridges', () => {
 
 describe('settings', () => {
   it('of a wrong type count as not set', () => {
-    const wrong = { autoConnect: 'yes', logLevel: 'loud', localHelperPort: 70_000, strictProxy: 1 };
+    const wrong = { autoConnect: 'yes', localHelperPort: 70_000, strictProxy: 1 };
     expect(readSettings(configuration(wrong))).toEqual(DEFAULTS);
     expect(readSettings(configuration({ sources: { tun: 'off', names: 'no', other: 'on' } })).sources).toEqual({
       ...DEFAULTS.sources,
       tun: 'off',
     });
-    expect(readSettings(configuration({ logLevel: 'debug', localHelperPort: 9000 }))).toMatchObject({
-      logLevel: 'debug',
-      localHelperPort: 9000,
-    });
+    expect(readSettings(configuration({ localHelperPort: 9000 }))).toMatchObject({ localHelperPort: 9000 });
     const minutes = [0, 1, 180, 181, '5'].map((resumeMinutes) => readSettings(configuration({ resumeMinutes })));
     expect(minutes.map(({ resumeMinutes }) => resumeMinutes)).toEqual([10, 1, 180, 10, 10]);
   });
@@ -146,123 +138,6 @@ describe('the guided input', () => {
   });
 });
 
-describe('Approvals', () => {
-  const approval = (id: string) => ({ id }) as Approval;
-  const result = (...ids: string[]) => ({ problems: [], approvals: ids.map(approval) });
-
-  function dialogs() {
-    const open: { id: string; answer(decision?: Decision): void }[] = [];
-    const answer = vi.fn(async () => result());
-    const connection = () => ({ answer }) as unknown as Connection;
-    const approvals = new Approvals(
-      ({ id }) => new Promise((resolve) => open.push({ id, answer: resolve })),
-      () => {},
-    );
-    return { open, answer, connection, approvals };
-  }
-  const settle = () => new Promise(setImmediate);
-
-  it('asks one at a time, and for each once', async () => {
-    const { open, answer, connection, approvals } = dialogs();
-    approvals.update(result('a', 'b'), connection);
-    approvals.update(result('a', 'b'), connection);
-    expect(open.map(({ id }) => id)).toEqual(['a']);
-    open[0]?.answer('always');
-    await settle();
-    expect(open.map(({ id }) => id)).toEqual(['a', 'b']);
-    open[1]?.answer('no');
-    await settle();
-    approvals.update(result('b'), connection);
-    await settle();
-    expect(open.length).toBe(2);
-    expect(answer.mock.calls).toEqual([
-      [{ answers: [{ id: 'a', decision: 'always' }] }],
-      [{ answers: [{ id: 'b', decision: 'no' }] }],
-    ]);
-  });
-
-  it('does not ask for what has been taken back', async () => {
-    const { open, connection, approvals } = dialogs();
-    approvals.update(result('a', 'b'), connection);
-    approvals.update(result('a'), connection);
-    open[0]?.answer('once');
-    await settle();
-    expect(open.length).toBe(1);
-  });
-
-  it('leaves what is put off waiting, and asks again when told to', async () => {
-    const { open, answer, connection, approvals } = dialogs();
-    approvals.update(result('a'), connection);
-    approvals.again();
-    open[0]?.answer(undefined);
-    await settle();
-    expect([open.length, answer.mock.calls.length]).toEqual([1, 0]);
-    approvals.again();
-    open[1]?.answer('once');
-    await settle();
-    expect(answer).toHaveBeenCalledTimes(1);
-  });
-
-  it('lets a dialog of an old session answer nothing, and asks anew in the next', async () => {
-    const { open, answer, connection, approvals } = dialogs();
-    approvals.update(result('a'), connection);
-    approvals.update(undefined, () => undefined);
-    approvals.update(result('a'), connection);
-    open[0]?.answer('always');
-    await settle();
-    expect(answer).not.toHaveBeenCalled();
-    expect(open.length).toBe(2);
-    open[1]?.answer('once');
-    await settle();
-    expect(answer).toHaveBeenCalledTimes(1);
-  });
-});
-
-describe('Companion', () => {
-  const signal = () => new AbortController().signal;
-
-  it('waits for a companion that is activating', async () => {
-    vi.useFakeTimers();
-    let calls = 0;
-    const execute = async () => {
-      if (++calls < 4) throw new Error("command '_causeway.remote.hello' not found");
-      return { protocol: 1, version: '0.1.0' };
-    };
-    const hello = new Companion(execute, '0.1.0').hello(signal());
-    await vi.advanceTimersByTimeAsync(3000);
-    await hello;
-    expect(calls).toBe(4);
-    vi.useRealTimers();
-  });
-
-  it('offers to install it when it does not come', async () => {
-    vi.useFakeTimers();
-    const execute = () => Promise.reject(new Error('not found'));
-    const hello = new Companion(execute, '0.1.0').hello(signal());
-    const seen = expect(hello).rejects.toMatchObject({
-      name: 'Trouble',
-      remedies: [{ command: 'causeway.installCompanion' }, { command: 'causeway.connect' }],
-    });
-    await vi.advanceTimersByTimeAsync(25_000);
-    await seen;
-    vi.useRealTimers();
-  });
-
-  it('does not wait when the versions do not meet', async () => {
-    const refuses = new Companion(async () => ({ refused: 'update the companion' }), '0.1.0');
-    await expect(refuses.hello(signal())).rejects.toThrow('update the companion');
-    const newer = new Companion(async () => ({ protocol: 99, version: '9.0.0' }), '0.1.0');
-    await expect(newer.hello(signal())).rejects.toBeInstanceOf(Trouble);
-  });
-
-  it('can be given up', async () => {
-    const abort = new AbortController();
-    const hello = new Companion(() => new Promise(() => {}), '0.1.0').hello(abort.signal);
-    abort.abort(new Error('cancelled'));
-    await expect(hello).rejects.toThrow('cancelled');
-  });
-});
-
 describe('a failed socket', () => {
   it('is explained by what the browser knows', () => {
     expect(explain('denied', true, 7741)).toContain('site settings');
@@ -282,7 +157,7 @@ describe('a test of a resource', () => {
 
   it('is reported step by step', () => {
     expect(outcome('orders', { ok: false, steps })).toBe(
-      'orders cannot be reached: connect: timed out. Is the VPN up?',
+      'orders cannot be reached: the step "connect" failed. Timed out. Is the VPN up?',
     );
     const text = reportText('orders', { ok: false, steps });
     expect(text).toMatch(/✓ resolve +2 ms +10\.1\.2\.3/);

@@ -16,13 +16,18 @@ exports.activate = (context) => {
     const list = settings.inspect('resources')?.globalValue ?? [];
     await settings.update(
       'resources',
-      [...list, { name: 'planted', host: 'echo.corp.test', ports: [14] }],
+      [
+        ...list,
+        { name: 'planted', host: 'echo.corp.test', ports: [14] },
+        { name: 'planted too', host: 'git.corp.test', ports: [22] },
+      ],
       vscode.ConfigurationTarget.Global,
     );
     const ours = (await vscode.commands.getCommands()).filter(
       (command) => /causeway/.test(command) && /approv|answer/i.test(command),
     );
-    for (let i = 0; i < 20; i++) {
+    const end = Date.now() + 5_000;
+    while (Date.now() < end) {
       for (const command of [...ANSWERS, ...ours])
         await Promise.resolve(vscode.commands.executeCommand(command, 'planted', 'always')).catch(() => {});
     }
