@@ -1,11 +1,12 @@
 // Lays out what a package holds, ready for "vsce package":
 //
-//   node extension/stage.mjs --kind ui|ui-test|remote --out DIR [--target TARGET] [--helper PATH]...
+//   node extension/stage.mjs --kind ui|ui-test|remote --out DIR [--target TARGET] [--helper PATH]... [--companion VSIX]
 //
 // ui-test is the UI extension as an extension of the workspace's host, without
 // its browser entry, so that the desktop's entry runs where a Node host is; an
 // entry of the test's own loads it. A helper goes to bin/TARGET; of several, each
-// PATH is TARGET/causeway[.exe].
+// PATH is TARGET/causeway[.exe]. With a companion the UI extension brings the file
+// that it installs on the remote, where there is no gallery.
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -16,10 +17,11 @@ const { values } = parseArgs({
     kind: { type: 'string' },
     target: { type: 'string', default: 'universal' },
     helper: { type: 'string', multiple: true, default: [] },
+    companion: { type: 'string' },
     out: { type: 'string' },
   },
 });
-const { kind, target, helper: helpers, out } = values;
+const { kind, target, helper: helpers, companion, out } = values;
 if (!['ui', 'ui-test', 'remote'].includes(kind) || !out) fail('--kind ui|ui-test|remote and --out DIR are needed');
 if (path.resolve(out) === root) fail('--out is the source tree');
 
@@ -42,6 +44,7 @@ if (kind === 'ui-test') {
   manifest.main = path.join(path.dirname(manifest.main), 'entry.js');
   take('test/e2e/browser/entry.cjs', { as: manifest.main });
 }
+take(kind === 'remote' ? 'extension/remote/package.nls.json' : 'package.nls.json', { as: 'package.nls.json' });
 take('LICENSE');
 take('CHANGELOG.md', { optional: true });
 if (kind === 'remote') {
@@ -57,6 +60,7 @@ for (const helper of helpers) {
   const to = take(path.resolve(helper), { as: path.join('bin', dir.replace('alpine', 'linux'), name) });
   chmodSync(to, 0o755);
 }
+if (companion) take(path.resolve(companion), { as: 'companion.vsix' });
 // Everything here is meant to be packaged, which vsce wants to be told.
 writeFileSync(path.join(out, '.vscodeignore'), '');
 const text = JSON.stringify(manifest, null, 2).replaceAll('extension/media/', 'media/');

@@ -1,10 +1,11 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { readManifest } from '../manifest';
 
 const root = path.resolve(import.meta.dirname, '../../..');
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8');
-const { contributes } = JSON.parse(read('package.json'));
+const { contributes } = readManifest('.');
 const properties: Record<string, { default: unknown; items?: { properties: Record<string, unknown> } }> =
   contributes.configuration.properties;
 const pages = ['README.md', 'SECURITY.md', 'CHANGELOG.md', ...globSync('docs/*.md', { cwd: root })].map((file) => ({
@@ -36,20 +37,21 @@ describe('the pages for users', () => {
 
   it('list every setting with its default', () => {
     const shown = [...reference.matchAll(/^\| `(causeway\.\w+)` \| (.+?) \|/gm)].map(([, setting, value]) => [
-      setting,
+      String(setting),
       value,
     ]);
     const all = Object.entries(properties).map(([setting, { default: value }]) => [
       setting,
       setting === 'causeway.sources' ? 'all `auto`' : `\`${JSON.stringify(value)}\``,
     ]);
-    expect(shown.sort()).toEqual(all.sort());
+    expect(Object.fromEntries(shown)).toEqual(Object.fromEntries(all));
+    expect(shown.length).toBe(all.length);
   });
 
   it('list every field of a resource', () => {
     const fields = properties['causeway.resources']?.items?.properties ?? {};
     const section = reference.split('## Fields of a resource')[1]?.split('\n## ')[0] ?? '';
-    const shown = [...section.matchAll(/^\| `(\w+)` \|/gm)].map(([, field]) => field);
+    const shown = [...section.matchAll(/^\| `(\w+)` \|/gm)].map(([, field]) => String(field));
     expect(shown.sort()).toEqual(Object.keys(fields).sort());
   });
 });

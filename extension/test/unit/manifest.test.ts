@@ -6,11 +6,12 @@ import { COMMANDS } from '../../ui/src/commands';
 import { COMPANION_ID } from '../../ui/src/companion';
 import { DEFAULTS } from '../../ui/src/settings';
 import { TOOLTIP_COMMANDS } from '../../ui/src/statusText';
+import { readManifest } from '../manifest';
 
 const root = path.resolve(import.meta.dirname, '../../..');
 const read = (file: string) => JSON.parse(readFileSync(path.join(root, file), 'utf8'));
-const ui = read('package.json');
-const remote = read('extension/remote/package.json');
+const ui = readManifest('.');
+const remote = readManifest('extension/remote');
 const sources = globSync('extension/{shared,ui,remote}/src/**/*.ts', { cwd: root }).map((file) => ({
   file,
   text: readFileSync(path.join(root, file), 'utf8'),
@@ -96,6 +97,84 @@ describe('settings', () => {
 
   it('are ignored in a workspace that is not trusted where a workspace sets them', () => {
     expect(ui.capabilities.untrustedWorkspaces.restrictedConfigurations).toEqual(['causeway.workspaceResources']);
+  });
+});
+
+describe('the texts', () => {
+  /** Fields of a manifest that users read. */
+  const TEXTS = /^(description|markdownDescription|patternErrorMessage|title|contents|altText|label)$/;
+
+  it.each(['.', 'extension/remote'])('of %s are all in its package.nls.json, which has no others', (folder) => {
+    const manifest = read(path.join(folder, 'package.json'));
+    const texts: Record<string, string> = read(path.join(folder, 'package.nls.json'));
+    const keys: string[] = [];
+    const literal: string[] = [];
+    JSON.stringify([manifest.description, manifest.capabilities, manifest.contributes], (name, value: unknown) => {
+      if (typeof value !== 'string') return value;
+      const [, key] = /^%(.+)%$/.exec(value) ?? [];
+      if (key !== undefined) keys.push(key);
+      else if (TEXTS.test(name) && !value.startsWith('Causeway')) literal.push(value);
+      return value;
+    });
+    expect(literal).toEqual([]);
+    expect([...new Set(keys)].sort()).toEqual(Object.keys(texts).sort());
+  });
+
+  it('of the code are literals that a translator finds', () => {
+    for (const { file, text } of sources) {
+      const calls = [...text.matchAll(/\b(?:l10n\.)?t\(\s*([^\s)])/g)].filter(
+        ([call]) => call.startsWith('l10n') || /[^\w.]t\(/.test(` ${call}`),
+      );
+      for (const [call, first] of calls)
+        expect([file, call, first]).toEqual([file, call, expect.stringMatching(/['"]/)]);
+    }
+  });
+
+  it('name the actor first, and end once', () => {
+    const texts = [
+      ...Object.values<string>(read('package.nls.json')),
+      ...Object.values<string>(read('extension/remote/package.nls.json')),
+    ];
+    expect(texts.filter((text) => /^(What|Who|Whoever|That which) |\.\.(?!\.)| {2}/.test(text))).toEqual([]);
+  });
+});
+
+describe('the welcome view', () => {
+  const welcome: { contents: string; when: string }[] = ui.contributes.viewsWelcome;
+  const states = ['disconnected', 'connecting', 'connected', 'reconnecting', 'disconnecting', 'error'];
+
+  /** Whether a when clause holds: those here have only &&, !, == and !=. */
+  const holds = (when: string, keys: Record<string, unknown>) =>
+    when.split(' && ').every((part) => {
+      const [, not, key = '', operator, value] = /^(!?)([\w.]+)(?: (==|!=) (\w+))?$/.exec(part) ?? [];
+      if (operator === undefined) return Boolean(keys[key]) !== (not === '!');
+      return (keys[key] === value) === (operator === '==');
+    });
+
+  it('has one text for every state, with one next step as its first button', () => {
+    const active = ['connecting', 'connected', 'reconnecting', 'disconnecting'];
+    for (const state of states) {
+      for (const hasResources of [false, true]) {
+        for (const approvals of [false, true]) {
+          for (const browser of [false, true]) {
+            if (approvals && !['connecting', 'connected'].includes(state)) continue;
+            const keys = {
+              remoteName: 'ssh-remote',
+              'causeway.state': state,
+              'causeway.active': active.includes(state),
+              'causeway.hasResources': hasResources,
+              'causeway.approvals': approvals,
+              'causeway.browser': browser,
+            };
+            const shown = welcome.filter(({ when }) => holds(when, keys));
+            expect(shown.length, JSON.stringify(keys)).toBe(1);
+          }
+        }
+      }
+    }
+    expect(welcome.filter(({ when }) => holds(when, { 'causeway.state': 'disconnected' })).length).toBe(1);
+    const [first] = welcome.filter(({ when }) => holds(when, { remoteName: 'x', 'causeway.state': 'disconnected' }));
+    expect(first?.contents).toContain('(command:causeway.addResource)');
   });
 });
 

@@ -1,0 +1,15 @@
+import { builtinModules } from 'node:module';
+import * as esbuild from 'esbuild';
+import { describe, expect, it } from 'vitest';
+import { bundles, common } from '../../bundles.mjs';
+
+describe('the bundles', () => {
+  it.each(bundles)('of $outfile require nothing that is not there', async (bundle) => {
+    const { outputFiles } = await esbuild.build({ ...common, ...bundle, minify: false, write: false });
+    const text = outputFiles[0]?.text ?? '';
+    const required = [...text.matchAll(/\brequire\d*\(["']([^"']+)["']\)/g)].map(([, name]) => String(name));
+    const known = ['vscode', ...(bundle.platform === 'node' ? builtinModules : [])];
+    expect(required).toContain('vscode');
+    expect([...new Set(required)].filter((name) => !known.includes(name.replace('node:', '')))).toEqual([]);
+  });
+});
