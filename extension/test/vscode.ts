@@ -167,8 +167,21 @@ export const workspace = {
   workspaceFile: undefined as FakeUri | undefined,
   workspaceFolders: undefined as { uri: FakeUri }[] | undefined,
   openTextDocument: vi.fn(document),
+  asRelativePath: (uri: FakeUri) => uri.text.split('/w/')[1] ?? uri.text,
+  findFiles: vi.fn((glob: string) => {
+    const alternatives = glob
+      .replace(/^\*\*\//, '')
+      .replace(/\./g, '\\.')
+      .replace(/\*/g, '[^/]*');
+    const pattern = alternatives.replace(/\{([^}]*)\}/g, (_, list: string) => `(${list.replaceAll(',', '|')})`);
+    const found = [...files.keys()].filter((name) => new RegExp(`(^|/)${pattern}$`).test(name));
+    return Promise.resolve(found.map((name) => new FakeUri(name)));
+  }),
   fs: {
-    stat: vi.fn((uri: FakeUri) => (files.has(uri.text) ? Promise.resolve({}) : Promise.reject(new Error('none')))),
+    stat: vi.fn((uri: FakeUri) =>
+      files.has(uri.text) ? Promise.resolve({ size: files.get(uri.text)?.length }) : Promise.reject(new Error('none')),
+    ),
+    readFile: vi.fn((uri: FakeUri) => Promise.resolve(new TextEncoder().encode(files.get(uri.text)))),
   },
   onDidChangeConfiguration: events.configuration.event,
   onDidGrantWorkspaceTrust: events.trust.event,

@@ -194,7 +194,7 @@ describe('a session', () => {
     window = new Window();
     window.forward = new Forwards(externalize);
     await window.controller.connect();
-    await vi.waitFor(() => expect(window.logged).toContainEqual(expect.stringMatching(said)));
+    await vi.waitFor(() => expect(window.logged).toContainEqual(expect.stringMatching(said)), { timeout: 5000 });
     expect(window.controller.state.kind).toBe('connected');
   });
 
@@ -211,7 +211,7 @@ describe('a session', () => {
       window.logged.length = 0;
       await window.controller.connect();
       const said = fault === '' ? /^dial 18077$/ : /no direct link: nobody there/;
-      await vi.waitFor(() => expect(window.logged).toContainEqual(expect.stringMatching(said)));
+      await vi.waitFor(() => expect(window.logged).toContainEqual(expect.stringMatching(said)), { timeout: 5000 });
       expect(externalize).toHaveBeenCalledTimes(asked);
       await window.controller.disconnect();
     }
@@ -357,7 +357,7 @@ describe('a session', () => {
   it('can be given up while it is being made', async () => {
     window = new Window({ capture: 'deaf' });
     const attempt = window.controller.connect();
-    await vi.waitFor(() => expect(window.calls).toContain(REMOTE.open));
+    await vi.waitFor(() => expect(window.calls).toContain(REMOTE.open), { timeout: 5000 });
     await window.controller.disconnect();
     await attempt;
     expect(window.controller.state.kind).toBe('disconnected');

@@ -18,6 +18,7 @@ export function actionsFor(state: SessionState, browser: boolean): Action[] {
     connected && { label: `$(terminal) ${t('New Terminal with Causeway')}`, command: 'causeway.newTerminal' },
     connected && { label: `$(copy) ${t('Copy Proxy Address')}`, command: 'causeway.copyProxyAddress' },
     { label: `$(add) ${t('Add Resource…')}`, command: 'causeway.addResource' },
+    { label: `$(search) ${t('Suggest Resources from the Workspace…')}`, command: 'causeway.suggestResources' },
     { label: `$(gear) ${t('Open Settings')}`, command: 'causeway.openSettings' },
     { label: `$(output) ${t('Show Log')}`, command: 'causeway.showLog' },
     browser && { label: `$(key) ${t('Pair with Local Helper…')}`, command: 'causeway.pairLocalHelper' },

@@ -5,6 +5,7 @@ export const COMMANDS = [
   'causeway.connect',
   'causeway.disconnect',
   'causeway.addResource',
+  'causeway.suggestResources',
   'causeway.editResource',
   'causeway.removeResource',
   'causeway.testResource',

@@ -11,6 +11,7 @@ import { pairLocalHelper } from './pairing';
 import { setProxyCredentials } from './proxyCredentials';
 import { copyAddress, copyAs, copyText, removeResource, resourceOf } from './resourceActions';
 import type { SettingsDiagnostics } from './settingsDiagnostics';
+import { suggestResources } from './suggestResources';
 import type { TestReports } from './testReport';
 import type { Node } from './treeModel';
 import { Trouble } from './trouble';
@@ -44,6 +45,7 @@ export function handlers({
     'causeway.connect': () => controller.connect(),
     'causeway.disconnect': () => controller.disconnect(),
     'causeway.addResource': () => addResource(configuration()),
+    'causeway.suggestResources': () => suggestResources(configuration()),
     'causeway.editResource': (argument) => editResource(diagnostics, argument),
     'causeway.removeResource': (argument) => removeResource(configuration(), argument),
     'causeway.testResource': (argument) => testResource(controller, reports, argument),
