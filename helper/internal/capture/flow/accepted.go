@@ -28,15 +28,16 @@ func (g *Gateway) Accepted(ctx context.Context, c *net.TCPConn, source string, t
 }
 
 func (g *Gateway) carry(ctx context.Context, c *net.TCPConn, source string, t tunnel.Target, who owner.Owner, check func(net.Conn) (owner.Owner, error)) error {
-	st, said, err := g.openEarly(ctx, c, source, t, who)
+	gone := func() bool {
+		_, err := check(c)
+		return errors.Is(err, owner.ErrGone)
+	}
+	st, said, err := g.openEarly(ctx, c, source, t, who, gone)
 	if err != nil {
 		netx.ResetConn(c, err.Error())
 		return err
 	}
-	f := &asked{Stream: st, ctx: ctx, gone: func() bool {
-		_, err := check(c)
-		return errors.Is(err, owner.ErrGone)
-	}}
+	f := &asked{Stream: st, ctx: ctx, gone: gone}
 	f.said.Store(said)
 	err = netx.Relay(ctx, c, f, netx.RelayOptions{})
 	if f.refusal != nil {
@@ -46,13 +47,24 @@ func (g *Gateway) carry(ctx context.Context, c *net.TCPConn, source string, t tu
 }
 
 // openEarly opens the flow. said tells whether the client has spoken.
-func (g *Gateway) openEarly(ctx context.Context, c *net.TCPConn, source string, t tunnel.Target, who owner.Owner) (st *tunnel.Stream, said bool, err error) {
+func (g *Gateway) openEarly(ctx context.Context, c *net.TCPConn, source string, t tunnel.Target, who owner.Owner, gone func() bool) (st *tunnel.Stream, said bool, err error) {
 	request := make(chan tunnel.Request, 1)
 	go func() { request <- g.Request(source, t, who) }() // meanwhile the client may speak
 	early := netx.NewChunk(tunnel.EarlyMax)
 	defer early.Release()
 	if err := readEarly(c, early); err != nil {
 		return nil, false, err
+	}
+	if early.Len() == 0 {
+		// Open waits while no link moves. A client that leaves meanwhile ends that.
+		var cancel context.CancelCauseFunc
+		ctx, cancel = context.WithCancelCause(ctx)
+		defer cancel(nil)
+		defer netx.WatchPeer(c, func() {
+			if gone() {
+				cancel(errGone)
+			}
+		})()
 	}
 	st, err = g.o.Tunnel.Open(ctx, <-request, early.Bytes())
 	return st, early.Len() > 0, err
