@@ -21,9 +21,9 @@ const (
 	internal = module + "helper/internal/"
 )
 
-// In both tables a list is words with spaces between them, and "p/..." is p and
-// every package below it. A package of helper/internal has its path from there;
-// other packages of this module have their path from the root.
+// In both tables, spaces separate the words of a list, and "p/..." stands for p and
+// every package below it. Packages of helper/internal are named by their path from
+// there, other packages of this module by their path from the root.
 
 // rule states what one package may depend on.
 type rule struct {
@@ -34,8 +34,8 @@ type rule struct {
 	only    string // if it is set, all packages of other modules that those may reach
 }
 
-// rules has every package of the module. TestImports fails for a package that
-// is missing here, and for a permission that nothing uses.
+// rules has an entry for every package of the module. TestImports fails for a missing
+// package, and for a permission that no package uses.
 var rules = map[string]rule{
 	"netx":        {without: "github.com/... net/http os/exec"},
 	"peer":        {without: "github.com/... golang.org/... net net/http os/exec"},
@@ -117,12 +117,12 @@ var rules = map[string]rule{
 	"test/shim":                {},
 }
 
-// home states which packages import a dependency.
+// home lists the packages that may import a dependency, and those whose tests may.
 type home struct{ by, tests string }
 
-// homes has every dependency that does not belong to this module: packages of
-// other modules, and those of the standard library that do more than compute.
-// For an import the longest entry counts. An entry without packages is a ban.
+// homes has an entry for every package of another module, and for those packages of
+// the standard library that only some packages may use. The longest entry that
+// matches an import counts. No package may import an entry without packages.
 var homes = map[string]home{
 	"C":              {},
 	"expvar":         {},
@@ -163,7 +163,7 @@ var homes = map[string]home{
 	"gvisor.dev/gvisor/...":                   {by: "capture/tun gateway/exit"},
 }
 
-// matches tells whether one of the patterns stands for path.
+// matches reports whether one of the patterns stands for path.
 func matches(patterns, path string) bool {
 	return slices.ContainsFunc(strings.Fields(patterns), func(p string) bool {
 		tree, isTree := strings.CutSuffix(p, "...")
@@ -171,8 +171,8 @@ func matches(patterns, path string) bool {
 	})
 }
 
-// homeOf returns the entry that counts for an import; ok is false for what
-// needs none: most of the standard library.
+// homeOf returns the entry that counts for an import. If there is no entry, ok
+// reports whether the import needs one; most of the standard library does not.
 func homeOf(path string) (entry string, ok bool) {
 	for candidate := range homes {
 		if matches(candidate, path) && len(candidate) > len(entry) {
@@ -182,13 +182,13 @@ func homeOf(path string) (entry string, ok bool) {
 	return entry, entry != "" || isModule(path)
 }
 
-// isModule tells whether a package is of a module rather than of the standard library.
+// isModule reports whether a package is of a module, not of the standard library.
 func isModule(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
 	return strings.Contains(first, ".")
 }
 
-// ours returns the name that the tables have for a package of this module.
+// ours returns the tables' name of a package of this module.
 func ours(path string) (name string, ok bool) {
 	name, ok = strings.CutPrefix(path, module)
 	return strings.TrimPrefix(name, "helper/internal/"), ok
@@ -202,8 +202,8 @@ type goPackage struct {
 	XTestImports []string
 }
 
-// list returns the packages of the module as they are built for goos: all of
-// them for Linux, else those that build there.
+// list returns the packages of the module as they are built for goos. The packages
+// below test build for Linux only.
 func list(t *testing.T, goos string) []goPackage {
 	t.Helper()
 	trees := []string{"../helper/...", "../scripts/..."}
@@ -231,15 +231,15 @@ func list(t *testing.T, goos string) []goPackage {
 	}
 }
 
-// uses collects which package imports what, on any system, directly.
+// uses collects the direct imports of every package on all systems.
 type uses struct {
 	mu      sync.Mutex
 	imports map[string][]string // by name of the importing package; ours by name, others by path
 	tests   map[string][]string // the same of its tests; has every package
 }
 
-// TestImports holds every package, as it is built for each system, against the
-// two tables.
+// TestImports compares every package, as it is built for each system, with the two
+// tables.
 func TestImports(t *testing.T) {
 	t.Parallel()
 	seen := uses{imports: map[string][]string{}, tests: map[string][]string{}}
@@ -258,7 +258,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// check holds one package against its rule and adds its imports to u.
+// check compares one package with its rule and adds its imports to u.
 func (u *uses) check(t *testing.T, p goPackage) {
 	name, _ := ours(p.ImportPath)
 	r, ok := rules[name]
@@ -291,7 +291,7 @@ func (u *uses) check(t *testing.T, p goPackage) {
 	}
 }
 
-// direct judges one import by the package name, and returns what the tables call it.
+// direct checks one import of the package name, and returns the tables' name of it.
 func direct(t *testing.T, name, path, may string, test bool) string {
 	if other, ok := ours(path); ok {
 		if other != name && !matches(may, other) {
@@ -311,7 +311,7 @@ func direct(t *testing.T, name, path, may string, test bool) string {
 	return path
 }
 
-// stale fails for entries that permit or ban what does not exist.
+// stale fails for entries that permit or ban something that does not exist.
 func (u *uses) stale(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(rules)) {
 		r := rules[name]
@@ -356,8 +356,8 @@ func (u *uses) stale(t *testing.T) {
 	}
 }
 
-// TestPackageDocs wants one package comment in every package: two contradict
-// each other sooner or later.
+// TestPackageDocs checks that every package has one package comment. Two would
+// contradict each other sooner or later.
 func TestPackageDocs(t *testing.T) {
 	docs := map[string]int{}
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {

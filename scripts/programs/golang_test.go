@@ -17,12 +17,11 @@ import (
 	"strings"
 )
 
-// source is an expression that a variable, a parameter, a field or a function's
-// result takes its value from.
+// source is an expression whose value a variable or a field takes.
 type source struct {
 	expr ast.Expr
 	how  kind
-	n    int // of a call's results
+	n    int // the number of the result of a call
 }
 
 type kind int
@@ -34,14 +33,14 @@ const (
 	result        // result n of the call expr
 )
 
-// parameter says whose argument a parameter is.
+// parameter names the function of a parameter, and its position.
 type parameter struct {
 	of       any // *types.Func, or the variable that holds a function literal
 	n        int
 	variadic bool
 }
 
-// goCode is one package, with what flows where, whatever the order.
+// goCode is one package and the flow of its values, without regard to order.
 type goCode struct {
 	w       *walk
 	info    types.Info
@@ -49,12 +48,12 @@ type goCode struct {
 	params  map[types.Object]parameter
 	results map[any][][]ast.Expr // of functions: the values of each return
 	calls   map[any][]*ast.CallExpr
-	bound   map[types.Object][]word   // what a slice is at the moment, see bind
-	partial map[types.Object][][]word // of what is active: the lists found so far
-	active  map[any]bool              // what is being resolved, against circles
+	bound   map[types.Object][]word   // the present value of a slice, see bind
+	partial map[types.Object][][]word // the lists found so far for active objects
+	active  map[any]bool              // objects that are being resolved, against circles
 }
 
-// noImports stands for every imported package: what comes from elsewhere is not known.
+// noImports makes every import an empty package. The walk knows only the package itself.
 type noImports struct{}
 
 func (noImports) Import(name string) (*types.Package, error) {
@@ -63,7 +62,7 @@ func (noImports) Import(name string) (*types.Package, error) {
 	return p, nil
 }
 
-// goPackage walks the files of one folder, as they are built for Linux, tests included.
+// goPackage walks the files of one folder that are built for Linux, including tests.
 func (w *walk) goPackage(names []string) {
 	context := build.Default
 	context.GOOS, context.GOARCH = "linux", "amd64"
@@ -87,7 +86,7 @@ func (w *walk) goPackage(names []string) {
 			results: map[any][][]ast.Expr{}, calls: map[any][]*ast.CallExpr{}, active: map[any]bool{}, bound: map[types.Object][]word{}, partial: map[types.Object][][]word{}}
 		g.info = types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Defs: map[*ast.Ident]types.Object{},
 			Uses: map[*ast.Ident]types.Object{}, Selections: map[*ast.SelectorExpr]*types.Selection{}}
-		// Without its imports a package has errors; the objects of its own are there.
+		// The package has type errors without its imports, but its own objects are known.
 		conf := types.Config{Importer: noImports{}, Error: func(error) {}, FakeImportC: true}
 		_, _ = conf.Check(names[0], fset, files, &g.info)
 		for _, file := range files {
@@ -104,7 +103,7 @@ func (w *walk) goPackage(names []string) {
 	}
 }
 
-// sink walks the command line of a call that executes one.
+// sink walks the command line of a call that executes a program.
 func (g *goCode) sink(call *ast.CallExpr, where string) {
 	selector, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
@@ -115,7 +114,7 @@ func (g *goCode) sink(call *ast.CallExpr, where string) {
 	switch name := selector.Sel.Name; {
 	case x != nil && x.Name == "exec" && (name == "Command" || name == "LookPath"):
 		first = 0
-	case name == "CommandContext", name == "Command": // the latter of a lab.Host
+	case name == "CommandContext", name == "Command": // Command is a method of lab.Host
 		first = 1
 	case name == "CommandAs":
 		first = 2
@@ -131,8 +130,8 @@ func (g *goCode) sink(call *ast.CallExpr, where string) {
 	}
 }
 
-// bind yields once for each list that argv may be if a command line begins with
-// argv[0]: what follows is then of the same list.
+// bind handles command lines that begin with argv[0]. It yields once for each
+// possible value of argv, so that later uses of argv have the same value.
 func (g *goCode) bind(program ast.Expr) iter.Seq[struct{}] {
 	return func(yield func(struct{}) bool) {
 		index, ok := program.(*ast.IndexExpr)
@@ -152,7 +151,7 @@ func (g *goCode) bind(program ast.Expr) iter.Seq[struct{}] {
 	}
 }
 
-// arguments returns the lists that arguments may be.
+// arguments returns the possible lists of arguments.
 func (g *goCode) arguments(args []ast.Expr, spread bool) [][]word {
 	var line []word
 	for i, arg := range args {
@@ -171,8 +170,8 @@ func (g *goCode) arguments(args []ast.Expr, spread bool) [][]word {
 	return [][]word{line}
 }
 
-// object returns what an expression names, a variable, a field or a function of
-// this package, or nil.
+// object returns the variable, field or function of this package that an expression
+// names, or nil.
 func (g *goCode) object(e ast.Expr) types.Object {
 	switch e := ast.Unparen(e).(type) {
 	case *ast.Ident:
@@ -201,7 +200,7 @@ func (g *goCode) collect(n ast.Node) bool {
 		of := g.info.Defs[n.Name]
 		g.function(of, n.Type, n.Body)
 		if n.Name.Name == "Command" || n.Name.Name == "CommandAs" {
-			// Each call of the lab's is a sink itself.
+			// Each call of these methods of lab.Host is a sink itself.
 			maps.DeleteFunc(g.params, func(_ types.Object, p parameter) bool { return p.of == of })
 		}
 	case *ast.ValueSpec:
@@ -243,7 +242,7 @@ func (g *goCode) assign(lhs, rhs []ast.Expr) {
 	}
 }
 
-// function notes the parameters and the results of a function.
+// function records the parameters and the results of a function.
 func (g *goCode) function(of types.Object, t *ast.FuncType, body *ast.BlockStmt) {
 	if of == nil || body == nil {
 		return
@@ -272,7 +271,7 @@ func (g *goCode) function(of types.Object, t *ast.FuncType, body *ast.BlockStmt)
 	})
 }
 
-// fields notes what a composite literal gives to the fields of a struct.
+// fields records the values that a composite literal gives to fields of a struct.
 func (g *goCode) fields(lit *ast.CompositeLit) {
 	t := g.info.Types[lit].Type
 	if t == nil {
@@ -294,9 +293,9 @@ func (g *goCode) fields(lit *ast.CompositeLit) {
 	}
 }
 
-const most = 400 // values of one expression
+const most = 400 // possible values of one expression
 
-// strings returns what a string expression may be.
+// strings returns the possible values of a string expression.
 func (g *goCode) strings(e ast.Expr) word {
 	if v := g.info.Types[e].Value; v != nil && v.Kind() == constant.String {
 		return word{constant.StringVal(v)}
@@ -342,7 +341,7 @@ func literalOf(e ast.Expr) string {
 	return ""
 }
 
-// join is every combination of the parts.
+// join returns every combination of the parts.
 func join(separator string, parts ...word) word {
 	all := word{""}
 	for i, part := range parts {
@@ -364,7 +363,7 @@ func join(separator string, parts ...word) word {
 
 var verb = regexp.MustCompile(`%(%|[-+# 0-9.]*(?:\[\d+\])?[a-zA-Z])`)
 
-// call returns what a call may result in.
+// call returns the possible first results of a call.
 func (g *goCode) call(e *ast.CallExpr) (all word) {
 	if selector, ok := e.Fun.(*ast.SelectorExpr); ok && len(e.Args) > 0 {
 		if x, ok := selector.X.(*ast.Ident); ok {
@@ -416,7 +415,7 @@ func (g *goCode) returned(e *ast.CallExpr, n int) (all word) {
 	return all
 }
 
-// once calls f unless it is already under way for of.
+// once calls f unless f is already running for of.
 func (g *goCode) once(of types.Object, f func()) {
 	if of == nil || g.active[of] {
 		return
@@ -426,7 +425,7 @@ func (g *goCode) once(of types.Object, f func()) {
 	f()
 }
 
-// named returns what a variable, parameter or field may be.
+// named returns the possible values of a variable, parameter or field.
 func (g *goCode) named(o types.Object) (all word) {
 	g.once(o, func() {
 		for _, s := range g.sources[o] {
@@ -456,7 +455,7 @@ func (g *goCode) named(o types.Object) (all word) {
 	return all
 }
 
-// within returns the elements or the keys of what is ranged over.
+// within returns the elements or the keys of the operand of range.
 func (g *goCode) within(s source) [][]word {
 	if lit, ok := s.expr.(*ast.CompositeLit); ok && s.how == keys {
 		var all []word
@@ -473,7 +472,7 @@ func (g *goCode) within(s source) [][]word {
 	return g.lists(s.expr)
 }
 
-// lists returns what a slice of strings may be.
+// lists returns the possible values of a slice of strings.
 func (g *goCode) lists(e ast.Expr) (all [][]word) {
 	switch e := ast.Unparen(e).(type) {
 	case *ast.CompositeLit:
@@ -505,7 +504,7 @@ func (g *goCode) lists(e ast.Expr) (all [][]word) {
 		if list, ok := g.bound[o]; ok && o != nil {
 			return [][]word{list}
 		}
-		if g.active[o] { // a = append(a, …): what a was before
+		if g.active[o] { // in a = append(a, …): the values of a found so far
 			return g.partial[o]
 		}
 		g.once(o, func() {

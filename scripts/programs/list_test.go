@@ -1,5 +1,5 @@
-// Package programs holds scripts/programs.txt against the tree: every program
-// that a script or a test executes is on the list, and every entry is used.
+// Package programs compares scripts/programs.txt with the tree: every program that a
+// script or a test executes must be on the list, and every entry must be used.
 package programs
 
 import (
@@ -39,7 +39,7 @@ func readList(t *testing.T) (list []entry) {
 	return list
 }
 
-// files lists the files of the tree that git knows or would add.
+// files lists the files of the tree that git tracks or would add.
 func files(t *testing.T) []string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "git", "ls-files", "--cached", "--others", "--exclude-standard")
@@ -51,11 +51,11 @@ func files(t *testing.T) []string {
 	all := strings.Split(strings.TrimSpace(string(out)), "\n")
 	return slices.DeleteFunc(slices.Compact(all), func(name string) bool {
 		_, err := os.Lstat(filepath.Join(root, name))
-		return err != nil // deleted, but not yet for git
+		return err != nil // deleted, but git still tracks it
 	})
 }
 
-// walkTree finds what every file of the tree executes.
+// walkTree finds the programs that the files of the tree execute.
 func walkTree(t *testing.T) *walk {
 	t.Helper()
 	w := newWalk(t)
@@ -127,8 +127,8 @@ func TestEveryProgramIsListed(t *testing.T) {
 	}
 }
 
-// TestEveryGroupIsInstalled fails for a package that no install step installs,
-// and for an install step that names packages itself.
+// TestEveryGroupIsInstalled fails for a package that no install step installs, and
+// for an install step that names packages itself.
 func TestEveryGroupIsInstalled(t *testing.T) {
 	steps := map[string]bool{}
 	for _, name := range files(t) {

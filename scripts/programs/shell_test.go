@@ -16,7 +16,7 @@ var builtins = func() map[string]bool {
 	return set
 }()
 
-// declare notes the functions of a script, which others source.
+// declare records the functions of a script, which others may source.
 func (w *walk) declare(where, text string) {
 	syntax.Walk(w.parse(where, text), func(node syntax.Node) bool {
 		if f, ok := node.(*syntax.FuncDecl); ok {
@@ -35,7 +35,7 @@ func (w *walk) parse(where, text string) *syntax.File {
 	return file
 }
 
-// scripts walks every text that a word may be.
+// scripts walks every possible value of a word as a script.
 func (w *walk) scripts(texts word, where string) {
 	for _, text := range texts {
 		if text != unknown {
@@ -130,8 +130,7 @@ func arrayOf(arg *syntax.Word) string {
 	return ""
 }
 
-// shellWord returns a word as the shell would pass it on, with unknown for what
-// it expands.
+// shellWord returns the value of a word, with unknown in place of expansions.
 func shellWord(arg *syntax.Word) string {
 	var b strings.Builder
 	var add func(parts []syntax.WordPart)

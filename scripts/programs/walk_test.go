@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// unknown stands in a string for a part that only running it would tell.
+// unknown replaces the parts of a string that the walk cannot know.
 const unknown = "\uFFFC"
 
-// word is what one argument may be: every string that may stand there.
+// word has the possible values of one argument.
 type word []string
 
 func words(texts ...string) []word {
@@ -24,7 +24,7 @@ func words(texts ...string) []word {
 	return all
 }
 
-// walk collects which programs are executed where.
+// walk collects the executed programs and the files that execute them.
 type walk struct {
 	t         *testing.T
 	uses      map[string][]string
@@ -42,7 +42,7 @@ func (w *walk) use(program, where string) {
 	}
 }
 
-// wrapper describes a program that executes its arguments.
+// wrapper describes how a program executes its arguments.
 type wrapper struct {
 	options string // one letter for each option that has an argument of its own
 	skip    int    // arguments before the command
@@ -72,8 +72,8 @@ var wrappers = map[string]wrapper{
 	"xargs":   {options: "nPLIdsE"},
 }
 
-// name returns the program that a word names, or "" if it is a file of this tree
-// or not known.
+// name returns the program that a word names, or "" if the word is a file of this
+// tree or unknown.
 func name(text string) string {
 	base := path.Base(text)
 	switch {
@@ -99,7 +99,7 @@ func (w *walk) command(line []word, where string) {
 	for _, text := range line[0] {
 		program := name(text)
 		if program == "" || w.functions[program] && wrappers[program] == (wrapper{}) && program != "as_root" {
-			// A program of this tree may execute what follows "--".
+			// A program of this tree may execute the words after "--".
 			if at := slices.IndexFunc(line, is("--")); at >= 0 {
 				w.command(line[at+1:], where)
 			}
@@ -112,7 +112,7 @@ func (w *walk) command(line []word, where string) {
 	}
 }
 
-// arguments follows what a program executes in its turn.
+// arguments walks the commands in the arguments of a program.
 func (w *walk) arguments(program string, rest []word, where string) {
 	switch program {
 	case "sh", "bash":
@@ -226,7 +226,8 @@ func (w *walk) javaScript(where, text string) {
 			line = append(line, word{literal(argument)})
 		}
 		if line[0].first() == unknown && len(line) > 1 {
-			// lab.json has the file that enters a host; other programs are the tree's.
+			// Other programs whose name is unknown are built by this tree; the
+			// script of a host executes its arguments.
 			if strings.HasSuffix(strings.TrimSpace(call[1]), ".exec") {
 				line = line[1:]
 			}
@@ -238,7 +239,8 @@ func (w *walk) javaScript(where, text string) {
 	}
 }
 
-// literal returns the value of a JavaScript expression, unknown where it is no literal.
+// literal returns the value of a JavaScript literal, with unknown for insertions and
+// for other expressions.
 func literal(expression string) string {
 	expression = strings.TrimSpace(expression)
 	switch {
