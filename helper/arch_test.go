@@ -150,7 +150,7 @@ var homes = map[string]home{
 	"golang.org/x/net/ipv6":                   {by: "gateway/ping"},
 	"golang.org/x/net/proxy":                  {by: "capture/proxy cli gateway/exit test/bench/internal/load"},
 	"golang.org/x/sync/errgroup":              {by: "test/lab"},
-	"golang.org/x/sys/unix":                   {by: "capture/handover capture/held capture/hostnet capture/owner capture/run capture/tun daemon gateway/ping kernelnet link netx test/..."},
+	"golang.org/x/sys/unix":                   {by: "capture/handover capture/held capture/hostnet capture/owner capture/run capture/tun daemon gateway/dial gateway/ping kernelnet link netx test/..."},
 	"golang.org/x/sys/windows":                {by: "lockfile daemon gateway/dial gateway/ping gateway/systemdns"},
 	"golang.org/x/term":                       {by: "logs terminal"},
 	"golang.org/x/time/rate":                  {by: "capture/flow gateway gateway/turns"},

@@ -84,6 +84,8 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 		}
 		err = g.relayDatagrams(ctx, f, conn)
 	} else {
+		stop := dial.WatchPeer(conn, func() { netx.ResetConn(conn, "the peer does not answer any more") })
+		defer stop()
 		err = netx.Relay(ctx, &connected{Stream: st}, conn, netx.RelayOptions{AToB: f.countUp(g), BToA: f.countDown(g)})
 	}
 	if err != nil {

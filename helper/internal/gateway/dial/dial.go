@@ -73,7 +73,7 @@ type Dialer struct {
 // New returns a Dialer that knows no exits.
 func New(o Options) *Dialer {
 	if o.Dial == nil {
-		o.Dial = new(net.Dialer).DialContext
+		o.Dial = systemDialer().DialContext
 	}
 	if o.Resolver == nil {
 		o.Resolver = newRecentNames(SystemResolver{})
