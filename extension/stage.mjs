@@ -1,12 +1,12 @@
-// Lays out what a package holds, ready for "vsce package":
+// Lays out the files of a package for "vsce package":
 //
 //   node extension/stage.mjs --kind ui|ui-test|remote --out DIR [--target TARGET] [--helper PATH]... [--companion VSIX]
 //
-// ui-test is the UI extension as an extension of the workspace's host, without
-// its browser entry, so that the desktop's entry runs where a Node host is; an
-// entry of the test's own loads it. A helper goes to bin/TARGET; of several, each
-// PATH is TARGET/causeway[.exe]. With a companion the UI extension brings the file
-// that it installs on the remote, where there is no gallery.
+// ui-test is the UI extension for tests: it runs in the Node extension host of the
+// workspace and has no browser entry. An entry of the test loads the desktop's entry.
+// A helper goes to bin/TARGET. If there are several, each PATH is
+// TARGET/causeway[.exe]. With --companion the package contains the companion, which
+// the UI extension installs on the remote without a gallery.
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -33,7 +33,7 @@ if (kind === 'ui-test') {
   manifest.extensionKind = ['workspace'];
   delete manifest.browser;
 } else if (target === 'web') {
-  // It holds no helper that the desktop's entry could start.
+  // The package contains no helper that the desktop's entry could start.
   delete manifest.main;
 }
 
@@ -61,7 +61,7 @@ for (const helper of helpers) {
   chmodSync(to, 0o755);
 }
 if (companion) take(path.resolve(companion), { as: 'companion.vsix' });
-// Everything here is meant to be packaged, which vsce wants to be told.
+// vsce warns if there is no ignore file. Everything here belongs in the package.
 writeFileSync(path.join(out, '.vscodeignore'), '');
 const text = JSON.stringify(manifest, null, 2).replaceAll('extension/media/', 'media/');
 writeFileSync(path.join(out, 'package.json'), `${text}\n`);

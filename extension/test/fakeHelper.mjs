@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-// A helper as the extensions see one, for tests: it answers the calls of its
-// role, and is connected once a frame has come over the link. Its first argument
-// is the role; FAKE_HELPER makes it misbehave: "deaf" reads nothing, "stay"
-// survives the end of its stdin, "crash" dies at session/open, "garbage" breaks
-// the framing, "old" speaks no version that we do, "gone" has no session to resume, "unreached" finds nobody at a direct link's port.
-// Otherwise it acts as if it had every session that is to be resumed.
+// A fake helper for tests. It answers the calls of its role and is connected once a
+// frame has come over the link. Its first argument is the role. FAKE_HELPER makes it
+// misbehave: "deaf" reads nothing, "stay" survives the end of its stdin, "crash" dies
+// at session/open, "garbage" breaks the framing, "old" has no version in common with
+// us, "gone" has no session to resume, "unreached" finds nothing at a direct link's
+// port. Otherwise it resumes every session.
 const role = process.argv[2] ?? 'gateway';
 const fault = process.env.FAKE_HELPER ?? '';
 
@@ -24,7 +24,7 @@ let connected = false;
 let approvals = [];
 let problems = [];
 
-/** An error as JSON-RPC tells it. */
+/** Makes an error for a JSON-RPC reply. */
 const failure = (code, message) => Object.assign(new Error(message), { code });
 
 function send(header, body) {

@@ -1,4 +1,4 @@
-// Both halves with real children for helpers, joined as VS Code would join them.
+// Both halves with child processes as helpers, joined as VS Code joins them.
 
 import path from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -48,7 +48,7 @@ class Window {
     this.controller = this.life();
   }
 
-  /** The extension as it is from one activation to the next. */
+  /** The UI extension during one activation. */
   life(): Controller {
     const options = (events: ConnectionEvents, resume: string | undefined, signal: AbortSignal): ConnectionOptions => ({
       platform: {
@@ -100,7 +100,7 @@ class Window {
     });
   }
 
-  /** Byte arguments arrive as ArrayBuffers of their own, as from another host. */
+  /** Passes byte arguments on as ArrayBuffers, as between two extension hosts. */
   async execute(command: string, args: unknown[]): Promise<unknown> {
     this.calls.push(command);
     await new Promise(setImmediate);
@@ -127,7 +127,7 @@ class Window {
     throw new Error(`command '${command}' not found`);
   }
 
-  /** What the end of the remote's host is to us: calls reject, its helper's stdin closes, and later it is back. */
+  /** The remote extension host ends: calls reject, and its helper's stdin closes. Later the host is back. */
   killHost(): void {
     const { endpoint } = this;
     this.endpoint = this.companion();

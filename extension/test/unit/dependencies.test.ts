@@ -6,7 +6,7 @@ const root = path.resolve(import.meta.dirname, '../../..');
 const read = (file: string) => JSON.parse(readFileSync(path.join(root, file), 'utf8'));
 const packages: Record<string, { version?: string; license?: string }> = read('package-lock.json').packages;
 
-/** Licenses that put no condition on what is built with a package. */
+/** Licenses that put no condition on software that a package has built or is part of. */
 const LICENSES =
   /^(0BSD|Apache-2\.0|Artistic-2\.0|BSD-[23]-Clause|BlueOak-1\.0\.0|ISC|MIT|MIT OR Apache-2\.0|MPL-2\.0)$/;
 
@@ -15,7 +15,7 @@ describe('the packages of the extensions', () => {
     const others = Object.entries(packages)
       .filter(([, { license }]) => !LICENSES.test(license ?? ''))
       .map(([name]) => name.replace('node_modules/', ''))
-      // Microsoft's own license: vsce brings it to sign packages, which nothing here does.
+      // vsce depends on it to sign packages, which we do not do. It has a license of Microsoft's own.
       .filter((name) => !name.startsWith('@vscode/vsce-sign'));
     expect(others).toEqual([]);
   });

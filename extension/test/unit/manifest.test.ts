@@ -143,7 +143,7 @@ describe('the welcome view', () => {
   const welcome: { contents: string; when: string }[] = ui.contributes.viewsWelcome;
   const states = ['disconnected', 'connecting', 'connected', 'reconnecting', 'disconnecting', 'error'];
 
-  /** Whether a when clause holds: those here have only &&, !, == and !=. */
+  /** Whether a when clause holds. The clauses here use only &&, !, == and !=. */
   const holds = (when: string, keys: Record<string, unknown>) =>
     when.split(' && ').every((part) => {
       const [, not, key = '', operator, value] = /^(!?)([\w.]+)(?: (==|!=) (\w+))?$/.exec(part) ?? [];

@@ -6,7 +6,7 @@ import type { ResourceStatus } from '../../shared/src/protocol';
  * the remote. If only the proxy reaches it, that is no problem, unless the settings ask for another way.
  */
 export function shownState({ state, host, served, note }: ResourceStatus): ResourceStatus['state'] {
-  const asked = note?.includes(' is on, and cannot be had: ');
+  const asked = / is on, (and|but) /.test(note ?? '');
   return state === 'trouble' && isRange({ host }) && served.includes('proxy') && !asked ? 'ready' : state;
 }
 

@@ -1,10 +1,10 @@
-// A workbench that is served from elsewhere may reach a helper on this machine
-// only with the user's leave; the browser tells the page nothing but "failed".
+// A workbench from another site may reach a helper on this machine only if the user
+// allows it. The browser tells the page no reason, only that the connection failed.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { openEditor, packages, raise, startGateway, until } from './world.mjs';
 
-// Chromium takes the workbench for a page of the public network that came by https.
+// Chromium treats the workbench as a page from the Internet that was loaded over https.
 const origin = 'http://workbench.test:8080';
 const elsewhere = {
   args: [
@@ -39,7 +39,7 @@ after(
   { timeout: 300_000 },
 );
 
-/** The workbench by that name. */
+/** The URL of the workbench by that name. */
 function at() {
   const { pathname, search } = new URL(world.info.editor.url);
   return `${origin}${pathname}${search}`;

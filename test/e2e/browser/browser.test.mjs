@@ -1,5 +1,5 @@
-// VS Code in a browser: the UI extension in the page's worker, the gateway
-// started by hand on laptop, approvals at its terminal.
+// VS Code in a browser: the UI extension runs in the page's worker, the test starts
+// the gateway on laptop and gives approvals in its terminal.
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -58,7 +58,7 @@ test('pair, approve at the terminal, connect', { timeout: 300_000 }, async () =>
   gateway.answer('yes');
   await until('connecting', async () => /Causeway/.test(await editor.status()));
   if (!connected.test(await editor.status())) {
-    // Pairing connects by itself where nothing else is needed; approvals are asked for now.
+    // Pairing also connects, so the gateway asks for approvals now.
     for (const name of ['orders', 'web', 'apps']) {
       await gateway.says(new RegExp(`name +${name}[\\s\\S]*always/once/no`));
       assert.ok(!world.cloud(`getent hosts ${name}.corp.test`).ok, 'nothing is reachable before the approval');
@@ -89,7 +89,7 @@ test('unchanged clients reach what was approved by name', { timeout: 300_000 }, 
 });
 
 test('the editor announces none of our ports', { timeout: 300_000 }, async () => {
-  // It looks at listening ports every few seconds; the proxy's has been there since the start.
+  // The editor looks for listening ports every few seconds. The proxy has listened since the start.
   await sleep(6_000);
   assert.equal((await editor.page.locator('#status\\.forwardedPorts').innerText()).trim(), '0');
 });
@@ -102,7 +102,7 @@ test('256 MiB each way over the command link are exact', { timeout: 300_000 }, a
       try {
         peak = Math.max(peak, residentMiB(pid));
       } catch {
-        // It has ended meanwhile.
+        // The process has ended meanwhile.
       }
     }
   }, 100);

@@ -1,5 +1,5 @@
-// The desktop's entry of the UI extension, in the Node host that VS Code has
-// here: its helper is started by it, on laptop, and approvals are dialogs.
+// The desktop's entry of the UI extension, in VS Code's Node extension host. The
+// extension starts its helper on laptop, and approvals are dialogs.
 import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -21,7 +21,7 @@ import {
   until,
 } from './world.mjs';
 
-/** For a command from the page to what it does: the one host of both extensions may be busy. */
+/** Time from a command in the page to its effect, in ms: the extension host, which both extensions share, may be busy. */
 const commandTime = 15_000;
 const connected = /connected \(2 resources/;
 
@@ -43,7 +43,7 @@ before(
       env: ['CAUSEWAY_HELPER=%HELPER%'],
     });
     untouched = world.hosts();
-    // As the editor answers when it could not do it.
+    // The editor answers like this if it cannot forward the port.
     forwarding(world, 'answer', { url: 'http://127.0.0.1:PORT' });
     editor = await openEditor(world, { permissions: ['clipboard-read', 'clipboard-write'] });
   },
@@ -69,7 +69,7 @@ async function connect() {
   assert.equal(world.must(psql()), '42');
 }
 
-/** The helpers in the background, which outlive their hosts. */
+/** The helpers in the background, which outlive the extension host. */
 const background = () =>
   [...processes('capture'), ...processes('gateway')].filter((pid) =>
     readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--background'),
@@ -87,13 +87,13 @@ const host = () => Number(part(/PPid:\s+(\d+)/, readFileSync(`/proc/${shim('capt
 
 const link = () => world.status('laptop')[0]?.sessions[0]?.status?.link?.kind;
 
-/** What the UI extension has logged so far. */
+/** Returns the log of the UI extension. */
 const log = () =>
   globSync('logs/**/Causeway.log', { cwd: world.info.editor.userDataDir })
     .map((file) => readFileSync(path.join(world.info.editor.userDataDir, file), 'utf8'))
     .join('');
 
-/** With both extensions in one host each frame is news to the page, which may be far behind. */
+/** Waits for the page: with both extensions in one host it hears of each frame and may be far behind. */
 async function caughtUp() {
   await until('no flow is left', () => world.status('laptop')[0].sessions[0].status.flows === 0);
   await editor.statusIs(/2 resources, 0 flows/);
@@ -295,7 +295,7 @@ test('closing it all leaves nothing behind', { timeout: 300_000 }, async () => {
   await until('the gateway has ended', () => processes('gateway').length === 0);
 });
 
-// The last: what it planted stays in the settings, and is asked for with every Connect.
+// This test is the last one: the planted resources stay in the settings, and each Connect asks for them.
 test('an extension on the remote that writes the settings, and would answer, gains nothing', {
   timeout: 300_000,
 }, async () => {
@@ -306,12 +306,12 @@ test('an extension on the remote that writes the settings, and would answer, gai
   await until('it has done its worst', () => existsSync(path.join(world.info.editor.workspace, 'planted.txt')));
   assert.match(readFileSync(settings, 'utf8'), /planted/);
   assert.ok(!world.hosts().includes('echo.corp.test'));
-  // No resource to the capture, so cloud looks for it by itself and finds nothing.
+  // It is not a resource, so the proxy looks the name up on cloud and finds nothing.
   const script = `curl -sS -m 5 -o /dev/null -w '%{http_code}' -x http://${proxy} http://echo.corp.test:14/`;
   assert.equal(world.must(script), '502');
-  // It has pressed the list: only the dialog stands between it and an approval.
+  // The extension has answered the list. Only the dialog approves.
   await editor.page.locator('.monaco-dialog-box').waitFor({ state: 'visible' });
-  // Enter, pressed by a user who was typing, approves nothing.
+  // A user who is typing presses Enter: that approves nothing.
   const box = editor.page.locator('.monaco-dialog-box');
   assert.match(await box.innerText(), /planted/);
   await editor.page.keyboard.press('Enter');

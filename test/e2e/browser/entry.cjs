@@ -1,9 +1,9 @@
-// The entry of the test build of the UI extension: the bundle of the desktop as
-// it is shipped, with the lab in place of the editor where ports are forwarded.
+// The entry of the test build of the UI extension: the desktop's bundle as shipped,
+// except that the lab forwards ports in place of the editor.
 'use strict';
 const http = require('node:http');
 const { Uri } = require('vscode');
-// @ts-ignore: it lies beside this file in the package only
+// @ts-ignore: only the package has it beside this file
 const desktop = require('./desktop.js');
 
 /** @param {import('vscode').ExtensionContext} context */

@@ -1,9 +1,9 @@
-// What the tests run on cloud that no ordinary client does from a shell: node probes.mjs WHAT…
+// Clients that no shell command replaces, for tests on cloud: node probes.mjs WHAT…
 import dgram from 'node:dgram';
 import net from 'node:net';
 
 const probes = {
-  /** Says hello twice over one WebSocket and prints what comes back. */
+  /** Sends hello twice over one WebSocket and prints the answers. */
   async websocket(url) {
     const socket = new WebSocket(url);
     await new Promise((resolve, reject) =>
@@ -19,7 +19,7 @@ const probes = {
     return said.join(', ');
   },
 
-  /** Sends one datagram through a SOCKS5 proxy, the name resolved behind it; prints the answer. */
+  /** Sends one datagram through a SOCKS5 proxy, which resolves the name. Prints the answer. */
   async datagram(proxy, host, port, payload) {
     const [address, proxyPort] = proxy.split(':');
     const control = net.connect(Number(proxyPort), address);

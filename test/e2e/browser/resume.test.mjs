@@ -1,5 +1,5 @@
-// Nothing that happens to the editor ends an open connection: a transaction in a
-// psql that no terminal of the editor's runs survives it all.
+// Open connections survive whatever happens to the editor. The test keeps a
+// transaction open in a psql that runs outside the editor's terminals.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
@@ -59,10 +59,10 @@ async function pair() {
   await editor.type(token);
 }
 
-/** An open transaction in a tmux on cloud, which nothing of the editor's owns. */
+/** A transaction in a tmux on cloud, which does not belong to the editor. */
 function transaction(name) {
   const tmux = `LC_ALL=C.UTF-8 tmux -S ${world.dir}/tmux -f /dev/null`;
-  // A semicolon at the end would be tmux's own.
+  // tmux would take a semicolon at the end for its own.
   const type = (line) =>
     world.must(
       `${tmux} send-keys -t ${name} -l ${JSON.stringify(line.replace(/;$/, '\\;'))} && ${tmux} send-keys -t ${name} Enter`,
@@ -85,7 +85,7 @@ function transaction(name) {
   };
 }
 
-/** Processes that serve the session at both ends. */
+/** Returns the processes that serve the session at both ends. */
 const helpers = () =>
   [...processes('capture'), ...processes('gateway')].filter(
     (pid) => !readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--stdio'),

@@ -1,5 +1,5 @@
-// The lab with VS Code in it, and a browser on laptop that shows it: what the
-// tests of this folder share. Everything here ends what it started.
+// Shared by the tests of this folder: the lab with VS Code in it, and a browser on
+// laptop that shows it. Each part ends the processes that it starts.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -13,13 +13,13 @@ export const artefacts = path.join(root, 'out/test');
 const arch = `linux-${process.arch}`;
 
 /**
- * How long anything may take that no test is about, in milliseconds: a machine
- * may be slow and busy, and to wait costs only what fails.
+ * Time limit for steps that a test does not measure, in ms. Machines may be slow
+ * and busy, and a long limit costs time only if a test fails.
  */
 const patience = 60_000;
 
 /**
- * Waits until check returns something true, and returns it. what names it in the error; a function is called for that.
+ * Waits until check returns a true value, and returns it. The error names what, or the result of the function what.
  * @template T
  * @param {string | (() => string)} what
  * @param {() => T | Promise<T>} check
@@ -34,7 +34,7 @@ export async function until(what, check, ms = patience) {
   }
 }
 
-/** A lab with VS Code; extensions are VSIX files. */
+/** Raises a lab with VS Code. The extensions are VSIX files. */
 export async function raise(
   /** @type {{ extensions: string[], settings: object, env?: string[] }} */ { extensions, settings, env = [] },
 ) {
@@ -50,7 +50,7 @@ export async function raise(
   writeFileSync(settingsFile, JSON.stringify({ ...quiet, ...settings }, null, 2));
   const args = ['up', '--dir', at, '--settings', settingsFile, '--quiet', '--wrap', `laptop=${helper}`];
   for (const file of extensions) args.push('--extension', file);
-  // Both extensions heed it, in the one host that they share: the gateway is laptop's.
+  // Both extensions share one host and read this variable. The script runs the gateway on laptop.
   const either = path.join(dir, 'helper');
   writeFileSync(
     either,
@@ -81,13 +81,13 @@ export async function raise(
     info,
     helper,
     cloud,
-    /** cloud, for scripts that have to succeed. */
+    /** Like cloud, but throws if the script fails. */
     must(script, options) {
       const { ok, out } = cloud(script, options);
       if (!ok) throw new Error(`${script}: ${out}`);
       return out;
     },
-    /** cloud, for scripts that take a while: resolves when it has ended. */
+    /** Like cloud, for long scripts: resolves when the script has ended. */
     async meanwhile(script) {
       const child = spawn(info.hosts.cloud.exec, ['bash', '--norc', '-euo', 'pipefail', '-c', script], {
         stdio: ['ignore', 'pipe', 'pipe'],
@@ -100,7 +100,7 @@ export async function raise(
       const code = await new Promise((resolve) => child.on('close', resolve));
       return { ok: code === 0, out: out.trim() };
     },
-    /** What the helpers in the background of the host's root say of themselves. */
+    /** Returns the status of the background helpers of the host's root user. */
     status(host) {
       const { XDG_CACHE_HOME, ...env } = process.env;
       const out = execFileSync(info.hosts[host].exec, [helper, 'status', '--json'], {
@@ -138,8 +138,16 @@ export function pack(dir, name) {
   return out;
 }
 
-/** The VSIX file of an extension that means harm; see planter/. */
+/** Returns the VSIX file of the hostile extension in planter/. */
 export const planter = () => pack(path.join(import.meta.dirname, 'planter'), 'planter');
+
+/** Packs the UI extension for a target, with more options of stage.mjs, once packages has built it. Returns the VSIX file. */
+export function packUi(target, name, options = []) {
+  const stage = path.join(root, 'dist/stage', name);
+  const args = ['extension/stage.mjs', '--kind', 'ui', '--target', target, '--out', stage, ...options];
+  execFileSync('node', args, { cwd: root, stdio: 'inherit' });
+  return pack(stage, name);
+}
 
 /** The VSIX files of the browser's UI extension, the desktop's for tests, and the companion. */
 export function packages() {
@@ -157,10 +165,10 @@ export function packages() {
   };
 }
 
-/** The lab that is up: only its processes are ours. */
+/** The lab that is up. Only its processes are ours. */
 let current = '/nowhere';
 
-/** Helpers of this lab whose arguments begin with command. */
+/** Returns the helpers of this lab whose arguments begin with command. */
 export function processes(command) {
   return readdirSync('/proc')
     .filter((pid) => {
@@ -176,7 +184,7 @@ export function processes(command) {
 }
 
 /**
- * The first group of pattern in text, which must match.
+ * Returns the first group of pattern in text, which must match.
  * @param {RegExp} pattern
  * @param {string} text
  */
@@ -186,13 +194,13 @@ export function part(pattern, text) {
   return match;
 }
 
-/** Bytes that a process has read and written so far, whatever from and to. */
+/** Returns the bytes that a process has read and written so far, on any descriptor. */
 export function moved(pid) {
   const io = readFileSync(`/proc/${pid}/io`, 'utf8');
   return ['rchar', 'wchar'].reduce((sum, field) => sum + Number(part(new RegExp(`${field}: (\\d+)`), io)), 0);
 }
 
-/** Processor time of a process so far, in seconds. */
+/** Returns the processor time of a process so far, in seconds. */
 export function busy(pid) {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;
@@ -200,7 +208,7 @@ export function busy(pid) {
 
 export const residentMiB = (pid) => Number(part(/VmRSS:\s+(\d+)/, readFileSync(`/proc/${pid}/status`, 'utf8'))) / 1024;
 
-/** The gateway for a browser, at a terminal of its own. */
+/** Starts the gateway for a browser, in a terminal of its own. */
 export function startGateway(world, args = []) {
   const home = path.join(world.dir, 'home');
   mkdirSync(home, { recursive: true });
@@ -237,7 +245,7 @@ export function startGateway(world, args = []) {
   };
 }
 
-/** What a browser is started with. */
+/** The command line flags of the browser. */
 export const chromiumFlags = [
   '--headless',
   '--no-sandbox',
@@ -250,7 +258,7 @@ export const chromiumFlags = [
 ];
 
 /**
- * A browser on laptop that shows VS Code.
+ * Opens a browser on laptop that shows VS Code.
  * @param {{ info: any }} world
  * @param {{ args?: string[], permissions?: string[], url?: string }} options
  */
@@ -265,7 +273,7 @@ export async function openEditor(world, { args = [], permissions = [], url = wor
   return openWindow(context, url, () => browser.close());
 }
 
-/** The same with a profile that outlives it. */
+/** Like openEditor, with a profile that outlives the browser. */
 export async function openPersistent(world, profile) {
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: world.info.editor.chromium,
@@ -274,18 +282,18 @@ export async function openPersistent(world, profile) {
   return openWindow(context, world.info.editor.url, () => context.close());
 }
 
-/** One window, which close ends. */
+/** Opens a window. close ends it. */
 async function openWindow(context, url, close) {
   const page = await context.newPage();
   page.setDefaultTimeout(30_000); // below that of every test, so that what failed is named
   await page.goto(url, { timeout: 90_000 });
-  /** What Enter would take from the list of the quick input. */
+  /** Returns the row of the quick input that Enter would take. */
   const chosen = async () => (await page.locator('.quick-input-list .monaco-list-row.focused').allInnerTexts()).join();
   const editor = {
     page,
-    /** A second window of the same browser. */
+    /** Opens a second window of the same browser. */
     another: () => openWindow(context, url, () => context.pages().at(-1).close()),
-    /** The state in words, as a screen reader says it. */
+    /** Returns the state in words, as a screen reader says it. */
     status: async () =>
       page.locator('[id*="causeway-dev"]').evaluateAll((items) =>
         items
@@ -294,7 +302,7 @@ async function openWindow(context, url, close) {
           .join(' ')
           .trim(),
       ),
-    /** What the status bar shows. */
+    /** Returns the text in the status bar. */
     shown: async () => (await page.locator('[id*="causeway-dev"]').allInnerTexts()).join(' ').trim(),
     async ready() {
       await page.waitForSelector('.monaco-workbench', { timeout: 2 * patience });
@@ -322,7 +330,7 @@ async function openWindow(context, url, close) {
     async run(title) {
       const input = page.locator('.quick-input-widget input');
       const offered = async () => (await input.isVisible()) && (await chosen()).includes(title);
-      // A page that is behind may close the box of the command before only now, with what was typed into it.
+      // A slow page may close the box of the command before only now, together with the text in it.
       await until(`the command "${title}" is offered`, async () => {
         await page.keyboard.press('Escape');
         await input.waitFor({ state: 'hidden', timeout: 5_000 }).catch(() => {});
@@ -333,13 +341,13 @@ async function openWindow(context, url, close) {
           .catch(() => false);
       });
       await page.keyboard.press('Enter');
-      // Gone, or what the command asks for has taken its place.
+      // The box is gone, or an input box of the command has replaced it.
       await until(
         `the command "${title}" is taken`,
         async () => !(await input.isVisible()) || !(await input.inputValue()).startsWith('>'),
       );
     },
-    /** Answers the input box that stands, once its title has title in it. */
+    /** Answers the open input box, once its title contains title. */
     async type(text, title = '') {
       const input = page.locator('.quick-input-widget input');
       await input.waitFor({ state: 'visible' });
@@ -349,13 +357,13 @@ async function openWindow(context, url, close) {
       await input.fill(text);
       await page.keyboard.press('Enter');
     },
-    /** Picks from the list that stands what has text in it. */
+    /** Picks the row with text from the open list. */
     async pick(text) {
       await page.locator('.quick-input-widget input').fill(text);
       await until(`a choice with "${text}"`, async () => (await chosen()).includes(text));
       await page.keyboard.press('Enter');
     },
-    /** The address of the proxy on cloud, by way of the clipboard, within ms of the command. */
+    /** Copies the address of the proxy on cloud and returns it from the clipboard, within ms. */
     async proxy(ms = patience) {
       await editor.run('Causeway: Copy Proxy Address');
       return until(
@@ -364,13 +372,13 @@ async function openWindow(context, url, close) {
         ms,
       );
     },
-    /** What the input box says against what was typed. */
+    /** Returns the complaint of the input box about its text. */
     mistake: () => page.locator('.quick-input-message').innerText(),
     rows: () => page.locator('.monaco-list-row[role=treeitem]').allInnerTexts(),
-    /** The lines of the Problems view. */
+    /** Returns the lines of the Problems view. */
     problems: () => page.locator('.markers-panel .monaco-list-row').allInnerTexts(),
     notifications: async () => (await page.locator('.notification-list-item-message').allInnerTexts()).join(' | '),
-    /** Presses a button of the modal dialog that stands, and returns its text. */
+    /** Presses a button of the open modal dialog, and returns the dialog's text. */
     async dialog(button) {
       const box = page.locator('.monaco-dialog-box');
       await box.waitFor({ state: 'visible', timeout: patience });
@@ -392,11 +400,11 @@ async function openWindow(context, url, close) {
 /** Controls the relay between the browser and VS Code: "cut", "stall", "resume". */
 export const relay = (world, action) => control(world.info.editor.relaySocket, action);
 
-/** Controls the ports that the lab forwards for the test build: those actions, and "answer"; see lab.Forwarder. */
+/** Controls the ports that the lab forwards for the test build: the same actions, and "answer". See lab.Forwarder. */
 export const forwarding = (world, action, parameters = {}) =>
   control(world.info.editor.forwardSocket, `${action}?${new URLSearchParams(parameters)}`);
 
-/** Ports that were forwarded, and how often that was asked for. */
+/** Returns the forwarded ports, and how often the extension has asked for one. */
 export function forwards(world) {
   return JSON.parse(
     execFileSync('curl', ['-sS', '-f', '--unix-socket', world.info.editor.forwardSocket, 'http://lab/'], {
@@ -409,7 +417,7 @@ function control(socket, action) {
   execFileSync('curl', ['-sS', '-f', '-o', '/dev/null', '-X', 'POST', '--unix-socket', socket, `http://lab/${action}`]);
 }
 
-/** Nothing of ours is left on cloud, ms after the last process was killed or the user has said so. */
+/** Waits until nothing of Causeway is left on cloud, for ms at most. */
 export async function clean(world, before, ms = 2_000) {
   await until('our hosts block is gone', () => world.hosts() === before, ms);
   await until(

@@ -8,7 +8,7 @@ import { GatewayOpen, GetGatewayStatus, LinkOpen } from '../../../shared/src/pro
 const FAKE = path.resolve(import.meta.dirname, '../../fakeHelper.mjs');
 const started: HelperProcess[] = [];
 
-/** A running fake helper, with what came from it. */
+/** Starts a fake helper and records everything it sends. */
 async function start(fault = '', graceMs = 300) {
   const lines: string[] = [];
   const frames: Uint8Array[] = [];

@@ -1,5 +1,5 @@
-// The golden messages of test/protocol, which the helper's tests read too: what
-// they hold is what the types say, and what goes over the wire.
+// The messages in test/protocol have the shapes of our types, and cross the wire
+// unchanged. The helper's tests read the same messages.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -94,7 +94,7 @@ const range = shape<p.Range>({ min: 'number', max: 'number' });
 const linkClosed = shape<p.LinkClosed>({ reason: 'string' });
 const none: Spec = 'any';
 
-/** Method, by role where the roles differ, to the shapes of parameters and result. */
+/** The shapes of parameters and result by method; the key has the role if the roles differ. */
 const SHAPES: Record<string, [Spec, Spec]> = {
   initialize: [
     shape<p.InitializeParams>({
@@ -195,7 +195,7 @@ const SHAPES: Record<string, [Spec, Spec]> = {
   '$/cancelRequest': [{ id: 'any' }, none],
 };
 
-/** Every way in which value is not of spec. */
+/** Returns every difference between value and spec. */
 function faults(value: unknown, spec: Spec, at: string): string[] {
   if (spec === 'any') return [];
   if (typeof spec === 'string') return Object.is(typeof value, spec) ? [] : [`${at} is no ${spec}`];

@@ -9,7 +9,7 @@ import {
   Pump,
 } from '../../../shared/src/pump';
 
-/** The other half: it keeps what it gets, and gives credit when told to. */
+/** The other half: it keeps the frames, and returns credit when the test says so. */
 class Peer {
   readonly calls: Uint8Array[][] = [];
   readonly errors: unknown[] = [];

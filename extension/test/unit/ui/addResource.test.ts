@@ -8,7 +8,7 @@ interface Box {
   validateInput(text: string): string | undefined;
 }
 
-/** Answers the input boxes one after the other; undefined is Escape. */
+/** Answers the input boxes one after the other. Undefined stands for Escape. */
 function answers(...texts: (string | undefined)[]): Box[] {
   const boxes: Box[] = [];
   window.showInputBox.mockImplementation(((box: Box) => {

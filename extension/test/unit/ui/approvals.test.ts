@@ -5,7 +5,7 @@ import type { Connection } from '../../../ui/src/connection';
 
 type Answers = ApprovalAnswers['answers'];
 
-/** One that needs a dialog of its own, so that the order of dialogs shows. */
+/** An approval that needs a dialog of its own. */
 const alone = (id: string) => ({ id, host: `${id}.test`, change: 'changed' }) as Approval;
 const plain = (id: string) => ({ id, host: `${id}.test`, change: 'new' }) as Approval;
 const result = (...approvals: Approval[]) => ({ problems: [], approvals });

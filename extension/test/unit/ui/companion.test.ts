@@ -8,7 +8,7 @@ const signal = () => new AbortController().signal;
 const ours = { protocol: 1, version: '0.2.0' };
 const missing = () => Promise.reject(new Error("command '_causeway.remote.hello' not found"));
 
-/** A companion that answers a greeting so; install makes it answer as the second function does. */
+/** A companion that answers with the first function, and after install with the second. */
 function rig(answer: () => Promise<unknown>, installed: () => Promise<unknown> = answer) {
   let current = answer;
   const execute = vi.fn((_: string, ..._args: unknown[]) => current());

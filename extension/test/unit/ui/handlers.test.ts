@@ -49,7 +49,7 @@ function rig(state: SessionState = connected, browser = false) {
   return { ...context, test, update, handlers: handlers(context as unknown as HandlerContext) };
 }
 
-/** What a message with buttons is answered by: its first button. */
+/** Answers a message with its first button. */
 const first = ((...[, button]: unknown[]) => Promise.resolve(button)) as never;
 
 beforeEach(() => {

@@ -24,7 +24,7 @@ function user(rows: number[] | undefined, button: string) {
     Promise.resolve(buttons.find(({ title }) => title.startsWith(button)))) as never);
 }
 
-/** What the modal dialog says. */
+/** Returns the contents of the modal dialog. */
 const dialog = () => {
   const [message, options, ...buttons] = window.showWarningMessage.mock.lastCall as unknown as [
     string,

@@ -11,10 +11,10 @@ import { l10n } from '../../vscode';
 
 const english = l10n.t;
 
-/** A language in which each text is its arguments alone, in brackets. */
+/** Translates each text to its arguments alone, in brackets. */
 const pseudo = (_: string, ...args: (string | number)[]) => `⟦${args.join(' ')}⟧`;
 
-/** The words that no translation has touched. Names of our own data are in capitals. */
+/** Returns the words that are not translated. The data of this test is in capitals. */
 const left = (text: string) =>
   (
     text

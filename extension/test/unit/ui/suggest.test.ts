@@ -5,7 +5,7 @@ import { suggestResources } from '../../../ui/src/suggestResources';
 import { Trouble } from '../../../ui/src/trouble';
 import { files, Uri, window, workspace } from '../../vscode';
 
-/** The hosts that are found in a file, as "host:port line name". */
+/** Returns the hosts that a file names, as "host:port line name". */
 function found(file: string, text: string): string[] {
   const name = file.split('/').at(-1) ?? '';
   const kind = KINDS.find(({ glob }) => {
@@ -113,7 +113,7 @@ describe('suggest', () => {
 });
 
 describe('a hostile file', () => {
-  // What a pattern that goes back over its text would need minutes for.
+  // A regular expression that backtracks would need minutes for these.
   const parts = [
     '\n',
     ' ',
@@ -131,7 +131,7 @@ describe('a hostile file', () => {
     '"',
     '"\n',
   ];
-  it.each([...parts, 'a: [\n', '&a *a\n', 'X_HOST=a.b\n'])('of many times %j is read in no time', (text) => {
+  it.each([...parts, 'a: [\n', '&a *a\n', 'X_HOST=a.b\n'])('of many times %j is read quickly', (text) => {
     for (const { glob, parse } of KINDS) {
       const large = text.repeat((glob.includes('yaml') ? 32 << 10 : 64 << 10) / text.length);
       const start = performance.now();

@@ -1,5 +1,5 @@
-// A hostile extension on the remote: it writes the user's settings, then tries
-// to answer the question that this raises, and to use what it asked for.
+// A hostile extension on the remote. It adds resources to the user's settings, then
+// tries to answer the question for approval and to use the resources.
 const vscode = require('vscode');
 
 const ANSWERS = [

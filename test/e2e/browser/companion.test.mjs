@@ -1,0 +1,134 @@
+// The user has installed only the UI extension. Connect installs the companion from a
+// gallery, or from the file in the package. If it cannot, it says at once what to do.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { openEditor, packages, packUi, raise, root, startGateway, until } from './world.mjs';
+
+const PORT = 18181;
+const packed = packages();
+const resources = [{ name: 'web', host: 'web.corp.test', ports: [80] }];
+const manifest = path.join(root, 'extension/remote/package.json');
+
+/** Starts a stub gallery at the same address on laptop, for the page, and on cloud, for the editor's server. */
+async function gallery(world, args) {
+  const children = [];
+  let log = '';
+  for (const host of ['laptop', 'cloud']) {
+    const program = path.join(import.meta.dirname, 'gallery.mjs');
+    const child = spawn(world.info.hosts[host].exec, [process.execPath, program, String(PORT), ...args], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    children.push(child);
+    let said = '';
+    child.stdout.on('data', (text) => {
+      said += text;
+      log += `${host} ${text}`;
+    });
+    await until('the gallery listens', () => said.includes('ready'));
+  }
+  return {
+    log: () => log,
+    close() {
+      for (const child of children) child.kill();
+    },
+  };
+}
+
+/** Raises a lab with the UI extension and a gallery. */
+async function bring(web, galleryArgs) {
+  const env = [`EXTENSIONS_GALLERY={"serviceUrl":"http://127.0.0.1:${PORT}"}`];
+  const settings = { 'causeway.resources': resources, 'extensions.verifySignature': false };
+  const world = await raise({ extensions: [web], settings, env });
+  const stub = await gallery(world, galleryArgs);
+  const gateway = startGateway(world, ['--origin', 'http://127.0.0.1:8080']);
+  const editor = await openEditor(world);
+  const [, token] = await gateway.says(/pairing token: (\S+)/);
+  return {
+    world,
+    stub,
+    gateway,
+    editor,
+    /** Pairs, which also connects. Resolves with the time at which that began. */
+    async connect() {
+      await editor.run('Causeway: Pair with Local Helper');
+      await editor.type(token);
+      gateway.says(/name +web[\s\S]*always\/once\/no/).then(
+        () => gateway.answer('once'),
+        () => {},
+      );
+      return Date.now();
+    },
+    installed: () =>
+      existsSync(world.info.editor.extensionsDir) &&
+      readdirSync(world.info.editor.extensionsDir).some((name) => name.startsWith('causeway-dev.causeway-remote')),
+    async close() {
+      await editor.close();
+      await gateway.close();
+      stub.close();
+      await world.close();
+    },
+  };
+}
+
+test('a gallery that answers 404 leads to a remedy within 5 s', { timeout: 300_000 }, async () => {
+  const lab = await bring(packed.web, []);
+  try {
+    const began = await lab.connect();
+    const said = await until('a remedy', async () => {
+      const text = await lab.editor.notifications();
+      return /could not be installed/.test(text) && text;
+    });
+    const took = Date.now() - began;
+    assert.match(said, /releases page/);
+    const buttons = await lab.editor.page.locator('.notification-list-item .monaco-button').allInnerTexts();
+    assert.deepEqual(buttons.sort(), ['Install from VSIX…', 'Open Releases', 'Try Again']);
+    await lab.editor.shot('companion-remedy');
+    console.log(`the remedy was there after ${took} ms`);
+    assert.ok(took < 5_000, `${took} ms`);
+    assert.ok(!lab.installed());
+  } finally {
+    await lab.close();
+  }
+});
+
+test('the companion comes from the gallery, and Connect goes on by itself', { timeout: 300_000 }, async () => {
+  const lab = await bring(packed.web, [packed.remote, manifest]);
+  try {
+    const began = await lab.connect();
+    // The editor may ask whether the publisher is trusted.
+    const box = lab.editor.page.locator('.monaco-dialog-box');
+    await until(
+      () => `the companion is installed; the gallery was asked for ${lab.stub.log()}`,
+      async () => {
+        if (await box.isVisible())
+          await box
+            .locator('.monaco-button', { hasText: /Trust|Install/ })
+            .first()
+            .click();
+        return lab.installed();
+      },
+    );
+    await lab.editor.statusIs(/connected \(1 resource/);
+    console.log(`connected ${Date.now() - began} ms after the token was given`);
+    assert.equal(lab.world.must("curl -sS -o /dev/null -w '%{http_code}' http://web.corp.test/"), '200');
+  } finally {
+    await lab.close();
+  }
+});
+
+test('the companion comes from the file that the package brought, without a gallery', {
+  timeout: 300_000,
+}, async () => {
+  const lab = await bring(packUi('web', 'web-companion', ['--companion', packed.remote]), []);
+  try {
+    await lab.connect();
+    await lab.editor.statusIs(/connected \(1 resource/);
+    assert.ok(lab.installed());
+    assert.equal(lab.world.must("curl -sS -o /dev/null -w '%{http_code}' http://web.corp.test/"), '200');
+  } finally {
+    await lab.close();
+  }
+});
