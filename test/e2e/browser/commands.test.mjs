@@ -241,6 +241,55 @@ function writeSettings(text) {
   writeFileSync(file, text);
 }
 
+test('Suggest Resources offers hosts of the workspace with file and line, and never a value', {
+  timeout: 300_000,
+}, async () => {
+  const secret = 'hunter2';
+  writeFileSync(
+    path.join(world.info.editor.workspace, '.env'),
+    `# the shop\nMETRICS=http://app:${secret}@metrics.corp.test:9090/${secret}\nWEB=http://web.corp.test/\n`,
+  );
+  await editor.run('Causeway: Suggest Resources');
+  const list = editor.page.locator('.quick-input-widget', { hasText: 'Private hosts' });
+  await list.waitFor({ state: 'visible' });
+  const text = (await list.locator('.monaco-list-row').allInnerTexts()).join('\n').replace(/\s+/g, ' ');
+  await editor.shot('suggest');
+  assert.match(text, /metrics\.corp\.test:9090 \.env:2 · METRICS/);
+  assert.ok(!text.includes(secret) && !text.includes('web.corp.test'), text);
+  await list.locator('.quick-input-check-all, .quick-input-header input[type=checkbox]').first().click();
+  await editor.page.keyboard.press('Enter');
+  await editor.pick('my resources');
+  await gateway.says(/name +metrics\.corp\.test[\s\S]*always\/once\/no/);
+  gateway.answer('no');
+});
+
+test('the rows have their state in words, and the menu of the remote has Disconnect', {
+  timeout: 300_000,
+}, async () => {
+  await editor.run('View: Show Causeway');
+  await editor.page.locator('.monaco-list-row[aria-label^="web, ready"]').waitFor({ state: 'visible' });
+  await editor.page.locator('.monaco-list-row[aria-label^="web, ready"]').click({ button: 'right' });
+  const menu = editor.page.locator('.context-view .monaco-menu');
+  await menu.waitFor({ state: 'visible' });
+  await editor.shot('row-menu');
+  const titles = await menu.locator('.action-label').allInnerTexts();
+  for (const title of ['Copy Address', 'Copy as URL', 'Copy as Command', 'Edit in settings.json', 'Remove…']) {
+    assert.ok(titles.includes(title), `${title} in ${titles.join()}`);
+  }
+  await menu.locator('.action-label', { hasText: 'Copy as URL' }).click();
+  await until(
+    'the URL is copied',
+    async () => (await editor.page.evaluate(() => navigator.clipboard.readText())) === 'http://web.corp.test/',
+  );
+  await editor.page.locator('#status\\.host').click();
+  await until('the menu offers it', async () =>
+    (await editor.page.locator('.quick-input-list .monaco-list-row').allInnerTexts()).some((row) =>
+      /Disconnect/.test(row),
+    ),
+  );
+  await editor.page.keyboard.press('Escape');
+});
+
 /** Clears the messages of the test before, and opens the views that show mistakes. */
 async function quiet() {
   await editor.run('Notifications: Clear All Notifications');
