@@ -29,5 +29,5 @@ func (BesideCapture) LookupNetIP(ctx context.Context, name string) ([]netip.Addr
 	for _, a := range before {
 		servers.At = append(servers.At, netip.AddrPortFrom(a, 53).String())
 	}
-	return systemdns.Addresses(ctx, servers, name)
+	return systemdns.Addresses(ctx, servers, new(systemdns.Families), name)
 }

@@ -5,9 +5,11 @@ package dial
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,11 +23,6 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/miekg/dns"
-)
-
-const (
-	stagger        = 250 * time.Millisecond // RFC 8305, section 5
-	attemptTimeout = 10 * time.Second
 )
 
 // Options are what a Dialer uses of this machine. The zero value is ready for use.
@@ -76,7 +73,7 @@ func New(o Options) *Dialer {
 		o.Dial = systemDialer().DialContext
 	}
 	if o.Resolver == nil {
-		o.Resolver = newRecentNames(SystemResolver{})
+		o.Resolver = newRecentNames(new(SystemResolver))
 	}
 	if o.Records == nil {
 		o.Records = new(systemdns.Resolver)
@@ -142,6 +139,14 @@ func (w ownWay) Dial(ctx context.Context, network, address string) (net.Conn, er
 	return w.dial(ctx, network, address)
 }
 
+// LookupIPv6 implements ipv6Resolver.
+func (w ownWay) LookupIPv6(ctx context.Context, name string) ([]netip.Addr, error) {
+	if late, ok := w.Resolver.(ipv6Resolver); ok {
+		return late.LookupIPv6(ctx, name)
+	}
+	return nil, nil
+}
+
 // Ping implements pinger.
 func (w ownWay) Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, error) {
 	return w.ping(ctx, to, data)
@@ -177,6 +182,34 @@ func (d *Dialer) Open(ctx context.Context, network resource.Network, m resource.
 	}
 	if len(v.Allowed) == 0 {
 		return Connection{}, &tunnel.Error{Code: tunnel.Denied, Reason: v.Reason()}
+	}
+	to, err := d.Race(ctx, string(network), m, v.Allowed)
+	if err != nil {
+		return d.retryIPv6(ctx, network, m, v.Allowed, err)
+	}
+	return to, nil
+}
+
+// retryIPv6 dials the IPv6 addresses that the look-up did not wait for, after those of
+// IPv4 were tried in vain. failed is returned if there are none.
+func (d *Dialer) retryIPv6(ctx context.Context, network resource.Network, m resource.Match, tried []netip.Addr, failed error) (Connection, error) {
+	e, _ := errors.AsType[*tunnel.Error](failed)
+	unreachable := e != nil && (e.Code == tunnel.NetUnreachable || e.Code == tunnel.HostUnreachable || e.Code == tunnel.TimedOut)
+	way, err := d.Exit(m.Resource)
+	if err != nil || !unreachable || m.Name == "" || m.Resource.Host.IsLocalhost() || slices.ContainsFunc(tried, netip.Addr.Is6) || ctx.Err() != nil {
+		return Connection{}, failed
+	}
+	late, ok := way.(ipv6Resolver)
+	if !ok {
+		return Connection{}, failed
+	}
+	addrs, err := late.LookupIPv6(ctx, m.Name)
+	if err != nil || len(addrs) == 0 {
+		return Connection{}, failed
+	}
+	v, err := d.Judge(m, addrs)
+	if err != nil || len(v.Allowed) == 0 {
+		return Connection{}, failed
 	}
 	return d.Race(ctx, string(network), m, v.Allowed)
 }
@@ -238,105 +271,6 @@ func (d *Dialer) Surroundings() (judge.Surroundings, error) {
 		return judge.Surroundings{}, &tunnel.Error{Code: tunnel.Failed, Reason: "this machine's own addresses cannot be listed"}
 	}
 	return judge.Surroundings{Own: own, OwnPorts: d.ownPorts}, nil
-}
-
-// Connection is a connection and the judged address that it leads to, which is zero
-// if the exit resolved the name.
-type Connection struct {
-	net.Conn
-	Addr netip.Addr
-}
-
-type attempt struct {
-	Connection
-	err error
-}
-
-// Race connects to the first of the addresses that answers: one attempt after
-// the other, the next as soon as one fails or the stagger has passed.
-func (d *Dialer) Race(ctx context.Context, network string, m resource.Match, addrs []netip.Addr) (Connection, error) {
-	way, err := d.Exit(m.Resource)
-	if err != nil {
-		return Connection{}, err
-	}
-	if len(addrs) == 1 {
-		conn, err := attemptAt(ctx, way, network, addrs[0], m.Port)
-		if err != nil {
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			return Connection{}, Error(err)
-		}
-		return Connection{conn, addrs[0]}, nil
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	results := make(chan attempt)
-	start := func(a netip.Addr) {
-		d.attempts.Go(func() {
-			conn, err := attemptAt(ctx, way, network, a, m.Port)
-			select {
-			case results <- attempt{Connection{conn, a}, err}:
-			case <-ctx.Done():
-				if conn != nil {
-					netx.ResetConn(conn, "another address was faster")
-				}
-			}
-		})
-	}
-	queue := interleave(addrs)
-	next := time.NewTimer(0)
-	defer next.Stop()
-	var worst *tunnel.Error
-	for pending := 0; len(queue) > 0 || pending > 0; {
-		select {
-		case <-next.C:
-			if len(queue) > 0 {
-				start(queue[0])
-				queue = queue[1:]
-				pending++
-				next.Reset(stagger)
-			}
-		case r := <-results:
-			pending--
-			if r.err == nil {
-				return r.Connection, nil
-			}
-			worst = tellingOf(worst, Error(r.err))
-			next.Reset(0)
-		case <-ctx.Done():
-			return Connection{}, tellingOf(worst, Error(context.Cause(ctx)))
-		}
-	}
-	return Connection{}, worst
-}
-
-func attemptAt(ctx context.Context, way Exit, network string, a netip.Addr, port uint16) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	return way.Dial(ctx, network, netip.AddrPortFrom(a, port).String())
-}
-
-// interleave alternates between the address families, beginning with that of
-// the first address.
-func interleave(addrs []netip.Addr) []netip.Addr {
-	var first, second, out []netip.Addr
-	for _, a := range addrs {
-		if a.Is4() == addrs[0].Is4() {
-			first = append(first, a)
-		} else {
-			second = append(second, a)
-		}
-	}
-	for i := range max(len(first), len(second)) {
-		if i < len(first) {
-			out = append(out, first[i])
-		}
-		if i < len(second) {
-			out = append(out, second[i])
-		}
-	}
-	return out
 }
 
 // Ping sends an echo request to the first of judged addresses that there is a

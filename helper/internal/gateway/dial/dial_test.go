@@ -3,9 +3,11 @@ package dial
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -200,8 +202,43 @@ func TestSystemInterfaces(t *testing.T) {
 }
 
 func TestSystemResolver(t *testing.T) {
-	addrs, err := SystemResolver{}.LookupNetIP(t.Context(), "localhost")
+	addrs, err := new(SystemResolver).LookupNetIP(t.Context(), "localhost")
 	if err != nil || !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Unmap().IsLoopback() }) {
 		t.Errorf("%v, %v", addrs, err)
+	}
+}
+
+// lateNames is a resolver that finds IPv6 addresses only if it is asked for them.
+type lateNames struct {
+	dialtest.Names
+	late []netip.Addr
+}
+
+func (l *lateNames) LookupIPv6(context.Context, string) ([]netip.Addr, error) { return l.late, nil }
+
+// IPv6 addresses that come late are dialled if IPv4 does not lead anywhere, and judged
+// as any.
+func TestLateAddressesAreDialled(t *testing.T) {
+	noRoute := dialtest.SysError(syscall.ENETUNREACH)
+	for name, c := range map[string]struct {
+		hosts map[string]any
+		late  string
+		want  string
+	}{
+		"no route by IPv4": {map[string]any{"10.0.0.1": noRoute, "fd00::1": nil}, "fd00::1", "fd00::1"},
+		"refused by IPv4":  {map[string]any{"10.0.0.1": dialtest.SysError(syscall.ECONNREFUSED), "fd00::1": nil}, "fd00::1", "connection refused"},
+		"not allowed":      {map[string]any{"10.0.0.1": noRoute, "::1": nil}, "::1", "network unreachable"},
+	} {
+		n := &dialtest.Net{Hosts: c.hosts}
+		d := newDialer(n, &lateNames{dialtest.Names{Answers: map[string][]any{"a.test": {[]string{"10.0.0.1"}}}}, []netip.Addr{netip.MustParseAddr(c.late)}})
+		to, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "a.test", "ports": [80]}]`, "a.test", 80))
+		got := fmt.Sprint(err)
+		if err == nil {
+			got = to.Addr.String()
+			to.Close()
+		}
+		if !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
 	}
 }

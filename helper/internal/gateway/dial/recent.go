@@ -49,6 +49,15 @@ func (r *recentNames) LookupNetIP(ctx context.Context, name string) ([]netip.Add
 	return slices.Clone(addrs), err
 }
 
+// LookupIPv6 implements ipv6Resolver. There is no address if the resolver below waits
+// for all.
+func (r *recentNames) LookupIPv6(ctx context.Context, name string) ([]netip.Addr, error) {
+	if late, ok := r.by.(ipv6Resolver); ok {
+		return late.LookupIPv6(ctx, name)
+	}
+	return nil, nil
+}
+
 // recentInterfaces returns what list does, at most interfacesLife old. Its result
 // is shared: it must not be changed.
 func recentInterfaces(list func() ([]netip.Prefix, error)) func() ([]netip.Prefix, error) {

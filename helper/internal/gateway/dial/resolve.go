@@ -1,13 +1,16 @@
 package dial
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
@@ -18,24 +21,62 @@ type Resolver interface {
 	LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error)
 }
 
-// SystemResolver asks as the machine's own programs do.
-type SystemResolver struct{}
+// ipv6Resolver is a Resolver that does not always wait for IPv6 addresses.
+type ipv6Resolver interface {
+	// LookupIPv6 finds the IPv6 addresses of a name. The error is as that of
+	// Resolver.
+	LookupIPv6(ctx context.Context, name string) ([]netip.Addr, error)
+}
 
-// LookupNetIP implements Resolver. No search list applies.
-func (SystemResolver) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
-	addrs, err := new(net.Resolver).LookupNetIP(ctx, "ip", name+".")
-	if err == nil || strings.Contains(name, ".") {
-		return addrs, err
+// SystemResolver asks as the machine's own programs do. The zero value is ready.
+type SystemResolver struct{ families systemdns.Families }
+
+// LookupNetIP implements Resolver. No search list applies. IPv6 addresses are missing
+// if they come much later than those of IPv4.
+func (r *SystemResolver) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
+	addrs, err := r.families.LookUp(ctx, func(ctx context.Context, network string) ([]netip.Addr, error) {
+		return new(net.Resolver).LookupNetIP(ctx, network, name+".")
+	})
+	if err == nil {
+		if ipv6First(addrs) {
+			slices.SortStableFunc(addrs, func(a, b netip.Addr) int { return cmp.Compare(a.Unmap().BitLen(), b.Unmap().BitLen()) * -1 })
+		}
+		return addrs, nil
+	}
+	if strings.Contains(name, ".") {
+		return nil, err
 	}
 	// With the dot that keeps the search list away, Go finds no single word in
 	// the hosts file. This one reads only that.
-	files := net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { //nolint:forbidigo // it dials nothing
-		return nil, errors.New("hosts file only")
-	}}
-	if listed, fileErr := files.LookupNetIP(ctx, "ip", name); fileErr == nil {
+	if listed, fileErr := systemdns.Listed(ctx, name); fileErr == nil {
 		return listed, nil
 	}
 	return nil, err
+}
+
+// LookupIPv6 implements ipv6Resolver.
+func (*SystemResolver) LookupIPv6(ctx context.Context, name string) ([]netip.Addr, error) {
+	return new(net.Resolver).LookupNetIP(ctx, "ip6", name+".")
+}
+
+// uniqueLocal are addresses that RFC 6724 ranks behind those of IPv4.
+var uniqueLocal = netip.MustParsePrefix("fc00::/7")
+
+// ipv6First reports whether one of the addresses is of IPv6, to be tried before those
+// of IPv4: this machine has a route to it, and it is globally routed (RFC 6724).
+func ipv6First(addrs []netip.Addr) bool {
+	for _, a := range addrs {
+		if a = a.Unmap(); !a.Is6() || uniqueLocal.Contains(a) {
+			continue
+		}
+		// Connecting a UDP socket sends nothing.
+		c, err := net.DialUDP("udp6", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 9)))
+		if err == nil {
+			_ = c.Close()
+			return true
+		}
+	}
+	return false
 }
 
 // ResolveError turns the failure of the resolver on the way to r into an answer.

@@ -46,6 +46,8 @@ type wireGuard struct {
 
 	idle, silence, look time.Duration // the limits above
 
+	families systemdns.Families
+
 	tasks sync.WaitGroup // attempts and watches
 
 	mu        sync.Mutex            // held for moments only: never while the exit waits for anything
@@ -168,7 +170,13 @@ func stackError(err error) error {
 
 // LookupNetIP implements Exit.
 func (w *wireGuard) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
-	return systemdns.Addresses(ctx, w, name)
+	return systemdns.Addresses(ctx, w, &w.families, name)
+}
+
+// LookupIPv6 finds the IPv6 addresses of a name, which LookupNetIP does not always
+// wait for.
+func (w *wireGuard) LookupIPv6(ctx context.Context, name string) ([]netip.Addr, error) {
+	return systemdns.IPv6Addresses(ctx, w, name)
 }
 
 // Query implements Exit. Those of the profile's DNS servers are asked that the

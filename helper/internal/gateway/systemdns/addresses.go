@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync"
 
 	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/miekg/dns"
@@ -16,39 +15,47 @@ type Querier interface {
 	Query(ctx context.Context, q records.Question) (*dns.Msg, error)
 }
 
-// Addresses returns the addresses of a name, those of IPv4 first. The error of a
-// name that has none is a *net.DNSError with IsNotFound.
-func Addresses(ctx context.Context, by Querier, name string) ([]netip.Addr, error) {
-	var answers [2]*dns.Msg
-	var errs [2]error
-	var both sync.WaitGroup
-	for i, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
-		both.Go(func() { answers[i], errs[i] = by.Query(ctx, records.Question{Name: name, Type: kind}) })
+// Addresses returns the addresses of a name, those of IPv4 first. It waits for those
+// of IPv6 as families does. The error of a name that has none is a *net.DNSError with
+// IsNotFound.
+func Addresses(ctx context.Context, by Querier, families *Families, name string) ([]netip.Addr, error) {
+	return families.LookUp(ctx, func(ctx context.Context, network string) ([]netip.Addr, error) {
+		kind := dns.TypeA
+		if network == "ip6" {
+			kind = dns.TypeAAAA
+		}
+		return addressesOf(ctx, by, records.Question{Name: name, Type: kind})
+	})
+}
+
+// IPv6Addresses returns the IPv6 addresses of a name. The error is as that of Addresses.
+func IPv6Addresses(ctx context.Context, by Querier, name string) ([]netip.Addr, error) {
+	return addressesOf(ctx, by, records.Question{Name: name, Type: dns.TypeAAAA})
+}
+
+func addressesOf(ctx context.Context, by Querier, q records.Question) ([]netip.Addr, error) {
+	m, err := by.Query(ctx, q)
+	if err != nil {
+		return nil, err
 	}
-	both.Wait()
 	var out []netip.Addr
-	for _, m := range answers {
-		if m == nil {
-			continue
-		}
-		for _, rr := range m.Answer {
-			if a, ok := records.AddressOf(rr); ok {
-				out = append(out, a)
-			}
+	for _, rr := range m.Answer {
+		if a, ok := records.AddressOf(rr); ok {
+			out = append(out, a)
 		}
 	}
-	if len(out) > 0 {
+	switch {
+	case len(out) > 0:
 		return out, nil
+	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
+		return nil, &net.DNSError{Err: dns.RcodeToString[m.Rcode], Name: q.Name}
 	}
-	for i, m := range answers {
-		if errs[i] != nil {
-			return nil, errs[i]
-		}
-		if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
-			return nil, &net.DNSError{Err: dns.RcodeToString[m.Rcode], Name: name}
-		}
-	}
-	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	return nil, &net.DNSError{Err: "no such host", Name: q.Name, IsNotFound: true}
+}
+
+func isNotFound(err error) bool {
+	e, ok := errors.AsType[*net.DNSError](err)
+	return ok && e.IsNotFound
 }
 
 // hostsFile is a resolver that reads only the hosts file.

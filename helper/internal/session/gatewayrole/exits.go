@@ -55,7 +55,7 @@ func (m machine) Credentials(proxy string) (c resource.Credentials, ok bool) {
 func (x *Exits) Use(wanted map[string]resource.Exit) map[string]dial.Exit {
 	system := machine{names: x.names, Resolver: new(systemdns.Resolver), credentials: &x.credentials}
 	if system.names == nil {
-		system.names = dial.SystemResolver{}
+		system.names = new(dial.SystemResolver)
 	}
 	for via, settings := range wanted {
 		if x.open[via] == nil {
