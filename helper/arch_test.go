@@ -100,7 +100,7 @@ var rules = map[string]rule{
 	"session":    {may: "carrier daemon link rpc tunnel", never: "cli"},
 	"session/gatewayrole": {may: "carrier daemon gateway gateway/consent gateway/dial gateway/exit gateway/systemdns link logs resource rpc session terminal tunnel",
 		never: "capture/... session/capturerole cli"},
-	"session/capturerole": {may: "capture capture/dns capture/handover capture/hostnet capture/names carrier daemon link privileged rpc session tunnel",
+	"session/capturerole": {may: "capture capture/dns capture/handover capture/hostnet capture/names capture/owner carrier daemon link privileged rpc session tunnel",
 		never: "gateway/... session/gatewayrole cli"},
 	"connect": {may: "capture/hostnet carrier gateway gateway/dial gateway/systemdns link resource rpc session session/gatewayrole tunnel", never: "cli"},
 	"helper":  {may: "cli"},

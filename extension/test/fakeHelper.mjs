@@ -57,7 +57,7 @@ const methods = {
     if (fault === 'crash') process.kill(process.pid, 'SIGKILL');
     if (fault === 'gone' && (params.resumed || params.resumeOnly)) throw failure(-32004, 'no such session');
     if (role === 'capture') {
-      process.stderr.write(`opened with ${JSON.stringify([params.sources, params.bridges])}\n`);
+      process.stderr.write(`opened with ${JSON.stringify([params.sources, params.bridges, params.users])}\n`);
       return null;
     }
     approvals = (params.workspaceResources ?? []).length > 0 ? [approval] : [];

@@ -204,6 +204,37 @@ func TestAnotherUserIsRefused(t *testing.T) {
 			t.Errorf("%s: another user got %q", script, out)
 		}
 	}
+	for end := time.After(10 * time.Second); ; {
+		select {
+		case e := <-s.events:
+			if notes := strings.Join(e.Notes, "\n"); strings.Contains(notes, other.Name) && strings.Contains(notes, "causeway.users") {
+				return
+			}
+		case <-end:
+			t.Fatal("the view does not say who was refused, and how to serve that user")
+		}
+	}
+}
+
+// Other users are served if the list has them, or if everyone is served; then also
+// one whose socket is closed by the time that it is looked for.
+func TestAnotherUserIsServed(t *testing.T) {
+	other := world.Info().Users["other"]
+	for _, users := range []string{other.Name, "everyone"} {
+		t.Run(users, func(t *testing.T) {
+			s := connect(t, resources, "--users="+users)
+			scripts := []string{
+				"curl -sS -m 5 http://web.corp.test/",
+				"curl -sS -m 5 -x http://" + s.Proxy + " http://web.corp.test/",
+			}
+			for _, script := range scripts {
+				cmd := world.Cloud.CommandAs(t.Context(), other, "bash", "-c", script)
+				if out, err := cmd.CombinedOutput(); err != nil || len(out) == 0 {
+					t.Errorf("%s: %v %q", script, err, out)
+				}
+			}
+		})
+	}
 }
 
 func TestNothingIsLeftBehind(t *testing.T) {

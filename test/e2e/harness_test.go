@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -154,6 +155,9 @@ func connectCommand(t *testing.T, list string, args []string, link ...string) *e
 		t.Fatal(err)
 	}
 	argv := append([]string{"connect", "--resources", file, "--events=json"}, args...)
+	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--users=") }) {
+		argv = append(argv, "--users=mine") // wherever the tests run, in a container too
+	}
 	return world.Laptop.Command(context.Background(), helper, append(append(argv, "--"), link...)...)
 }
 

@@ -135,7 +135,7 @@ export class Capture {
 
   private async start(): Promise<string> {
     const { version, start } = this.options;
-    const { session, secret, logLevel, resumed, resumeSeconds, window, sources, bridges } = this.first;
+    const { session, secret, logLevel, resumed, resumeSeconds, window, sources, bridges, users } = this.first;
     const wire = await start();
     const helper = new Helper(wire, {
       frame: (bytes) => this.link?.frames.push(bytes),
@@ -159,6 +159,7 @@ export class Capture {
         window,
         ...(sources && { sources }),
         ...(bridges?.length && { bridges }),
+        ...(users?.length && { users }),
       });
     } catch (error) {
       const { code, message } = error as { code?: number; message: string };

@@ -2,7 +2,16 @@
 // them too. So each half checks everything that arrives, a link has a random id,
 // and no command approves anything.
 
-import { LOG_LEVELS, type LogLevel, MAX_BRIDGES, type Range, SOURCE_MODES, SOURCES, type Sources } from './protocol';
+import {
+  LOG_LEVELS,
+  type LogLevel,
+  MAX_BRIDGES,
+  MAX_USERS,
+  type Range,
+  SOURCE_MODES,
+  SOURCES,
+  type Sources,
+} from './protocol';
 
 /** Versions of these commands. Users update the two extensions separately. */
 export const BRIDGE: Range = { min: 1, max: 1 };
@@ -48,6 +57,7 @@ export interface OpenLink {
   /** Absent if the UI extension does not know them. */
   sources?: Sources;
   bridges?: string[];
+  users?: string[];
 }
 
 /** VS Code passes on only the text of a command's error, so a failure is a reply. */
@@ -96,8 +106,15 @@ export function isOpenLink(value: unknown): value is OpenLink {
     Number.isInteger(value.resumeSeconds) &&
     (value.sources === undefined || isSources(value.sources)) &&
     (value.bridges === undefined ||
-      (Array.isArray(value.bridges) && value.bridges.length <= MAX_BRIDGES && value.bridges.every(isBridge)))
+      (Array.isArray(value.bridges) && value.bridges.length <= MAX_BRIDGES && value.bridges.every(isBridge))) &&
+    (value.users === undefined ||
+      (Array.isArray(value.users) && value.users.length <= MAX_USERS && value.users.every(isUser)))
   );
+}
+
+/** Whether value can be the name of a user. */
+export function isUser(value: unknown): value is string {
+  return typeof value === 'string' && /^[\w.@\\$+][\w.@\\$+-]{0,63}$/.test(value);
 }
 
 /** Whether value can be the name of a network bridge. */

@@ -217,9 +217,15 @@ export interface CaptureOpenParams {
   sources?: Sources;
   /** Network bridges of the remote whose containers reach the resources too. */
   bridges?: string[];
+  /** Who on the remote is served: one of USERS alone, or names of users. None stands for auto. */
+  users?: string[];
 }
 
 export const MAX_BRIDGES = 8;
+export const MAX_USERS = 16;
+
+/** The words that stand for users. */
+export const USERS = ['auto', 'mine', 'everyone'] as const;
 
 export const SOURCES = ['names', 'dns', 'tun', 'proxy'] as const;
 export const SOURCE_MODES = ['auto', 'on', 'off'] as const;

@@ -320,12 +320,12 @@ describe('a session', () => {
     expect(window.environment.clear).not.toHaveBeenCalled();
   });
 
-  it('tells the capture how programs are captured, and for which bridges', async () => {
+  it('tells the capture how programs are captured, for which bridges and users', async () => {
     window = new Window();
-    window.settings = { sources: { ...DEFAULTS.sources, tun: 'off' }, bridges: ['docker0'] };
+    window.settings = { sources: { ...DEFAULTS.sources, tun: 'off' }, bridges: ['docker0'], users: ['postgres'] };
     await window.controller.connect();
     expect(window.logged).toContain(
-      'opened with [{"names":"auto","dns":"auto","tun":"off","proxy":"auto"},["docker0"]]',
+      'opened with [{"names":"auto","dns":"auto","tun":"off","proxy":"auto"},["docker0"],["postgres"]]',
     );
   });
 

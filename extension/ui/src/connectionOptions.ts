@@ -54,10 +54,11 @@ export function linkRequest(
   link: string,
   { session, secret, resumed = false }: GatewayOpenResult,
 ): OpenLink {
-  const { setProxyEnvironment, resumeMinutes, sources, bridges } = settings;
+  const { setProxyEnvironment, resumeMinutes, sources, bridges, users } = settings;
   const window = `${identity.authority}\n${identity.workspace}`.slice(0, 4096);
   const resumeSeconds = resumeMinutes * 60;
-  return { link, session, secret, resumed, resumeSeconds, window, logLevel, setProxyEnvironment, sources, bridges };
+  const ways = { setProxyEnvironment, sources, bridges, users: [users].flat() };
+  return { link, session, secret, resumed, resumeSeconds, window, logLevel, ...ways };
 }
 
 /** Turns the errors that the user can act on into Troubles. */

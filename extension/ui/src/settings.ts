@@ -1,6 +1,6 @@
-import { isBridge } from '../../shared/src/bridge';
+import { isBridge, isUser } from '../../shared/src/bridge';
 import type { ResourcesParams, Sources } from '../../shared/src/protocol';
-import { MAX_BRIDGES, SOURCE_MODES, SOURCES } from '../../shared/src/protocol';
+import { MAX_BRIDGES, MAX_USERS, SOURCE_MODES, SOURCES, USERS } from '../../shared/src/protocol';
 
 /** The settings besides the two lists. */
 export interface Settings {
@@ -11,6 +11,8 @@ export interface Settings {
   sources: Sources;
   /** Network bridges of the remote whose containers reach the resources too. */
   bridges: string[];
+  /** Who on the remote reaches the resources: one of USERS, or names of users. */
+  users: string | string[];
   /** How long a session waits for its link or its window to come back, in minutes. */
   resumeMinutes: number;
   localHelperPort: number;
@@ -23,6 +25,7 @@ export const DEFAULTS: Settings = {
   strictProxy: false,
   sources: { names: 'auto', dns: 'auto', tun: 'auto', proxy: 'auto' },
   bridges: [],
+  users: 'auto',
   resumeMinutes: 10,
   localHelperPort: 7741,
 };
@@ -47,6 +50,7 @@ export function readSettings(configuration: Configuration): Settings {
     strictProxy: flag('strictProxy'),
     sources: readSources(configuration.get('sources')),
     bridges: readBridges(configuration.get('bridges')),
+    users: readUsers(configuration.get('users')),
     resumeMinutes:
       typeof minutes === 'number' && minutes >= 1 && minutes <= 180 ? Math.round(minutes) : DEFAULTS.resumeMinutes,
     localHelperPort: isPort(port) ? port : DEFAULTS.localHelperPort,
@@ -55,6 +59,15 @@ export function readSettings(configuration: Configuration): Settings {
 
 function readBridges(value: unknown): string[] {
   return Array.isArray(value) ? [...new Set(value.filter(isBridge))].slice(0, MAX_BRIDGES) : DEFAULTS.bridges;
+}
+
+/** A wrong value never serves more users than the default. */
+function readUsers(value: unknown): string | string[] {
+  const word = USERS.find((name) => name === value);
+  if (word) return word;
+  if (!Array.isArray(value)) return DEFAULTS.users;
+  const names = value.filter((name) => isUser(name) && !USERS.some((word) => word === name)) as string[];
+  return names.length > 0 ? [...new Set(names)].slice(0, MAX_USERS) : 'mine';
 }
 
 function readSources(value: unknown): Sources {

@@ -29,8 +29,10 @@ import (
 
 // Options of Serve. What starts a source is required unless that is off.
 type Options struct {
-	Log     zerolog.Logger
-	UID     int // the user whose programs are served, besides root
+	Log zerolog.Logger
+	UID int // the user whose programs are served, besides root
+	// Users are served too: a list as owner.CheckUsers takes it.
+	Users   []string
 	Sources Sources
 
 	// StartHosts begins to edit the hosts file.
@@ -87,7 +89,7 @@ func Serve(ctx context.Context, s *tunnel.Session, o Options) error {
 	c := &capture{o: o, s: s, control: control, report: make(chan struct{}, 1),
 		telling: make(chan struct{}, maxTelling), told: make(chan peer.Told), ended: ctx.Done()}
 	c.offered.Store(&offer.Set{})
-	check := owner.New(o.UID)
+	check := c.checker()
 	defer func() { _ = check.Close() }()
 	c.gateway = flow.New(flow.Options{Log: o.Log, Tunnel: s, Origin: c.origin(check)})
 	if err := c.start(check); err != nil {
@@ -134,6 +136,24 @@ type capture struct {
 	busy     atomic.Bool     // sources change: the report waits until all of them have
 
 	notes []string // of start; for good
+
+	mu      sync.Mutex
+	refused []string // users, in the order of their first connection
+}
+
+// checker returns the check of who is served, and tells of those who are refused.
+func (c *capture) checker() *owner.Checker {
+	check := owner.New(c.o.UID)
+	users, notes := owner.UsersOf(c.o.Users)
+	check.Users = users
+	c.notes = append(c.notes, notes...)
+	check.Refused = func(user string) {
+		c.mu.Lock()
+		c.refused = append(c.refused, user)
+		c.mu.Unlock()
+		c.changed()
+	}
+	return check
 }
 
 func (c *capture) start(check *owner.Checker) error {

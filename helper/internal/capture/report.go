@@ -13,6 +13,13 @@ import (
 func (c *capture) compose() (peer.Report, Status) {
 	offered := c.offered.Load().All
 	r := peer.Report{Notes: slices.Clone(c.notes), Names: []peer.NameReport{}, Asks: true}
+	c.mu.Lock()
+	refused := strings.Join(c.refused, ", ")
+	c.mu.Unlock()
+	if refused != "" {
+		r.Notes = append(r.Notes, "Connections of other users of the remote were refused: "+refused+
+			". To serve them, set \"causeway.users\" (connect --users) to their names or to \"everyone\".")
+	}
 	if c.proxy != nil {
 		r.Proxy = c.proxy.Addr().String()
 	}

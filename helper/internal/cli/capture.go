@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/connect"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -19,7 +20,7 @@ func captureCommand(e *env) *cobra.Command {
 	var stdio bool
 	var profile, list, events string
 	var sources rpc.Sources
-	var bridges []string
+	var bridges, users []string
 	var background *bool
 	cmd := &cobra.Command{
 		Use:   "capture --stdio | --exit FILE --resources FILE",
@@ -57,10 +58,10 @@ begins with "connected" when the resources can be used; Ctrl-C ends it.`,
 				if err := sources.Check(); err != nil {
 					return usageError(err)
 				}
-				if err := capturerole.CheckBridges(bridges); err != nil {
+				if err := errors.Join(capturerole.CheckBridges(bridges), owner.CheckUsers(users)); err != nil {
 					return usageError(err)
 				}
-				return captureByExit(cmd.Context(), e, profile, list, events == "json", connect.Options{Sources: sources, Bridges: bridges})
+				return captureByExit(cmd.Context(), e, profile, list, events == "json", connect.Options{Sources: sources, Bridges: bridges, Users: users})
 			}
 			return usageError(errors.New("capture is driven over stdio: give --stdio, or --exit for a WireGuard profile"))
 		},
@@ -72,6 +73,7 @@ begins with "connected" when the resources can be used; Ctrl-C ends it.`,
 	cmd.Flags().StringVar(&events, "events", "", `with --exit: "json" prints a line of JSON per event on stdout`)
 	addSources(cmd, &sources)
 	addBridges(cmd, &bridges)
+	addUsers(cmd, &users)
 	_ = cmd.MarkFlagFilename("exit", "conf")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
 	return cmd
@@ -102,6 +104,11 @@ func captureByExit(ctx context.Context, e *env, profile, list string, asJSON boo
 	o.Approved, o.Exits, o.Peers, o.Resume = approved, map[string]resource.Exit{via: only}, connect.BesideCapture{}, carrier.DefaultResumeLimit
 	o.Link.Args = []string{self, "capture", "--stdio", "--log-level", e.logs.Level.String()}
 	return e.connect(ctx, asJSON, o)
+}
+
+// addUsers defines the flag for users.
+func addUsers(cmd *cobra.Command, to *[]string) {
+	cmd.Flags().StringSliceVar(to, "users", []string{owner.AutoUsers}, `who on the remote is served: "mine" (the user of the capture, and root), "everyone", or names of users besides these; "auto" is everyone in a container of one person, else mine`)
 }
 
 // addBridges defines the flag for bridges.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/connect"
 	"github.com/causeway-dev/causeway/helper/internal/link"
@@ -23,7 +24,7 @@ import (
 func connectCommand(e *env) *cobra.Command {
 	var file, exits, secrets, events string
 	var sources rpc.Sources
-	var bridges []string
+	var bridges, users []string
 	var strict bool
 	var resume time.Duration
 	cmd := &cobra.Command{
@@ -60,7 +61,7 @@ every mistake.`,
 			if events != "" && events != "json" {
 				return usageError(fmt.Errorf("--events takes json, not %q", events))
 			}
-			if err := errors.Join(sources.Check(), capturerole.CheckBridges(bridges)); err != nil {
+			if err := errors.Join(sources.Check(), capturerole.CheckBridges(bridges), owner.CheckUsers(users)); err != nil {
 				return usageError(err)
 			}
 			approved, err := readResources(e, file)
@@ -80,7 +81,7 @@ every mistake.`,
 			}
 			return e.connect(cmd.Context(), events == "json", connect.Options{
 				Link: link.Command{Args: args}, Approved: approved, Exits: ways, Credentials: credentials,
-				Strict: strict, Sources: sources, Bridges: bridges, Resume: resume,
+				Strict: strict, Sources: sources, Bridges: bridges, Users: users, Resume: resume,
 			})
 		},
 	}
@@ -90,6 +91,7 @@ every mistake.`,
 	cmd.Flags().StringVar(&events, "events", "", `"json": print a line of JSON per event on stdout`)
 	addSources(cmd, &sources)
 	addBridges(cmd, &bridges)
+	addUsers(cmd, &users)
 	cmd.Flags().BoolVar(&strict, "strict-proxy", false, "the remote's proxy refuses what is no resource")
 	cmd.Flags().DurationVar(&resume, "resume", carrier.DefaultResumeLimit, "how long to try to get a lost link back, at most 3h; connections wait meanwhile")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")

@@ -34,6 +34,7 @@ type Options struct {
 	Strict      bool                            // the remote's proxy refuses what is no resource
 	Sources     rpc.Sources
 	Bridges     []string      // of the remote
+	Users       []string      // of the remote, as owner.CheckUsers takes them
 	Resume      time.Duration // how long to try to get a lost link back
 	// Tell is told of each event, one at a time. It must not block.
 	Tell func(Event)
@@ -133,7 +134,7 @@ func (c *connection) run(ctx context.Context) error {
 func (c *connection) open(ctx context.Context, s *carrier.Conn, keys session.Keys, resumed bool) (*link.Exec, error) {
 	id, secret := keys.Hex()
 	return c.Link.Start(ctx, s, rpc.CaptureOpenParams{
-		Session: id, Secret: secret, Resumed: resumed, ResumeSeconds: int(c.Resume / time.Second), Sources: c.Sources, Bridges: c.Bridges,
+		Session: id, Secret: secret, Resumed: resumed, ResumeSeconds: int(c.Resume / time.Second), Sources: c.Sources, Bridges: c.Bridges, Users: c.Users,
 	})
 }
 

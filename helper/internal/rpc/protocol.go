@@ -324,6 +324,9 @@ type CaptureOpenParams struct {
 	Window  string   `json:"window,omitempty"`
 	Sources Sources  `json:"sources,omitzero"`
 	Bridges []string `json:"bridges,omitempty"` // of the remote, whose containers are served too; at most MaxBridges
+	// Users says who on the remote is served: "auto", "mine" or "everyone", or names
+	// of users. None stands for "auto".
+	Users []string `json:"users,omitempty"`
 }
 
 // MaxBridges bounds CaptureOpenParams.Bridges.

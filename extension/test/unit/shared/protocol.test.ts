@@ -143,6 +143,7 @@ const SHAPES: Record<string, [Spec, Spec]> = {
       resumeSeconds: maybe('number'),
       window: maybe('string'),
       bridges: maybe(strings),
+      users: maybe(strings),
       sources: maybe(
         shape<p.Sources>({
           names: maybe('string'),

@@ -48,6 +48,30 @@ describe('bridges', () => {
   });
 });
 
+describe('users', () => {
+  it.each([
+    ['everyone', 'everyone'],
+    ['mine', 'mine'],
+    [
+      ['postgres', '_apt', 'postgres', 'CORP\\anna'],
+      ['postgres', '_apt', 'CORP\\anna'],
+    ],
+    [undefined, 'auto'],
+    [7, 'auto'],
+    ['all', 'auto'],
+    [['everyone'], 'mine'],
+    [[], 'mine'],
+    [['-x', 'a b', '', 7], 'mine'],
+  ])('%j', (value, want) => {
+    expect(readSettings(configuration({ users: value })).users).toEqual(want);
+  });
+
+  it('are at most 16', () => {
+    const many = Array.from({ length: 20 }, (_, i) => `user-${i}`);
+    expect(readSettings(configuration({ users: many })).users).toHaveLength(16);
+  });
+});
+
 describe('settings', () => {
   it('of a wrong type count as not set', () => {
     const wrong = { autoConnect: 'yes', localHelperPort: 70_000, strictProxy: 1 };

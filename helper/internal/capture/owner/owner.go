@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os/user"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -19,9 +20,12 @@ import (
 // Owner is the user who made a socket.
 type Owner struct {
 	UID   int
-	User  string // its name, or the number where there is none
-	Inode uint32 // of the socket, never 0
+	User  string // its name, or the number where there is none; "" if unknown
+	Inode uint32 // of the socket; 0 if unknown
 }
+
+// unknown is a sender that is served whoever it is, and that cannot be found.
+var unknown = Owner{UID: -1}
 
 // Errors of a check; errors.Is tells them apart.
 var (
@@ -32,9 +36,15 @@ var (
 	ErrStranger = errors.New("another user's socket")
 )
 
-// Checker allows the sockets of one user and of root. It is safe for
+// Checker allows the sockets of some users and of root. It is safe for
 // concurrent use.
 type Checker struct {
+	// Users says who is served besides uid and root. Set it before the first check.
+	Users Users
+	// Refused, if it is not nil, is told once of each user who was refused, for at
+	// most 16 users. It must not block. Set it before the first check.
+	Refused func(user string)
+
 	uid   int
 	table kernelnet.Table
 
@@ -42,25 +52,34 @@ type Checker struct {
 	senders map[datagrams]sender // who was found lately to send UDP
 
 	mu    sync.Mutex
-	names map[int]string // at most two entries: only allowed users are named
+	names map[int]string // at most maxNames
+	told  map[int]bool   // of whom Refused was told, at most maxTold
 
 	finding sync.Mutex
 	finder  finder
 }
 
+const (
+	maxNames = 256
+	maxTold  = 16
+)
+
 // New returns a Checker that allows uid, the effective one of the helper, and
 // root. It opens nothing before the first check.
 func New(uid int) *Checker {
-	return &Checker{uid: uid, names: make(map[int]string, 2), senders: make(map[datagrams]sender)}
+	return &Checker{uid: uid, names: make(map[int]string), told: make(map[int]bool), senders: make(map[datagrams]sender)}
 }
 
 // Close releases the Checker's sockets. Checks after it open others.
 func (k *Checker) Close() error { return k.table.Close() }
 
 // Check tells who connected c, a TCP connection accepted on this host. It
-// fails unless the client's socket is there, has an owner, and that is the
-// allowed user or root.
-func (k *Checker) Check(c net.Conn) (Owner, error) {
+// fails unless the client's socket is there, has an owner, and that is an
+// allowed user or root. If everyone is served, it does not fail: a client that
+// is gone has no name then.
+func (k *Checker) Check(c net.Conn) (Owner, error) { return k.settle(k.checkConn(c)) }
+
+func (k *Checker) checkConn(c net.Conn) (Owner, error) {
 	s, err := k.table.Peer(c)
 	if err != nil {
 		return Owner{}, fmt.Errorf("check owner of %v: %w", c.RemoteAddr(), err)
@@ -72,6 +91,10 @@ func (k *Checker) Check(c net.Conn) (Owner, error) {
 // to server, an address beyond the device of that index, that may not be
 // established yet.
 func (k *Checker) CheckConnecting(client, server netip.AddrPort, device int) (Owner, error) {
+	return k.settle(k.checkConnecting(client, server, device))
+}
+
+func (k *Checker) checkConnecting(client, server netip.AddrPort, device int) (Owner, error) {
 	client = kernelnet.Unmap(client)
 	s, err := k.table.TCP(client, kernelnet.Unmap(server), device, true)
 	if err != nil {
@@ -85,6 +108,10 @@ func (k *Checker) CheckConnecting(client, server netip.AddrPort, device int) (Ow
 // may send any, so that all of those of ICMP have to be allowed ones, and one of
 // them may have sent it.
 func (k *Checker) CheckEcho(client netip.Addr, id uint16) (Owner, error) {
+	return k.settle(k.checkEcho(client, id))
+}
+
+func (k *Checker) checkEcho(client netip.Addr, id uint16) (Owner, error) {
 	rows, raw, err := k.table.Echo(client, id)
 	if err != nil {
 		return Owner{}, fmt.Errorf("check owner of a ping from %s: %w", client, err)
@@ -116,11 +143,52 @@ func (k *Checker) judge(s kernelnet.Socket) (Owner, error) {
 	if s.Inode == 0 {
 		return Owner{}, fmt.Errorf("check owner of %s: %w", s.Local, ErrGone)
 	}
-	if uid := int(s.UID); uid != 0 && uid != k.uid {
-		return Owner{}, fmt.Errorf("check owner of %s: %w (uid %d)", s.Local, ErrStranger, uid)
+	if uid := int(s.UID); !k.allows(uid) {
+		return Owner{}, &stranger{at: s.Local, uid: uid, user: k.name(uid)}
 	}
 	return Owner{UID: int(s.UID), User: k.name(int(s.UID)), Inode: s.Inode}, nil
 }
+
+func (k *Checker) allows(uid int) bool {
+	return uid == 0 || uid == k.uid || k.Users.Everyone || slices.Contains(k.Users.UIDs, uid)
+}
+
+// settle makes the result of a check out of what was found. It tells of a user who
+// is refused.
+func (k *Checker) settle(o Owner, err error) (Owner, error) {
+	if err == nil {
+		return o, nil
+	}
+	if k.Users.Everyone {
+		return unknown, nil
+	}
+	if s, ok := errors.AsType[*stranger](err); ok && k.Refused != nil {
+		k.mu.Lock()
+		fresh := !k.told[s.uid] && len(k.told) < maxTold
+		if fresh {
+			k.told[s.uid] = true
+		}
+		k.mu.Unlock()
+		if fresh {
+			k.Refused(s.user)
+		}
+	}
+	return Owner{}, err
+}
+
+// stranger is an error that wraps ErrStranger and says who is refused.
+type stranger struct {
+	at   netip.AddrPort
+	uid  int
+	user string
+}
+
+func (s *stranger) Error() string {
+	return fmt.Sprintf("check owner of %s: it is a socket of the user %s (uid %d), who is not served: see \"causeway.users\", or \"connect --users\"",
+		s.at, s.user, s.uid)
+}
+
+func (s *stranger) Unwrap() error { return ErrStranger }
 
 // Process tells which process has the socket that a check was about, as far as
 // this user may know it. It takes well below a millisecond, mostly: where it
@@ -129,7 +197,10 @@ func (k *Checker) judge(s kernelnet.Socket) (Owner, error) {
 func (k *Checker) Process(o Owner, must bool) Process {
 	k.finding.Lock()
 	defer k.finding.Unlock()
-	p := Process{UID: o.UID, User: o.User, PID: k.finder.find(o.Inode, o.UID, must)}
+	p := Process{UID: o.UID, User: o.User}
+	if o.Inode != 0 {
+		p.PID = k.finder.find(o.Inode, o.UID, must)
+	}
 	if p.PID != 0 {
 		p.Program = program(p.PID)
 	}
@@ -140,6 +211,9 @@ func (k *Checker) name(uid int) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if _, ok := k.names[uid]; !ok {
+		if len(k.names) >= maxNames {
+			clear(k.names)
+		}
 		k.names[uid] = UserName(uid)
 	}
 	return k.names[uid]

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const stranger = 54321
+const otherUser = 54321
 
 // TestMain runs the tests, or, in a child, one client that lives until its
 // stdin ends: "NETWORK ADDRESS" in the environment.
@@ -144,13 +144,13 @@ func TestCheck(t *testing.T) {
 		{"own mapped", "127.0.0.1:0", "tcp46", 1234, false, nil},
 		{"own v6", "[::1]:0", "tcp6", 1234, false, nil},
 		{"own on the dual listener", "[::]:0", "tcp4", 1234, false, nil},
-		{"stranger", "127.0.0.1:0", "tcp4", stranger, false, ErrStranger},
-		{"stranger mapped", "127.0.0.1:0", "tcp46", stranger, false, ErrStranger},
-		{"stranger v6", "[::1]:0", "tcp6", stranger, false, ErrStranger},
-		{"stranger on the dual listener", "[::]:0", "tcp46", stranger, false, ErrStranger},
-		{"stranger closed", "127.0.0.1:0", "tcp4", stranger, true, ErrGone},
-		{"stranger mapped closed", "127.0.0.1:0", "tcp46", stranger, true, ErrGone},
-		{"stranger v6 closed", "[::1]:0", "tcp6", stranger, true, ErrGone},
+		{"stranger", "127.0.0.1:0", "tcp4", otherUser, false, ErrStranger},
+		{"stranger mapped", "127.0.0.1:0", "tcp46", otherUser, false, ErrStranger},
+		{"stranger v6", "[::1]:0", "tcp6", otherUser, false, ErrStranger},
+		{"stranger on the dual listener", "[::]:0", "tcp46", otherUser, false, ErrStranger},
+		{"stranger closed", "127.0.0.1:0", "tcp4", otherUser, true, ErrGone},
+		{"stranger mapped closed", "127.0.0.1:0", "tcp46", otherUser, true, ErrGone},
+		{"stranger v6 closed", "[::1]:0", "tcp6", otherUser, true, ErrGone},
 		{"own closed", "127.0.0.1:0", "tcp4", 1234, true, ErrGone},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -230,10 +230,10 @@ func TestJudgeEcho(t *testing.T) {
 		"own":                        {[]kernelnet.Socket{at("0.0.0.0:7", 1234)}, nil, nil},
 		"own and bound":              {[]kernelnet.Socket{at("198.18.0.1:7", 1234)}, nil, nil},
 		"own, at another address":    {[]kernelnet.Socket{at("10.0.0.1:7", 1234)}, nil, ErrGone},
-		"stranger":                   {[]kernelnet.Socket{at("0.0.0.0:7", stranger)}, []kernelnet.Socket{at("0.0.0.0:1", 1234)}, ErrStranger},
+		"stranger":                   {[]kernelnet.Socket{at("0.0.0.0:7", otherUser)}, []kernelnet.Socket{at("0.0.0.0:1", 1234)}, ErrStranger},
 		"raw":                        {nil, []kernelnet.Socket{at("0.0.0.0:1", 1234), at("0.0.0.0:1", 0)}, nil},
-		"raw beside a stranger's":    {nil, []kernelnet.Socket{at("0.0.0.0:1", 1234), at("0.0.0.0:1", stranger)}, ErrStranger},
-		"own beside a stranger's":    {[]kernelnet.Socket{at("0.0.0.0:7", 1234)}, []kernelnet.Socket{at("0.0.0.0:1", stranger)}, nil},
+		"raw beside a stranger's":    {nil, []kernelnet.Socket{at("0.0.0.0:1", 1234), at("0.0.0.0:1", otherUser)}, ErrStranger},
+		"own beside a stranger's":    {[]kernelnet.Socket{at("0.0.0.0:7", 1234)}, []kernelnet.Socket{at("0.0.0.0:1", otherUser)}, nil},
 		"nobody, such as forwarded":  {nil, nil, ErrGone},
 		"closed, which looks root's": {[]kernelnet.Socket{{Local: netip.MustParseAddrPort("0.0.0.0:7")}}, nil, ErrGone},
 	} {

@@ -37,6 +37,10 @@ type sender struct {
 // the same socket goes on sending, CheckUDP asks for that one alone, and lists the
 // others every 100 ms.
 func (k *Checker) CheckUDP(local, remote netip.AddrPort) (Owner, error) {
+	return k.settle(k.checkUDP(local, remote))
+}
+
+func (k *Checker) checkUDP(local, remote netip.AddrPort) (Owner, error) {
 	local, remote = kernelnet.Unmap(local), kernelnet.Unmap(remote)
 	if !remote.IsValid() || remote.Port() == 0 {
 		return Owner{}, fmt.Errorf("check owner of %s: no such source", remote)

@@ -24,9 +24,9 @@ func TestCheckUDP(t *testing.T) {
 		{"own", "udp4", 1234, false, nil},
 		{"own mapped", "udp46", 1234, false, nil},
 		{"root", "udp4", 0, false, nil},
-		{"stranger", "udp4", stranger, false, ErrStranger},
-		{"stranger mapped", "udp46", stranger, false, ErrStranger},
-		{"closed", "udp4", stranger, true, ErrGone},
+		{"stranger", "udp4", otherUser, false, ErrStranger},
+		{"stranger mapped", "udp46", otherUser, false, ErrStranger},
+		{"closed", "udp4", otherUser, true, ErrGone},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			pc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -126,7 +126,7 @@ func TestSenderChanges(t *testing.T) {
 		t.Errorf("closed: %+v %v", o, err)
 	}
 	k.senders[datagrams{local, remote}] = sender{first.Inode, time.Now().Add(time.Hour)}
-	start(t, stranger, "udp4-from-"+remote.String(), local.String())
+	start(t, otherUser, "udp4-from-"+remote.String(), local.String())
 	if o, err := k.CheckUDP(local, remote); !errors.Is(err, ErrStranger) {
 		t.Errorf("a stranger on the same port: %+v %v", o, err)
 	}
@@ -162,7 +162,7 @@ func TestJudgeUDPSharedPort(t *testing.T) {
 	k := New(1234)
 	local, remote := netip.MustParseAddrPort("127.0.0.1:9"), netip.MustParseAddrPort("127.0.0.1:500")
 	ours := kernelnet.Socket{Local: remote, UID: 1234, Inode: 1}
-	theirs := kernelnet.Socket{Local: netip.MustParseAddrPort("127.0.0.2:500"), UID: stranger, Inode: 2}
+	theirs := kernelnet.Socket{Local: netip.MustParseAddrPort("127.0.0.2:500"), UID: otherUser, Inode: 2}
 	if _, err := k.judgeUDP([]kernelnet.Socket{ours}, local, remote); err != nil {
 		t.Error(err)
 	}

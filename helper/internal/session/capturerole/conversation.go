@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
+	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/link"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
@@ -64,7 +65,7 @@ func (h *conversation) OpenSession(_ context.Context, p rpc.CaptureOpenParams) e
 	if err := p.Sources.Check(); err != nil {
 		return err
 	}
-	if err := CheckBridges(p.Bridges); err != nil {
+	if err := errors.Join(CheckBridges(p.Bridges), owner.CheckUsers(p.Users)); err != nil {
 		return err
 	}
 	if p.Window != "" {

@@ -47,6 +47,7 @@ func (s *Session) options(handoverPath string) capture.Options {
 	return capture.Options{
 		Log:     s.log,
 		UID:     os.Geteuid(),
+		Users:   s.params.Users,
 		Sources: sourcesOf(s.params.Sources),
 		StartHosts: func(ctx context.Context) (names.Hosts, error) {
 			return privileged.Start(ctx, hostnet.Start)
