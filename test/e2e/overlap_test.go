@@ -210,18 +210,52 @@ func TestTunNamesLeaveNothing(t *testing.T) {
 	}
 }
 
-// A device that addresses alone are for has names lead to it as long as it is there.
-func TestTunNamesComeAndGo(t *testing.T) {
-	const names = `{"name": "web", "host": "web.corp.test", "ports": [80]}, {"name": "domain", "host": "*.corp.test", "ports": [80]}`
-	for list, want := range map[string]string{names: "127.", names + `, {"name": "net", "host": "10.77.0.0/24", "ports": [80]}`: "198.1"} {
-		s := connect(t, "["+list+"]")
-		for _, name := range []string{"web.corp.test", "x.apps.corp.test"} {
-			got := mustCloud(t, 2*time.Minute, "getent ahostsv4 "+name+"; curl -sS -m 60 -o /dev/null -w '%{http_code}' http://"+name+"/")
-			if !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "200") {
-				t.Errorf("%s is at %s, want %s", name, got, want)
-			}
+// Names lead to the device also if no resource is an address. The ports of the
+// remote stay free: the user's own servers work on the same ports, whether they
+// start before or after.
+func TestTunNamesAlone(t *testing.T) {
+	serve := func(port string) {
+		t.Helper()
+		own := world.Cloud.CommandAs(t.Context(), world.Info().Users[lab.Dev], "python3", "-m", "http.server", port, "--bind", "0.0.0.0", "--directory", t.TempDir())
+		if err := own.Start(); err != nil {
+			t.Fatal(err)
 		}
-		s.stop()
+		t.Cleanup(func() {
+			_ = own.Process.Kill()
+			_ = own.Wait()
+		})
+		eventually(t, 10*time.Second, "the user's own server listens on "+port, func() bool {
+			out, err := cloud(t, 5*time.Second, "curl -sS -m 3 -o /dev/null http://127.0.0.1:"+port+"/")
+			return err == nil && out == ""
+		})
+	}
+	serve("5432")
+	s := connect(t, `[
+		{"name": "orders", "host": "orders-db.corp.test", "ports": [5432]},
+		{"name": "npm", "host": "npm.corp.test", "ports": [4873]},
+		{"name": "domain", "host": "*.corp.test", "ports": [80, 7000]},
+	]`)
+	i := world.Info()
+	for _, c := range []struct{ script, want string }{
+		{"getent ahostsv4 npm.corp.test | cut -c1-5 | sort -u", "198.1"},
+		{fmt.Sprintf("PGPASSWORD=%s psql -h %s -p 5432 -U %s -d %s -Atc 'select 6*7'", i.Postgres.Password, i.Postgres.Host, i.Postgres.User, i.Postgres.Database), "42"},
+		{"curl -sS -m 60 -o /dev/null -w '%{http_code}' http://npm.corp.test:4873/-/ping", "200"},
+		{"curl -sS -m 60 -o /dev/null -w '%{http_code}' http://www.corp.test/", "200"},
+	} {
+		if got := mustCloud(t, 2*time.Minute, c.script); got != c.want {
+			t.Errorf("%s: %q", c.script, got)
+		}
+	}
+	for _, port := range []string{"4873", "7000"} {
+		serve(port)
+	}
+	if got := mustCloud(t, 2*time.Minute, "curl -sS -m 60 -o /dev/null -w '%{http_code}' http://npm.corp.test:4873/-/ping"); got != "200" {
+		t.Errorf("beside an own server on its port, npm gives %q", got)
+	}
+	for _, r := range s.first.Resources {
+		if !slices.Contains(r.Served, "tun") || r.Trouble != "" {
+			t.Errorf("%+v", r)
+		}
 	}
 }
 

@@ -3,7 +3,7 @@
 // reaches it unchanged. Exact names are in the hosts file; those that a wildcard
 // covers come to be with the stub resolver's first look-up. While a TUN device
 // is there, names are told to be at addresses that lead to it, and its reader
-// asks here which those are. Whether a flow may reach its target is the gateway's
+// asks here which those are; then they have no listeners. Whether a flow may reach its target is the gateway's
 // business; addresses are the proxy's.
 package names
 
@@ -59,6 +59,9 @@ type Options struct {
 	Changed func()
 	// Retry is how often a port that is taken is tried again; 0 means every 2 s.
 	Retry time.Duration
+	// Linger is how long listeners go on after their names lead to a device, for
+	// programs that looked the names up before; 0 means 1 min.
+	Linger time.Duration
 }
 
 // Report is what became of the published resources.
@@ -95,6 +98,7 @@ type Source struct {
 	listeners map[endpoint]*listener
 	problems  map[endpoint]*problem
 	lastLook  time.Time // for the holders of ports
+	linger    time.Time // until when listeners of led names go on; zero: there are none
 	hosts     hostsState
 
 	numbers *numbers
@@ -106,6 +110,9 @@ type Source struct {
 func New(o Options) *Source {
 	if o.Retry == 0 {
 		o.Retry = 2 * time.Second
+	}
+	if o.Linger == 0 {
+		o.Linger = time.Minute
 	}
 	s := &Source{o: o, addrs: newAddresses(o.UID), numbers: newNumbers(o.UID),
 		slots:     make(chan struct{}, maxConns),
@@ -175,7 +182,11 @@ func (s *Source) watch() {
 		case <-t.C:
 		}
 		s.mu.Lock()
-		if !s.closed && (s.hosts.died() || s.hosts.mayRestart() || s.anyConflict()) {
+		over := !s.linger.IsZero() && time.Now().After(s.linger)
+		if over {
+			s.linger = time.Time{}
+		}
+		if !s.closed && (over || s.hosts.died() || s.hosts.mayRestart() || s.anyConflict()) {
 			s.reconcile()
 		}
 		s.mu.Unlock()
@@ -188,18 +199,18 @@ func (s *Source) watch() {
 func (s *Source) reconcile() {
 	exact := s.set.Names()
 	s.plan = makePlan(s.set, s.looked)
-	want := s.plan.endpoints(exact, s.looked)
+	all := s.plan.endpoints(exact, s.looked)
 	if s.o.NoHosts && !s.byDNS {
-		want = nil
+		all = nil
 	}
-	if len(want) > 0 || !s.o.NoHosts && s.numbers.leads() && len(exact) > 0 { // low ports may take it, too
+	if len(all) > 0 || !s.o.NoHosts && s.numbers.leads() && len(exact) > 0 { // low ports may take it, too
 		s.hosts.start(s.setup, s.o.StartHosts)
 	}
-	stale := s.bindAll(want)
 	s.findLed(exact)
+	stale := s.bindAll(s.toListen(all))
 	if err := s.hosts.set(s.setup, s.entries()); err != nil && s.setup.Err() == nil {
-		stale = append(stale, s.bindAll(want)...) // without the file, then
-		s.findLed(exact)
+		s.findLed(exact) // without the file, then
+		stale = append(stale, s.bindAll(s.toListen(all))...)
 	}
 	for _, l := range stale {
 		_ = l.Close()
@@ -219,15 +230,15 @@ func (s *Source) look(name string) {
 	}
 	s.plan.look(s.set, name)
 	want := s.plan.of[name]
-	if s.o.NoHosts && !s.byDNS {
+	at, leads := s.leadTo(name)
+	if leads {
+		s.led[name] = at
+	}
+	if leads || s.o.NoHosts && !s.byDNS {
 		want = nil
 	}
 	for _, e := range want {
 		s.bindOne(e)
-	}
-	at, leads := s.leadTo(name)
-	if leads {
-		s.led[name] = at
 	}
 	failed := false
 	for _, e := range want {
@@ -244,6 +255,17 @@ func (s *Source) look(name string) {
 		s.findHolders()
 		s.updateReport()
 	}
+}
+
+// toListen returns those of the endpoints that get a listener. A name that leads
+// to the device gets none, so that its ports stay free for programs of this
+// machine. The caller holds s.mu.
+func (s *Source) toListen(all []endpoint) []endpoint {
+	lingers := time.Now().Before(s.linger)
+	return slices.DeleteFunc(slices.Clone(all), func(e endpoint) bool {
+		_, leads := s.led[e.host]
+		return leads && !(lingers && s.listeners[e] != nil)
+	})
 }
 
 // bindAll brings listeners and problems in line with want and returns the

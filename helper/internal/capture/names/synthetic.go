@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 )
@@ -75,17 +76,23 @@ func (n *numbers) at(a netip.Addr) (string, bool) {
 	return name, ok && name != ""
 }
 
-// Lead tells s of the addresses that lead to a device of this process, where
-// whoever asks At serves them: names are told to be there from now on, though
-// they are served on loopback too. Zero ranges: there is no device any more. It
-// returns when the hosts file says so. An address is never that of another name
-// within the life of s.
+// Lead tells s of the addresses that lead to a device of this process, whose
+// reader asks At. From then on programs get these addresses, and names have no
+// listeners. Listeners that there are go on for a minute. Zero ranges mean that
+// there is no device any more: names get listeners again. Lead returns when the
+// hosts file is up to date. Within the life of s an address never becomes that of
+// another name.
 func (s *Source) Lead(r hostnet.Ranges) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.numbers.lead(r) && !s.closed {
-		s.reconcile()
+	before := s.numbers.leads()
+	if !s.numbers.lead(r) || s.closed {
+		return
 	}
+	if !before && len(s.listeners) > 0 {
+		s.linger = time.Now().Add(s.o.Linger)
+	}
+	s.reconcile()
 }
 
 // At returns the name that a stands for by the last call of Lead, if any. It may

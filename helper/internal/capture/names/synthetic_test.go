@@ -10,10 +10,13 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
 var (
@@ -116,6 +119,70 @@ func TestLeadElsewhere(t *testing.T) {
 			t.Errorf("%s, which leads nowhere, has a name", second)
 		}
 	}
+}
+
+// Names that lead to the device leave every port to programs of this machine, before
+// and after they are looked up.
+func TestLedNamesLeavePortsFree(t *testing.T) {
+	f := start(t, Options{})
+	f.source.Lead(ranges)
+	f.source.FoundByDNS(true)
+	u := udp("ntp.test", 5441)
+	f.apply([]peer.Published{tcp("db.test", 5440), u, wildcard("corp.test", 5442)})
+	f.address("x.corp.test")
+	for _, port := range []string{"5440", "5442"} {
+		own, err := net.Listen("tcp4", "0.0.0.0:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer own.Close()
+	}
+	own, err := net.ListenPacket("udp4", "0.0.0.0:5441")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	f.apply([]peer.Published{tcp("db.test", 5440), u, wildcard("corp.test", 5442), tcp("more.test", 5440)})
+	f.address("y.corp.test")
+	for _, r := range f.source.Report().Names {
+		if r.Trouble != "" || !slices.Contains(r.Served, "tun") {
+			t.Errorf("%+v", r)
+		}
+	}
+	if n := len(f.source.listeners); n != 0 {
+		t.Errorf("%d listeners", n)
+	}
+}
+
+// A device that comes takes nothing away: connections go on, and for a while
+// programs that looked the name up before reach it at its old address.
+func TestListenersLinger(t *testing.T) {
+	f := start(t, Options{Retry: 10 * time.Millisecond, Linger: time.Second})
+	f.apply([]peer.Published{tcp("db.test", 5432)})
+	before := f.lookup("db.test") + ":5432"
+	c := dial(t, before)
+	st := f.accept()
+	_ = st.Reply(tunnel.Connected, "")
+	f.source.Lead(ranges)
+	dial(t, before)
+	f.accept()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := net.Dial("tcp", before); errors.Is(err, syscall.ECONNREFUSED) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the listener stays")
+		}
+	}
+	send(t, c, "x")
+	expect(t, st, "x")
+	f.source.Lead(hostnet.Ranges{})
+	if got := f.lookup("db.test") + ":5432"; got != before {
+		t.Errorf("%s became %s", before, got)
+	}
+	send(t, c, "y")
+	expect(t, st, "y")
+	dial(t, before)
 }
 
 // Without a way to tell programs, names are where they were.

@@ -51,7 +51,7 @@ type Started struct {
 	Device *hostnet.Device
 }
 
-// Options of a Source. All but Names, CoversName, Always, Changed and Retry
+// Options of a Source. All but Names, CoversName, Changed and Retry
 // are required.
 type Options struct {
 	Log     zerolog.Logger
@@ -63,9 +63,6 @@ type Options struct {
 	Names Names
 	// CoversName is Covers for a name; required if there are Names.
 	CoversName func(network, name string, port uint16) bool
-	// Always says to make a device for Names alone. If it is false, only addresses,
-	// and names that list pings, are worth one.
-	Always bool
 	// Check tells who connects from client to server by the device of that index,
 	// or refuses them.
 	Check func(client, server netip.AddrPort, device int) (owner.Owner, error)
@@ -275,13 +272,8 @@ func (s *Source) reconcile() {
 	s.updateReport(reports)
 }
 
-// forNames tells whether names alone are worth a device.
-func (s *Source) forNames() bool {
-	return s.o.Names != nil && slices.ContainsFunc(s.set.All, func(r *offer.Resource) bool {
-		_, address := r.Prefix()
-		return r.Known && !address && (s.o.Always || r.Ping)
-	})
-}
+// forNames tells whether names are to lead to the device.
+func (s *Source) forNames() bool { return s.o.Names != nil && s.set.HasNames() }
 
 // start makes the device.
 func (s *Source) start() error {

@@ -186,29 +186,23 @@ func TestNoDevice(t *testing.T) {
 	}
 }
 
-// Names lead to the device as long as it is there, where names that are pinged,
-// or any of them if that is asked for, keep it.
+// Names lead to the device, which is there for names alone too.
 func TestNamesLeadToTheDevice(t *testing.T) {
 	r := newSource(t)
 	r.source.o.Names = r
-	pinged := peer.Published{Name: "ping", Host: "*.test", Protocols: []string{"icmp"}}
 	for i, c := range []struct {
 		published []peer.Published
-		always    bool
 		devices   int // so far
 		leads     bool
 	}{
-		{publish("db.test"), false, 0, false},
-		{publish("db.test", "10.20.0.7"), false, 1, true},
-		{publish("db.test"), false, 1, false},
-		{publish("db.test", "10.66.0.0/24"), false, 2, false}, // nothing leads there
-		{append(publish("10.66.0.0/24"), pinged), false, 3, true},
-		{publish("db.test", "10.66.0.0/24"), true, 3, true},
-		{publish("db.test"), true, 3, true},
-		{publish("10.66.0.0/24"), true, 3, false},
-		{publish("10.20.0.7"), false, 4, true},
+		{publish("db.test"), 1, true},
+		{publish("db.test", "10.20.0.7"), 1, true},
+		{publish("*.test", "10.66.0.0/24"), 1, true},
+		{publish("10.66.0.0/24"), 1, false}, // nothing leads there
+		{publish("10.20.0.7"), 2, true},
+		{nil, 2, false},
+		{publish("*.test"), 3, true},
 	} {
-		r.source.o.Always = c.always
 		r.apply(c.published)
 		if n, leads := len(r.started()), r.led == someRanges; n != c.devices || leads != c.leads {
 			t.Errorf("%d: %d devices so far, names lead there: %v; want %d, %v", i, n, leads, c.devices, c.leads)
