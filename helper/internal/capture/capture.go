@@ -194,8 +194,8 @@ func (c *capture) start(check *owner.Checker) error {
 	if c.o.Sources.DNS != Off {
 		c.dns = dns.New(dns.Options{
 			Log: c.o.Log, Gateway: c.gateway, Names: c.names,
-			Covers: c.hasName,
-			Check:  check.Check, CheckUDP: check.CheckUDP,
+			Covers: c.hasName, Exact: c.isExact,
+			Check: check.Check, CheckUDP: check.CheckUDP,
 			StartEditor: c.o.StartResolver, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
 		})
 	}
@@ -215,8 +215,8 @@ func (c *capture) start(check *owner.Checker) error {
 	for _, device := range c.o.Bridges {
 		c.bridges = append(c.bridges, bridge.New(bridge.Options{
 			Log: c.o.Log, Tunnel: c.s, UID: c.o.UID, Device: device,
-			Covers: c.hasName,
-			Start:  c.o.StartBridge, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
+			Covers: c.hasName, Exact: c.isExact,
+			Start: c.o.StartBridge, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
 		}))
 	}
 	return nil
@@ -229,6 +229,9 @@ func (c *capture) covers(network, host string, port uint16) bool {
 
 // hasName tells whether a name, or an address in its place, is a resource's.
 func (c *capture) hasName(host string) bool { return c.covers("lookup", host, 0) }
+
+// isExact tells whether a name is a resource of its own.
+func (c *capture) isExact(name string) bool { return len(c.offered.Load().Exact(name)) > 0 }
 
 // close stops the sources, first those that point others here.
 func (c *capture) close() {

@@ -40,6 +40,8 @@ type Options struct {
 	Device string // the bridge
 	// Covers tells whether a name, or an address in its place, is a resource's.
 	Covers func(host string) bool
+	// Exact tells whether a name is a resource of its own.
+	Exact func(name string) bool
 	// Start has this host answer for addresses of names on the bridge. If it
 	// fails, names share the host's own address there.
 	Start      func(ctx context.Context, device string) (Host, netip.Prefix, error)
@@ -247,7 +249,7 @@ func (s *Source) setUp(at netip.Prefix, index int) *standing {
 		},
 	})
 	st.dns = dns.New(dns.Options{
-		Log: s.o.Log, Gateway: s.gateway, Names: st.names, Covers: s.o.Covers, ResolvPath: s.o.ResolvPath,
+		Log: s.o.Log, Gateway: s.gateway, Names: st.names, Covers: s.o.Covers, Exact: s.o.Exact, ResolvPath: s.o.ResolvPath,
 		Port: s.o.Port, Place: &dns.Place{Device: s.o.Device, Addr: at.Addr(), Low: low}, Changed: s.o.Changed,
 		Check:    func(c net.Conn) (owner.Owner, error) { return st.check(c.RemoteAddr()) },
 		CheckUDP: func(_, remote netip.AddrPort) (owner.Owner, error) { return st.admit(remote.Addr()) },

@@ -33,9 +33,13 @@ func (s *Source) isOurs(q records.Question) bool {
 	return s.o.Covers(q.Name)
 }
 
-// answer returns the whole reply to a query of q.
-func (s *Source) answer(ctx context.Context, query *dns.Msg, q records.Question, who owner.Owner) *dns.Msg {
-	m := s.resolve(ctx, q, who)
+// answer returns the whole reply to a query of q. private is false if the laptop
+// has no such name: one below a wildcard that may be known elsewhere.
+func (s *Source) answer(ctx context.Context, query *dns.Msg, q records.Question, who owner.Owner) (_ *dns.Msg, private bool) {
+	m, private := s.resolve(ctx, q, who), true
+	if _, reverse := records.Reverse(q.Name); !reverse && !s.o.Exact(q.Name) {
+		m, private = s.isPrivate(ctx, q, m, who)
+	}
 	reply := new(dns.Msg).SetReply(query)
 	reply.Rcode, reply.Answer, reply.Ns = m.Rcode, m.Answer, m.Ns
 	reply.RecursionAvailable, reply.Compress = true, true
@@ -50,7 +54,32 @@ func (s *Source) answer(ctx context.Context, query *dns.Msg, q records.Question,
 			reply.Rcode, reply.Answer, reply.Ns = dns.RcodeBadVers, nil, nil
 		}
 	}
-	return reply
+	return reply, private
+}
+
+// isPrivate tells whether the laptop knows the name of q, to which it answered m. A
+// name whose addresses the resource excludes is not private either. If a name has
+// addresses of one family only, the other one is not asked for elsewhere: programs
+// would be led past the resource.
+func (s *Source) isPrivate(ctx context.Context, q records.Question, m *dns.Msg, who owner.Owner) (*dns.Msg, bool) {
+	if q.Type != dns.TypeA && q.Type != dns.TypeAAAA {
+		return m, m.Rcode != dns.RcodeNameError && m.Rcode != dns.RcodeRefused
+	}
+	if len(m.Answer) > 0 || m.Rcode == dns.RcodeServerFailure {
+		return m, true
+	}
+	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
+		other := s.ask(ctx, records.Question{Name: q.Name, Type: kind}, who)
+		switch {
+		case other.Rcode == dns.RcodeServerFailure:
+			return m, true
+		case found(other, kind) && m.Rcode == dns.RcodeRefused:
+			return noRecord(q, addressTTL), true
+		case found(other, kind):
+			return m, true
+		}
+	}
+	return m, false
 }
 
 func failure(rcode int) *dns.Msg { return &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: rcode}} }
@@ -99,6 +128,9 @@ func (s *Source) address(ctx context.Context, q records.Question, who owner.Owne
 	var m *dns.Msg
 	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
 		m = s.ask(ctx, records.Question{Name: q.Name, Type: kind}, who)
+		if m.Rcode == dns.RcodeRefused && kind == dns.TypeA {
+			continue // by the addresses of this family alone, perhaps
+		}
 		if m.Rcode != dns.RcodeSuccess {
 			return m
 		}

@@ -49,6 +49,9 @@ type Options struct {
 	Names   Names
 	// Covers tells whether a name, or an address in its place, is a resource's.
 	Covers func(host string) bool
+	// Exact tells whether a name is a resource of its own. Other names are below a
+	// wildcard: if the gateway does not know them, the nameservers may.
+	Exact func(name string) bool
 	// Check and CheckUDP tell who asks, or refuse them: strangers get what the
 	// nameservers say.
 	Check    func(net.Conn) (owner.Owner, error)

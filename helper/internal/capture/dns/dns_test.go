@@ -132,12 +132,14 @@ func ownSOA(name string) string {
 
 // answers is what the gateway of the tests says, by name.
 var answers = map[string]string{
-	"web.corp.test A":     "web.corp.test. 60 IN A 10.0.0.1",
-	"six.corp.test AAAA":  "six.corp.test. 60 IN AAAA fd00::1",
-	"full.corp.test A":    "full.corp.test. 60 IN A 10.0.0.1",
-	"web.corp.test TXT":   `web.corp.test. 60 IN TXT "hello"`,
-	"long.corp.test TXT":  `long.corp.test. 60 IN TXT "` + strings.Repeat("x", 250) + `" "` + strings.Repeat("x", 250) + `" "` + strings.Repeat("x", 250) + `"`,
-	"brief.corp.test TXT": `brief.corp.test. 0 IN TXT "zero"`,
+	"web.corp.test A":         "web.corp.test. 60 IN A 10.0.0.1",
+	"six.corp.test AAAA":      "six.corp.test. 60 IN AAAA fd00::1",
+	"db.wild.corp.test A":     "db.wild.corp.test. 60 IN A 10.0.0.2",
+	"six.wild.corp.test AAAA": "six.wild.corp.test. 60 IN AAAA fd00::2",
+	"full.corp.test A":        "full.corp.test. 60 IN A 10.0.0.1",
+	"web.corp.test TXT":       `web.corp.test. 60 IN TXT "hello"`,
+	"long.corp.test TXT":      `long.corp.test. 60 IN TXT "` + strings.Repeat("x", 250) + `" "` + strings.Repeat("x", 250) + `" "` + strings.Repeat("x", 250) + `"`,
+	"brief.corp.test TXT":     `brief.corp.test. 0 IN TXT "zero"`,
 }
 
 func start(t *testing.T, tweak func(*Options)) *fixture {
@@ -168,6 +170,7 @@ func start(t *testing.T, tweak func(*Options)) *fixture {
 	o := Options{
 		Gateway: flow.New(flow.Options{Tunnel: capture, Origin: originOf}), Names: f.names, Port: f.port, ResolvPath: path, Retry: 10 * time.Millisecond,
 		Covers:   func(host string) bool { return strings.HasSuffix(host, ".corp.test") || host == "10.0.0.1" },
+		Exact:    func(name string) bool { return !strings.Contains(name, ".wild.") },
 		Check:    func(net.Conn) (owner.Owner, error) { return owner.Owner{User: "dev", Inode: 7}, nil },
 		CheckUDP: func(_, _ netip.AddrPort) (owner.Owner, error) { return owner.Owner{User: "dev", Inode: 7}, nil },
 		StartEditor: func(context.Context) (Editor, error) {
@@ -432,10 +435,38 @@ func TestTheNextNameserverIsAsked(t *testing.T) {
 			t.Errorf("the first is not there: %s", got)
 		}
 	}
-	f.upstream(upstreamA, func(dns.ResponseWriter, *dns.Msg) {})
+	var rcode atomic.Int32 // of the first; 0: it is silent
+	f.upstream(upstreamA, func(w dns.ResponseWriter, q *dns.Msg) {
+		if code := int(rcode.Load()); code != 0 {
+			_ = w.WriteMsg(new(dns.Msg).SetRcode(q, code))
+		}
+	})
 	begin := time.Now()
 	if got := f.ask("udp", "example.test", dns.TypeTXT); got != want || time.Since(begin) > 2*time.Second {
 		t.Errorf("the first is silent: %s after %s", got, time.Since(begin))
+	}
+	for _, code := range []int{dns.RcodeServerFailure, dns.RcodeRefused, dns.RcodeNotImplemented} { // as glibc does
+		rcode.Store(int32(code))
+		begin := time.Now()
+		if got := f.ask("udp", "example.test", dns.TypeTXT); got != want || time.Since(begin) > nextTime {
+			t.Errorf("the first says %s: %s after %s", dns.RcodeToString[code], got, time.Since(begin))
+		}
+	}
+	rcode.Store(dns.RcodeNameError) // which is an answer
+	if got := f.ask("udp", "example.test", dns.TypeTXT); got != "NXDOMAIN" {
+		t.Errorf("the first says NXDOMAIN: %s", got)
+	}
+}
+
+// If every nameserver refuses, the client gets the first refusal.
+func TestEveryNameserverRefuses(t *testing.T) {
+	f := start(t, nil)
+	f.upstream(upstreamA, func(w dns.ResponseWriter, q *dns.Msg) { _ = w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeRefused)) })
+	f.upstream(upstreamB, func(w dns.ResponseWriter, q *dns.Msg) {
+		_ = w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeServerFailure))
+	})
+	if got := f.ask("udp", "example.test", dns.TypeTXT); got != "REFUSED" {
+		t.Error(got)
 	}
 }
 

@@ -15,49 +15,90 @@ const (
 	nextTime = 1 * time.Second
 	// forwardTime is when the client has given up.
 	forwardTime = 10 * time.Second
+	// elsewhereTime is how long a question about a name that the laptop does not
+	// know may take in addition.
+	elsewhereTime = 2 * time.Second
 )
 
-// forwardUDP passes a query on as it is and returns the first answer to it, or
-// a failure if no nameserver can be reached, or nil if none says anything. For
-// allowed see upstreams.
-func (s *Source) forwardUDP(b []byte, allowed func() bool) []byte {
+// exchange asks one nameserver and returns its answer, or nil.
+type exchange func(ctx context.Context, at string, b []byte) []byte
+
+// forward passes a query on as it is and returns the first answer to it. Like
+// glibc, it asks the next nameserver too if one fails or refuses. It returns a
+// failure if no nameserver can be reached, and nil if none says anything within
+// limit. For allowed see upstreams.
+func (s *Source) forward(b []byte, ask exchange, limit time.Duration, allowed func() bool) []byte {
 	if len(b) < headerSize {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, forwardTime)
+	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
-	type result struct{ b []byte }
 	servers := s.up.list(allowed)
 	if len(servers) == 0 {
 		return failed(b)
 	}
-	results := make(chan result, len(servers))
+	results := make(chan []byte, len(servers))
 	next := time.NewTimer(0)
 	defer next.Stop()
+	var refusal []byte // the first
 	for started, ended := 0, 0; ; {
 		select {
 		case <-next.C:
 			if started < len(servers) {
 				at := s.upstreamAt(servers[started])
 				started++
-				s.wg.Go(func() { results <- result{askUDP(ctx, at, b)} })
+				s.wg.Go(func() { results <- ask(ctx, at, b) })
 				next.Reset(nextTime)
 			}
-		case r := <-results:
-			if r.b != nil {
-				return r.b
+		case answer := <-results:
+			if answer != nil && !isRefusal(answer) {
+				return answer
+			}
+			if refusal == nil {
+				refusal = answer
 			}
 			if ended++; ended == len(servers) {
-				if ctx.Err() != nil {
+				switch {
+				case refusal != nil:
+					return refusal
+				case ctx.Err() != nil:
 					return nil
 				}
 				return failed(b)
 			}
 			next.Reset(0)
 		case <-ctx.Done():
-			return nil
+			return refusal
 		}
 	}
+}
+
+// isRefusal tells whether another nameserver may know better.
+func isRefusal(answer []byte) bool {
+	switch int(answer[3] & 0xf) {
+	case dns.RcodeServerFailure, dns.RcodeNotImplemented, dns.RcodeRefused:
+		return true
+	}
+	return false
+}
+
+// askTCP is askUDP over TCP.
+func askTCP(ctx context.Context, at string, b []byte) []byte {
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", at)
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	to := &dns.Conn{Conn: c}
+	if _, err := to.Write(b); err != nil {
+		return nil
+	}
+	answer, err := to.ReadMsgHeader(nil)
+	if err != nil {
+		return nil
+	}
+	return answer
 }
 
 // upstreamAt is the port of a nameserver; all have the same as we, which is 53.

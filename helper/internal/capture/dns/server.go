@@ -51,7 +51,7 @@ func (s *Source) serveUDP(c *net.UDPConn, at netip.AddrPort) {
 			switch {
 			case s.o.Place != nil && !check():
 			case ours && check():
-				b = s.answerUDP(query, q, who)
+				b = s.answerUDP(query, q, who, buf[:n])
 			default:
 				if ours { // a stranger's: it waits for the nameservers, among those that do
 					select {
@@ -62,7 +62,7 @@ func (s *Source) serveUDP(c *net.UDPConn, at netip.AddrPort) {
 					<-slots
 					slots = s.others
 				}
-				b = s.forwardUDP(buf[:n], check)
+				b = s.forward(buf[:n], askUDP, forwardTime, check)
 			}
 			if b != nil {
 				_, _ = c.WriteToUDPAddrPort(b, from)
@@ -71,15 +71,37 @@ func (s *Source) serveUDP(c *net.UDPConn, at netip.AddrPort) {
 	}
 }
 
-// answerUDP is answer, cut to what the client can take.
-func (s *Source) answerUDP(query *dns.Msg, q records.Question, who owner.Owner) []byte {
-	reply := s.answer(s.ctx, query, q, who)
+// answerUDP is the answer to a query, whose bytes are raw, cut to the size that
+// the client can take.
+func (s *Source) answerUDP(query *dns.Msg, q records.Question, who owner.Owner, raw []byte) []byte {
+	reply, private := s.answer(s.ctx, query, q, who)
+	if !private {
+		if b := s.elsewhere(raw, askUDP); b != nil {
+			return b
+		}
+	}
 	size := dns.MinMsgSize
 	if opt := query.IsEdns0(); opt != nil {
 		size = max(size, min(int(opt.UDPSize()), ednsSize))
 	}
 	reply.Truncate(size)
 	return pack(reply)
+}
+
+// elsewhere returns the answer of the nameservers that were there before to a
+// question about a name that is not private; nil if they do not know it either.
+func (s *Source) elsewhere(raw []byte, ask exchange) []byte {
+	select {
+	case s.others <- struct{}{}:
+	default:
+		return nil
+	}
+	defer func() { <-s.others }()
+	b := s.forward(raw, ask, elsewhereTime, func() bool { return true })
+	if b == nil || int(b[3]&0xf) != dns.RcodeSuccess {
+		return nil
+	}
+	return b
 }
 
 // parse reads a query and tells whether it is ours to answer. What cannot be

@@ -84,6 +84,7 @@ type client struct {
 	upstream net.Conn       // nil before the first such question
 	question records.Question
 	who      owner.Owner // who asks it
+	raw      []byte
 }
 
 // clientAddr leads from the library's dns.ResponseWriter to the client.
@@ -140,7 +141,7 @@ func (r reader) ReadTCP(conn net.Conn, timeout time.Duration) ([]byte, error) {
 		}
 		if _, q, ours := c.s.parse(b); ours {
 			if who, err := c.s.o.Check(c.Conn); err == nil {
-				c.question, c.who = q, who
+				c.question, c.who, c.raw = q, who, b
 				return b, nil
 			}
 		}
@@ -156,7 +157,7 @@ var errUnusable = errors.New("the nameserver's connection is of no more use")
 // answerTCP is the library's handler for a question that is for us.
 func (s *Source) answerTCP(w dns.ResponseWriter, query *dns.Msg) {
 	c := w.RemoteAddr().(clientAddr).c
-	q, who := c.question, c.who
+	q, who, raw := c.question, c.who, c.raw
 	select {
 	case s.own <- struct{}{}:
 	case <-c.ctx.Done():
@@ -164,7 +165,14 @@ func (s *Source) answerTCP(w dns.ResponseWriter, query *dns.Msg) {
 	}
 	c.wg.Go(func() {
 		defer func() { <-s.own }()
-		_, _ = w.Write(pack(s.answer(c.ctx, query, q, who)))
+		reply, private := s.answer(c.ctx, query, q, who)
+		b := pack(reply)
+		if !private {
+			if other := s.elsewhere(raw, askTCP); other != nil {
+				b = other
+			}
+		}
+		_, _ = w.Write(b)
 	})
 }
 
