@@ -216,7 +216,9 @@ func TestTunNamesLeaveNothing(t *testing.T) {
 func TestTunNamesAlone(t *testing.T) {
 	serve := func(port string) {
 		t.Helper()
-		own := world.Cloud.CommandAs(t.Context(), world.Info().Users[lab.Dev], "python3", "-m", "http.server", port, "--bind", "0.0.0.0", "--directory", t.TempDir())
+		own := world.Cloud.CommandAs(t.Context(), world.Info().Users[lab.Dev], "python3", "-m", "http.server", port, "--bind", "0.0.0.0", "--directory", "/")
+		said := new(syncBuffer)
+		own.Stdout, own.Stderr = said, said
 		if err := own.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +228,10 @@ func TestTunNamesAlone(t *testing.T) {
 		})
 		eventually(t, 10*time.Second, "the user's own server listens on "+port, func() bool {
 			out, err := cloud(t, 5*time.Second, "curl -sS -m 3 -o /dev/null http://127.0.0.1:"+port+"/")
-			return err == nil && out == ""
+			if err != nil {
+				t.Logf("%s %v %s", out, err, said)
+			}
+			return err == nil
 		})
 	}
 	serve("5432")
