@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -30,7 +31,12 @@ func (p *Proxy) httpServer() *http.Server {
 	forward := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.Host = r.In.Host
-			r.Out.URL = r.In.URL
+			r.Out.URL = asWritten(r.In)
+			for name := range r.In.Header { // which Rewrite leaves out
+				if name == "Forwarded" || strings.HasPrefix(name, "X-Forwarded-") {
+					r.Out.Header[name] = r.In.Header[name]
+				}
+			}
 		},
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 			host, port, err := splitTarget(r.URL.Host, "80")
@@ -41,6 +47,10 @@ func (p *Proxy) httpServer() *http.Server {
 				return connOf(r.Context()).resources.RoundTrip(r)
 			case p.out.strict():
 				return nil, errStrict
+			}
+			if via, err := p.out.upstream(r.URL); err == nil && via != nil && r.URL.Opaque != "" {
+				r = r.Clone(r.Context())
+				r.URL.Opaque = "//" + r.URL.Host + r.URL.Opaque // the proxy wants the whole URL
 			}
 			resp, err := p.out.direct.RoundTrip(r)
 			if err != nil {
@@ -60,7 +70,7 @@ func (p *Proxy) httpServer() *http.Server {
 			case r.URL.Scheme == "http" && r.URL.Host != "":
 				forward.ServeHTTP(w, r)
 			default:
-				http.Error(w, "This is causeway's proxy: it takes CONNECT and absolute http:// URLs, and SOCKS5.", http.StatusBadRequest)
+				http.Error(w, "This is causeway's proxy: it takes CONNECT and absolute http:// URLs, and SOCKS4 and 5.", http.StatusBadRequest)
 			}
 		}),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -79,6 +89,17 @@ func (p *Proxy) httpServer() *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          quiet,
 	}
+}
+
+// asWritten is the URL of a request whose path and query go on as the client wrote
+// them: characters such as "|" are not escaped.
+func asWritten(r *http.Request) *url.URL {
+	u := *r.URL
+	_, rest, _ := strings.Cut(r.RequestURI, "://")
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 && rest[i] == '/' && !strings.HasPrefix(rest[i:], "//") {
+		u.Opaque, _, _ = strings.Cut(rest[i:], "?") // the query is in RawQuery, unchanged
+	}
+	return &u
 }
 
 // viaGateway is the way to resources for one client. Connections are pooled per

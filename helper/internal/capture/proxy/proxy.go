@@ -1,5 +1,5 @@
 // Package proxy is the capture source for programs that speak to a proxy: one
-// loopback port for SOCKS5 and HTTP, told apart by the first byte. What belongs
+// loopback port for SOCKS5, SOCKS4, SOCKS4a and HTTP, told apart by the first byte. What belongs
 // to a resource goes to the gateway, which judges it; the rest goes where it
 // went before. It has no policy of its own.
 package proxy
@@ -166,8 +166,12 @@ func (p *Proxy) serve(c *net.TCPConn) {
 		_ = c.Close()
 		return
 	}
-	if first[0] == socksVersion {
+	switch first[0] {
+	case socksVersion:
 		p.serveSOCKS(c, who)
+		return
+	case socks4Version:
+		p.serveSOCKS4(c, who)
 		return
 	}
 	_ = c.SetReadDeadline(time.Time{})

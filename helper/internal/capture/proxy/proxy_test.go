@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -315,7 +314,6 @@ func TestEachRequestIsJudged(t *testing.T) {
 	}
 }
 
-// Set-ups that had a proxy before go on through that.
 // A connection to a resource serves whoever it was opened for, and no other
 // client: the gateway has judged it by that program.
 func TestClientsShareNoConnection(t *testing.T) {
@@ -359,6 +357,7 @@ type oneByte struct{ r io.Reader }
 
 func (o oneByte) Read(b []byte) (int, error) { return o.r.Read(b[:min(1, len(b))]) }
 
+// Set-ups that had a proxy before go on through that.
 func TestUpstream(t *testing.T) {
 	passed := make(chan string, 16)
 	saw := func(want string) {
@@ -373,7 +372,7 @@ func TestUpstream(t *testing.T) {
 		}
 	}
 	upstream := serve(t, "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		passed <- r.Method + " " + cmp.Or(r.URL.Host, r.Host) + " " + r.Header.Get("Proxy-Authorization")
+		passed <- r.Method + " " + r.RequestURI + " " + r.Header.Get("Proxy-Authorization")
 		if r.Method != http.MethodConnect {
 			_, _ = io.WriteString(w, "by the proxy")
 			return
@@ -393,7 +392,11 @@ func TestUpstream(t *testing.T) {
 	if status, body := get(t, client(t, "http://"+f.proxy.Addr().String()), "http://elsewhere.test/"); status != 200 || body != "by the proxy" {
 		t.Errorf("%d %q", status, body)
 	}
-	saw("GET elsewhere.test Basic dXNlcjpwYXNz")
+	saw("GET http://elsewhere.test/ Basic dXNlcjpwYXNz")
+	raw := f.dial()
+	f.say(raw, "GET http://elsewhere.test/a|b?c|d HTTP/1.1\r\nHost: elsewhere.test\r\n\r\n")
+	f.hear(raw, "HTTP/1.1 200 OK\r\n")
+	saw("GET http://elsewhere.test/a|b?c|d Basic dXNlcjpwYXNz")
 	d, err := xproxy.SOCKS5("tcp", f.proxy.Addr().String(), nil, nil)
 	if err != nil {
 		t.Fatal(err)

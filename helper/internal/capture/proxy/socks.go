@@ -181,15 +181,25 @@ func replyCode(err error) byte {
 }
 
 func (p *Proxy) socksConnect(c *net.TCPConn, host string, port uint16, who owner.Owner) {
+	p.connectSOCKS(c, host, port, who, func(err error) {
+		code := byte(repOK)
+		if err != nil {
+			code = replyCode(err)
+		}
+		replySOCKS(c, code, netip.AddrPort{})
+	})
+}
+
+// connectSOCKS connects, replies with the outcome, and relays.
+func (p *Proxy) connectSOCKS(c *net.TCPConn, host string, port uint16, who owner.Owner, reply func(error)) {
 	ctx, stop := whileThere(p.ctx, c)
 	target, err := p.out.dial(ctx, "socks", host, port, who)
 	stop()
+	reply(err)
 	if err != nil {
-		replySOCKS(c, replyCode(err), netip.AddrPort{})
 		_ = c.Close()
 		return
 	}
-	replySOCKS(c, repOK, netip.AddrPort{})
 	p.o.Gateway.Relay(p.ctx, c, target, tunnel.Target{Network: tunnel.TCP, Host: tunnel.Clean(host), Port: port})
 }
 
