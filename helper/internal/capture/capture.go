@@ -201,7 +201,7 @@ func (c *capture) start(check *owner.Checker) error {
 	}
 	if c.o.Sources.Tun != Off {
 		o := tun.Options{
-			Log: c.o.Log, Gateway: c.gateway, CoversName: c.covers,
+			Log: c.o.Log, Gateway: c.gateway, CoversName: c.covers, Beside: dns.NewBefore(hostnet.DefaultResolvPath).Dial,
 			Covers: func(network string, addr netip.Addr, port uint16) bool {
 				return c.offered.Load().CoversAddr(network, addr, port)
 			},

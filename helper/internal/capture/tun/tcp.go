@@ -3,10 +3,13 @@ package tun
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
@@ -24,17 +27,21 @@ const (
 // until the gateway has connected, and only then given to the stack: before
 // that nothing is accepted.
 type attempt struct {
-	syn   []byte
-	at    int
-	ready bool       // the gateway has connected
-	conn  chan *conn // of capacity 1: what the stack made of the SYN; nil if the program gave up
+	syn    []byte
+	at     int
+	beside bool       // no resource has the port: this machine itself connects
+	ready  bool       // the gateway has connected
+	conn   chan *conn // of capacity 1: what the stack made of the SYN; nil if the program gave up
 }
 
 // begin takes the SYN syn, a packet of t.
 func (e *engine) begin(t tuple, syn []byte, at int) {
+	beside := false
 	if !e.covers("tcp", t.server) {
-		e.link.send(reset(t, syn, at))
-		return
+		if beside = e.besideName(t.server) != ""; !beside {
+			e.link.send(reset(t, syn, at))
+			return
+		}
 	}
 	e.mu.Lock()
 	if a := e.attempts[t]; a != nil {
@@ -48,7 +55,7 @@ func (e *engine) begin(t tuple, syn []byte, at int) {
 	// Where there are too many, the program tries again, as on a network that
 	// loses packets.
 	if len(e.attempts) < maxAttempts && e.flows.Load() < maxFlows && !e.closing {
-		a := &attempt{syn: append([]byte(nil), syn...), at: at, conn: make(chan *conn, 1)}
+		a := &attempt{syn: append([]byte(nil), syn...), at: at, beside: beside, conn: make(chan *conn, 1)}
 		e.attempts[t] = a
 		e.flows.Add(1)
 		e.wg.Go(func() {
@@ -61,7 +68,7 @@ func (e *engine) begin(t tuple, syn []byte, at int) {
 
 // carry carries one connection from its SYN to its end.
 func (e *engine) carry(t tuple, a *attempt) {
-	st, err := e.dial(t)
+	st, err := e.dial(t, a.beside)
 	if err != nil {
 		e.forget(t)
 		if e.ctx.Err() == nil {
@@ -72,21 +79,48 @@ func (e *engine) carry(t tuple, a *attempt) {
 	}
 	c := e.complete(t, a)
 	if c == nil {
-		st.Reset("the program did not wait")
-		_ = st.Close()
+		netx.ResetConn(st, "the program did not wait")
 		return
 	}
 	e.o.Gateway.Relay(e.ctx, c, st, t.server)
 }
 
 // dial asks who connects, and the gateway.
-func (e *engine) dial(t tuple) (*tunnel.Stream, error) {
+func (e *engine) dial(t tuple, beside bool) (net.Conn, error) {
 	who, err := e.o.Check(t.client, t.server, e.index)
 	if err != nil {
 		e.o.Gateway.Stranger(t.server, err)
 		return nil, err
 	}
-	return e.o.Gateway.Dial(e.ctx, e.o.Gateway.Request("tun", e.target(tunnel.TCP, t), who))
+	if beside {
+		return e.openBeside(e.ctx, "tcp", t)
+	}
+	st, err := e.o.Gateway.Dial(e.ctx, e.o.Gateway.Request("tun", e.target(tunnel.TCP, t), who))
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+// besideName returns the name that server stands for if this machine itself is to
+// connect to its other ports, else "".
+func (e *engine) besideName(server netip.AddrPort) string {
+	if name, ok := e.nameAt(server.Addr()); ok && e.o.Beside != nil {
+		return name
+	}
+	return ""
+}
+
+func (e *engine) openBeside(ctx context.Context, network string, t tuple) (net.Conn, error) {
+	c, err := e.o.Beside(ctx, network, e.besideName(t.server), t.server.Port())
+	if err == nil {
+		return c, nil
+	}
+	code := flow.Code(err)
+	if code == tunnel.NoSuchName || code == tunnel.ResolveFailed {
+		code = tunnel.Refused // the program has an address, of a name with no such port
+	}
+	return nil, &tunnel.Error{Code: code, Reason: err.Error()}
 }
 
 // target is what the gateway is asked for: by name, if the address stands for one.

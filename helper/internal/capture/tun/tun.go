@@ -12,6 +12,7 @@ package tun
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -51,7 +52,7 @@ type Started struct {
 	Device *hostnet.Device
 }
 
-// Options of a Source. All but Names, CoversName, Changed and Retry
+// Options of a Source. All but Names, CoversName, Beside, Changed and Retry
 // are required.
 type Options struct {
 	Log     zerolog.Logger
@@ -63,6 +64,10 @@ type Options struct {
 	Names Names
 	// CoversName is Covers for a name; required if there are Names.
 	CoversName func(network, name string, port uint16) bool
+	// Beside connects to a port of a name that no resource lists, as this machine did
+	// before there were resources; nil: such ports are refused. flow.Code knows its
+	// errors.
+	Beside func(ctx context.Context, network, name string, port uint16) (net.Conn, error)
 	// Check tells who connects from client to server by the device of that index,
 	// or refuses them.
 	Check func(client, server netip.AddrPort, device int) (owner.Owner, error)

@@ -2,6 +2,7 @@ package tun
 
 import (
 	"context"
+	"net"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
@@ -19,7 +20,7 @@ const (
 // where the port is unreachable.
 func (e *engine) acceptUDP(r *udp.ForwarderRequest) bool {
 	t := tupleOf(r.ID())
-	if t.client.Port() == 0 || !e.covers("udp", t.server) {
+	if t.client.Port() == 0 || !e.covers("udp", t.server) && e.besideName(t.server) == "" {
 		return false
 	}
 	e.mu.Lock()
@@ -60,7 +61,11 @@ func (e *engine) exchange(c *conn) {
 	defer func() { _ = c.Close() }()
 	defer context.AfterFunc(e.ctx, func() { _ = c.Close() })()
 	p := &program{e: e, c: c}
-	e.o.Gateway.Exchange(e.ctx, p, e.o.Gateway.OpenUDP("tun", e.target(tunnel.UDP, c.t)))
+	open := e.o.Gateway.OpenUDP("tun", e.target(tunnel.UDP, c.t))
+	if !e.covers("udp", c.t.server) {
+		open = func(ctx context.Context, _ owner.Owner) (net.Conn, error) { return e.openBeside(ctx, "udp", c.t) }
+	}
+	e.o.Gateway.Exchange(e.ctx, p, open)
 }
 
 // program is the flow.Program of one UDP socket of a program.
