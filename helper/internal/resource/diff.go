@@ -37,9 +37,11 @@ func Differences(was, is Resource) []Difference {
 // Equal says whether r and o are the same resource in every field.
 func (r Resource) Equal(o Resource) bool { return len(Differences(r, o)) == 0 }
 
-// Within says whether r is o or o with less in it: the same name, host, as, exit,
+// Within reports whether r is o or o with less in it: the same name, host, as, exit,
 // resolve and description, and no port, protocol, address or program that o
-// lacks.
+// lacks. A single address that o does not list as such is not less, although a range of
+// o holds it: the judge lets a name lead to an address of this machine only if the
+// resource lists exactly that address.
 func (r Resource) Within(o Resource) bool {
 	if r.Name != o.Name || r.Host != o.Host || r.As != o.As || r.Exit != o.Exit || r.Resolve != o.Resolve || r.Description != o.Description {
 		return false
@@ -55,6 +57,9 @@ func (r Resource) Within(o Resource) bool {
 		}
 	}
 	if len(o.Programs) > 0 && (len(r.Programs) == 0 || slices.ContainsFunc(r.Programs, func(s string) bool { return !o.Admits(s) })) {
+		return false
+	}
+	if slices.ContainsFunc(r.Addresses, func(p netip.Prefix) bool { return p.IsSingleIP() && !slices.Contains(o.Addresses, p) }) {
 		return false
 	}
 	if len(o.Addresses) == 0 {

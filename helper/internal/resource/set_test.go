@@ -116,6 +116,7 @@ func TestNamed(t *testing.T) {
 func TestDifferencesAndWithin(t *testing.T) {
 	base := `{"name": "n", "host": "a.test", "ports": [80, 81, "100-200", "15432:5432"], "protocols": ["tcp", "udp"]}`
 	restricted := `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["10.0.0.0/8", "fd00::/8"]}`
+	listed := `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["127.0.0.0/8", "127.0.0.1"]}`
 	programs := `{"name": "n", "host": "a.test", "ports": [80], "programs": ["node", "psql"]}`
 	for _, c := range []struct {
 		was, is string
@@ -135,6 +136,11 @@ func TestDifferencesAndWithin(t *testing.T) {
 		{restricted, `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["10.9.0.0/16"]}`, "addresses", true},
 		{restricted, `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["0.0.0.0/0"]}`, "addresses", false},
 		{restricted, `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["10.0.0.0/8", "11.0.0.0/8"]}`, "addresses", false},
+		// An address that is listed as such may be one of this machine: it is no part of a range.
+		{base, `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["127.0.0.1"]}`, "ports protocols addresses", false},
+		{restricted, `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["10.0.0.7"]}`, "addresses", false},
+		{listed, `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["127.0.0.1"]}`, "addresses", true},
+		{listed, `{"name": "n", "host": "a.test", "ports": [80], "addresses": ["127.0.0.2"]}`, "addresses", false},
 		{base, `{"name": "n", "host": "a.test", "ports": ["80-81"], "programs": ["psql"]}`, "ports protocols programs", true},
 		{programs, `{"name": "n", "host": "a.test", "ports": [80], "programs": ["psql"]}`, "programs", true},
 		{programs, `{"name": "n", "host": "a.test", "ports": [80], "programs": ["psql", "curl"]}`, "programs", false},

@@ -18,6 +18,7 @@ func warnings(r resource.Resource) []string {
 	var out []string
 	warn := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	h := r.Host
+	own, _ := netx.Interfaces() // without them there is less to warn of
 	switch h.Kind {
 	case nethost.Name:
 		if h.IsLocalhost() {
@@ -29,7 +30,6 @@ func warnings(r resource.Resource) []string {
 		}
 	case nethost.Address:
 		a := h.Prefix.Addr()
-		own, _ := netx.Interfaces() // without them there is less to warn of
 		if class := nethost.SpecialClass(a, own); class != "" {
 			warn("%s is %s.", a, class)
 		}
@@ -41,6 +41,11 @@ func warnings(r resource.Resource) []string {
 			warn("It covers %d addresses.", uint64(1)<<(32-bits))
 		case full == 128 && bits < 48:
 			warn("It covers more than a whole site: every address whose first %d bits agree.", bits)
+		}
+	}
+	for _, p := range r.Addresses {
+		if class := nethost.SpecialClass(p.Addr(), own); class != "" && p.IsSingleIP() {
+			warn("Its name may lead to %s, %s.", p.Addr(), class)
 		}
 	}
 	if r.Resolve == resource.ByExit {

@@ -74,13 +74,17 @@ func Refusal(m resource.Match, a netip.Addr, s Surroundings) string {
 		return "" // that very address
 	}
 	class := nethost.SpecialClass(a, s.Own)
-	if class == "" {
+	switch {
+	case class == "":
 		return ""
+	case m.Name == "":
+		return fmt.Sprintf("%s is %s", a, class)
+	case slices.Contains(m.Resource.Addresses, netip.PrefixFrom(a, a.BitLen())):
+		return "" // the user approved that very address for this name
+	case !nethost.IsMetadata(a) && (a.IsLinkLocalUnicast() || nethost.IsLocal(a, s.Own)):
+		return fmt.Sprintf("%s resolves to %s, %s; if that is meant, list %q in the resource's \"addresses\"", m.Name, a, class, a)
 	}
-	if m.Name != "" {
-		return fmt.Sprintf("%s resolves to %s, %s", m.Name, a, class)
-	}
-	return fmt.Sprintf("%s is %s", a, class)
+	return fmt.Sprintf("%s resolves to %s, %s", m.Name, a, class)
 }
 
 // restrictionHolds says whether a name may resolve to a. Of an IPv6 address

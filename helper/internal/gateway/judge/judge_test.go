@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
+	"github.com/causeway-dev/causeway/helper/internal/nethost"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/google/go-cmp/cmp"
 )
@@ -161,6 +162,32 @@ func TestAddressesRestrictAName(t *testing.T) {
 		"127.0.0.1": false, // a restriction gives nothing
 	} {
 		if v := Addresses(m, []netip.Addr{addr(a)}, machine); (len(v.Allowed) == 1) != want {
+			t.Errorf("%s: %+v", a, v)
+		}
+	}
+}
+
+// A name may lead to a special address if the resource lists exactly that address.
+func TestListedAddressesAreTheLastWord(t *testing.T) {
+	for a := range special {
+		if netip.MustParseAddr(a) != netip.MustParseAddr(a).Unmap() {
+			continue
+		}
+		r := dialtest.Parse(t, `[{"host": "*.test", "ports": [80, 7777], "addresses": ["`+a+`"]}]`)[0]
+		m := resource.Match{Name: "a.test", Port: 80, Resource: r}
+		if v := Addresses(m, []netip.Addr{netip.MustParseAddr(a)}, machine); len(v.Allowed) != 1 {
+			t.Errorf("%s: %s", a, v.Reason())
+		}
+		if m.Port = 7777; nethost.IsLocal(netip.MustParseAddr(a), machine.Own) {
+			if v := Addresses(m, []netip.Addr{netip.MustParseAddr(a)}, machine); len(v.Allowed) != 0 {
+				t.Errorf("%s: this helper's own port is reached", a)
+			}
+		}
+	}
+	m := resource.Match{Name: "a.test", Port: 80, Resource: dialtest.Parse(t, `[{"host": "a.test", "ports": [80]}]`)[0]}
+	for a, hinted := range map[string]bool{"127.0.0.1": true, "192.0.2.10": true, "169.254.1.1": true, "169.254.169.254": false, "224.0.0.1": false} {
+		v := Addresses(m, []netip.Addr{netip.MustParseAddr(a)}, machine)
+		if len(v.Allowed) != 0 || strings.Contains(v.Reason(), `list "`+a+`" in the resource's "addresses"`) != hinted {
 			t.Errorf("%s: %+v", a, v)
 		}
 	}

@@ -191,7 +191,7 @@ func judgeHint(m resource.Match) string {
 	if len(m.Resource.Addresses) > 0 {
 		return "The name has another address than the resource says. If the VPN is down, the public resolver may have answered; else update \"addresses\"."
 	}
-	return "If this is meant, make a resource of that very address, or of localhost, and give it the name by \"as\"."
+	return "If this is meant, list that very address in the resource's \"addresses\", or make a resource of localhost and give it the name by \"as\"."
 }
 
 // probeName is reserved never to exist (RFC 6761).
