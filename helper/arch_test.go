@@ -96,7 +96,7 @@ var rules = map[string]rule{
 	"privileged": {may: "capture/bridge capture/hostnet capture/tun", never: "gateway/... rpc session/..."},
 	"doctor":     {may: "capture/hostnet capture/owner gateway/exit privileged resource", never: "rpc session/... cli"},
 	"link":       {may: "carrier kernelnet netx rpc", tests: "hostile", never: "gateway/... capture/... tunnel/... session/... cli"},
-	"pairing":    {may: "lockfile rpc terminal", never: "gateway/... capture/... session/... cli"},
+	"pairing":    {may: "lockfile rpc terminal", tests: "hostile", never: "gateway/... capture/... session/... cli"},
 	"session":    {may: "carrier daemon link rpc tunnel", never: "cli"},
 	"session/gatewayrole": {may: "carrier daemon gateway gateway/consent gateway/dial gateway/exit gateway/systemdns link logs resource rpc session terminal tunnel",
 		never: "capture/... session/capturerole cli"},

@@ -33,7 +33,7 @@ func startHelper(t *testing.T, role string) *shim.Helper {
 	return startProgram(t, helper, role, t.TempDir())
 }
 
-// startProgram starts a front of program, the gateway's with home as its user's.
+// startProgram starts a shim of program, the gateway's with home as its user's.
 func startProgram(t *testing.T, program, role, home string) *shim.Helper {
 	t.Helper()
 	cmd := world.Cloud.CommandAs(context.Background(), world.Info().Users[lab.Dev], program, role, "--stdio", "--log-level=debug")

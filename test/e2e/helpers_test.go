@@ -41,7 +41,7 @@ func isReset(t *testing.T, what string, c net.Conn, within time.Duration) {
 	}
 }
 
-// TestHelperKilled kills the helper behind the fronts: whoever drives it is told,
+// TestHelperKilled kills the helper behind the shims: whoever drives it is told,
 // flows are reset, the remote is clean, and the next session is there at once.
 func TestHelperKilled(t *testing.T) {
 	before := hostsFile(t)
@@ -55,11 +55,11 @@ func TestHelperKilled(t *testing.T) {
 			if err := syscall.Kill(d.background(role).PID, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			front := map[string]*shim.Helper{"capture": d.Capture, "gateway": d.Gateway}[role]
+			attached := map[string]*shim.Helper{"capture": d.Capture, "gateway": d.Gateway}[role]
 			select {
-			case <-front.Done():
+			case <-attached.Done():
 			case <-time.After(5 * time.Second):
-				t.Fatal("the front does not tell")
+				t.Fatal("the shim does not tell")
 			}
 			if role == "gateway" {
 				_ = d.Capture.Close() // as the companion does when its session is over
@@ -74,7 +74,7 @@ func TestHelperKilled(t *testing.T) {
 	}
 }
 
-// TestHelpersAreAbandoned kills the fronts and starts no others: the helpers wait
+// TestHelpersAreAbandoned kills the shims and starts no others: the helpers wait
 // as long as was asked for, end what they have, and go.
 func TestHelpersAreAbandoned(t *testing.T) {
 	before := hostsFile(t)
@@ -93,7 +93,7 @@ func TestHelpersAreAbandoned(t *testing.T) {
 	eventually(t, 10*time.Second, "no helper is left", func() bool { return len(running()) == 0 })
 }
 
-// TestNewestTakesOver has another front with the right to the session come while
+// TestNewestTakesOver has another shim with the right to the session come while
 // the one before is still there, as a host does that was given up for lost: the
 // older one is told and has no say any more, and flows notice nothing.
 func TestNewestTakesOver(t *testing.T) {
@@ -109,7 +109,7 @@ func TestNewestTakesOver(t *testing.T) {
 	hasNoSay(t, older, c)
 }
 
-// hasNoSay checks that a front was told that another has its session, and that what
+// hasNoSay checks that a shim was told that another has its session, and that what
 // it does then is nothing to an echo over c.
 func hasNoSay(t *testing.T, older *shim.Helper, c net.Conn) {
 	t.Helper()
@@ -127,7 +127,7 @@ func hasNoSay(t *testing.T, older *shim.Helper, c net.Conn) {
 	answers(t, c, "after the older one left")
 }
 
-// TestFrozenWindowYields stops the front that drives the session at the laptop, as
+// TestFrozenWindowYields stops the shim that drives the session at the laptop, as
 // a browser does with a page that nobody looks at: a new window on the workspace
 // gets the session, and the frozen one has no say any more when it goes on.
 func TestFrozenWindowYields(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/causeway-dev/causeway/test/shim"
 )
 
-// TestUpdateTakesOver replaces the extension under open flows: its newer fronts go
+// TestUpdateTakesOver replaces the extension under open flows: its newer shims go
 // on with the older helpers, of which the file is gone, and say so, for a window
 // that opens meanwhile too. When the last session has ended, the newer helpers
 // take their place at once, and nothing of the older ones is left.
@@ -74,12 +74,12 @@ func TestUpdateTakesOver(t *testing.T) {
 	if err := errors.Join(s.Return(ctx, gateway), s.Join(ctx, capture, true), s.Link(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	echo("by the newer fronts")
-	for role, front := range map[string]*shim.Helper{"gateway": gateway, "capture": capture} {
-		if front.Version != "1.0.0" || len(runningOf(newer, role, "--background")) > 0 {
-			t.Errorf("the %s of version %s serves beside that of the session", role, front.Version)
+	echo("by the newer shims")
+	for role, attached := range map[string]*shim.Helper{"gateway": gateway, "capture": capture} {
+		if attached.Version != "1.0.0" || len(runningOf(newer, role, "--background")) > 0 {
+			t.Errorf("the %s of version %s serves beside that of the session", role, attached.Version)
 		}
-		if log := front.Log.String(); !strings.Contains(log, "helper of another version") || !strings.Contains(log, `"running":"1.0.0 `) {
+		if log := attached.Log.String(); !strings.Contains(log, "helper of another version") || !strings.Contains(log, `"running":"1.0.0 `) {
 			t.Errorf("the %s says nothing of the older version:\n%s", role, log)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// role is what a helper does, in whichever process.
+// role is one of the two roles of the helper.
 type role interface {
 	// Serve serves one driver until its conversation ends, or ctx. SetLevel changes
 	// the level of what the driver sees of the log.
@@ -26,14 +26,14 @@ type role interface {
 	EndAll(reason error)
 }
 
-// addBackground adds the flag by which a shim starts the helper.
+// addBackground adds the flag with which a shim starts the helper.
 func addBackground(cmd *cobra.Command) *bool {
 	background := cmd.Flags().Bool("background", false, "be the helper that those with --stdio attach to")
 	_ = cmd.Flags().MarkHidden("background")
 	return background
 }
 
-// runBackground is the life of the helper of a role in the background.
+// runBackground runs the helper of a role in the background.
 func runBackground(ctx context.Context, name string, start func(zerolog.Logger) role) error {
 	hub := daemon.NewHub()
 	log := zerolog.New(hub).Sample(hub).With().Timestamp().Str("component", name).Logger()
@@ -67,7 +67,8 @@ func daemonOptions(name string, log zerolog.Logger) daemon.Options {
 	return daemon.Options{Role: name, Version: build(), Log: log}
 }
 
-// build is the version, and which of the builds of a version under development.
+// build returns the version, and the time and size of the executable: builds of a
+// version under development differ by these.
 func build() string {
 	if self, err := os.Executable(); err == nil {
 		if info, err := os.Stat(self); err == nil {
@@ -77,14 +78,15 @@ func build() string {
 	return version
 }
 
-// runStdio serves a role on stdin and stdout: by the helper in the background,
-// so that sessions outlive this process, or by this process if there can be none.
+// runStdio serves a role on stdin and stdout. This process is a shim of the helper in
+// the background, so that sessions outlive it. If there can be no such helper, this
+// process serves the role itself.
 func runStdio(cmd *cobra.Command, e *env, name string, start func(zerolog.Logger) role) error {
 	ctx, log := cmd.Context(), e.logs.Logger(name)
 	in, ok1 := e.stdin.(*os.File)
 	out, ok2 := e.stdout.(*os.File)
 	if !ok1 || !ok2 {
-		return errors.New("stdin and stdout are no files")
+		return errors.New("stdin and stdout must be files")
 	}
 	level := ""
 	if f := cmd.Flag("log-level"); f != nil && f.Changed {
@@ -99,11 +101,11 @@ func runStdio(cmd *cobra.Command, e *env, name string, start func(zerolog.Logger
 	})
 	if err == nil {
 		if own := build(); shim.Version != own {
-			log.Info().Str("version", own).Str("running", shim.Version).Msg("a helper of another version has sessions: it serves until the last of them ends")
+			log.Info().Str("version", own).Str("running", shim.Version).Msg("a helper of another version has sessions: it serves until the last one ends")
 		}
 		return shim.Relay(ctx, in, out, e.logs.Out)
 	}
-	log.Warn().Err(err).Msg("connections will not outlive this process")
+	log.Warn().Err(err).Msg("cannot use a helper in the background: connections end with this process")
 	alone := start(log)
 	defer alone.EndAll(session.ErrEnding)
 	if err := alone.Serve(ctx, rpc.NewStdio(in, out), e.logs.Level.Set); err != nil {

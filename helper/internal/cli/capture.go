@@ -25,16 +25,16 @@ func captureCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "capture --stdio | --exit FILE --resources FILE",
 		Short: "Run the remote's role, driven over stdio, or alone with a WireGuard profile",
-		Long: `Capture turns the connections of ordinary programs on this machine into flows.
-It is started by the editor's extension, or by "causeway connect" over ssh or
-docker exec, which drives it over stdin and stdout. What serves them stays in the
-background while a session waits for its link, at most for the resume limit, and
-cleans up when the session ends. See "causeway sessions".
+		Long: `Capture carries the connections of ordinary programs on this machine to the gateway.
+The editor's extension starts it, or "causeway connect" does over ssh or docker
+exec. They drive it over stdin and stdout. A helper in the background serves them.
+It keeps a session that has lost its link until the resume limit, and cleans up
+when the session ends. See "causeway sessions".
 
-With --exit there is no other machine: what the file of --resources names, an
-array as for "causeway connect", is reached by the WireGuard profile, which runs
-in user space and needs neither rights nor a device. It prints one line that
-begins with "connected" when the resources can be used; Ctrl-C ends it.`,
+With --exit there is no other machine. The WireGuard profile leads to the resources
+in the file of --resources, an array as for "causeway connect". The profile runs in
+user space: it needs no privilege and no device. Capture prints one line that begins
+with "connected" when programs can use the resources. Ctrl-C ends it.`,
 		Example: `  causeway connect --resources resources.json -- ssh host causeway capture --stdio
   causeway capture --exit office.conf --resources resources.json`,
 		Args: noArgs,
@@ -46,7 +46,7 @@ begins with "connected" when the resources can be used; Ctrl-C ends it.`,
 			}
 			switch {
 			case stdio && profile != "":
-				return usageError(errors.New("--stdio and --exit exclude each other"))
+				return usageError(errors.New("give either --stdio or --exit, not both"))
 			case *background:
 				return runBackground(cmd.Context(), "capture", start)
 			case stdio:
@@ -63,12 +63,12 @@ begins with "connected" when the resources can be used; Ctrl-C ends it.`,
 				}
 				return captureByExit(cmd.Context(), e, profile, list, events == "json", connect.Options{Sources: sources, Bridges: bridges, Users: users})
 			}
-			return usageError(errors.New("capture is driven over stdio: give --stdio, or --exit for a WireGuard profile"))
+			return usageError(errors.New("give --stdio, or --exit with a WireGuard profile"))
 		},
 	}
 	background = addBackground(cmd)
 	cmd.Flags().BoolVar(&stdio, "stdio", false, "speak the protocol on stdin and stdout")
-	cmd.Flags().StringVar(&profile, "exit", "", "reach the resources by this WireGuard profile, from this machine")
+	cmd.Flags().StringVar(&profile, "exit", "", "reach the resources through this WireGuard profile, from this machine")
 	cmd.Flags().StringVar(&list, "resources", "", "with --exit: file with the array of resources")
 	cmd.Flags().StringVar(&events, "events", "", `with --exit: "json" prints a line of JSON per event on stdout`)
 	addSources(cmd, &sources)

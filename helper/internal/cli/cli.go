@@ -31,7 +31,7 @@ const (
 // version is set by the build.
 var version = "0.0.0-dev"
 
-// env is what the commands have of the world.
+// env has the stdio and the logs of a command.
 type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -57,12 +57,13 @@ func usageError(err error) error { return &exitError{exitUsage, err} }
 
 // Main runs the command line and returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	// A helper lives beside an editor: it gives memory back rather than keep it.
+	// A helper runs beside an editor, so it returns memory early.
 	debug.SetGCPercent(25)
 	debug.SetMemoryLimit(netx.MemoryLimit)
-	// One of its goroutines at a time, unless the user says otherwise: what carries
-	// bytes hands them from one to the next, and to wake another processor for that
-	// takes longer than it helps. Twice the bytes for the same time was measured.
+	// One processor for goroutines, unless the user says otherwise. Each byte passes
+	// through several goroutines, and waking another processor for each hand-over
+	// costs more than it brings: one processor carries twice the bytes in the same
+	// processor time.
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
 	}
@@ -89,8 +90,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return exit.code
 }
 
-// endings are the signals that end a command in order. One that is ignored, as
-// in a shell's background job, stays so, for what run executes too.
+// endings returns the signals that end a command in order. A signal that is ignored,
+// as in a shell's background job, stays ignored, also for the command of run.
 func endings() (list []os.Signal) {
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		if !signal.Ignored(s) {
@@ -107,13 +108,13 @@ func rootCommand(e *env) *cobra.Command {
 		Long: `Causeway lets a remote development environment reach resources on a private
 network through the developer's machine, over a channel that is open already.
 
-The gateway runs on the developer's machine, judges what may be reached and
-makes the connections. The capture runs on the remote and turns the connections
-of ordinary programs into flows. The editor's extensions start both; "connect"
-does it without an editor.
+The gateway runs on the developer's machine. It decides what the remote may reach,
+and makes the connections. The capture runs on the remote and carries the
+connections of ordinary programs to the gateway. The editor's extensions start
+both. "causeway connect" starts them without an editor.
 
 Exit codes: 0 done; 1 something failed; 2 wrong arguments or a wrong resources
-file; 3 refused by the gateway (nc), or a check that failed (doctor). Run exits
+file; 3 the gateway refused (nc), or a check failed (doctor). "causeway run" exits
 with the status of its command.`,
 		Example: `  causeway connect --resources resources.json -- ssh host causeway capture --stdio
   causeway doctor

@@ -30,24 +30,24 @@ func connectCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "connect --resources FILE -- COMMAND [ARG…]",
 		Short: "Connect a remote without an editor: this process is the gateway, COMMAND the link",
-		Long: `Connect runs the gateway in this process and COMMAND as the link: COMMAND has to
-run "causeway capture --stdio" on the remote. FILE holds an array of resources,
-as causeway.resources does in the editor's settings, with comments if you like;
-naming it is the approval.
+		Long: `Connect runs the gateway in this process and COMMAND as the link. COMMAND must run
+"causeway capture --stdio" on the remote. FILE holds an array of resources, like
+causeway.resources in the editor's settings. It may contain comments. With FILE you
+approve these resources.
 
-A resource with "exit": "office" is reached by the exit of that name in the file
-of --exits, an object such as
+The file of --exits says how the gateway reaches a resource with "exit": "office".
+It holds an object such as
   {"office": {"type": "wireguard", "file": "/home/me/office.conf"},
    "jump": {"type": "proxy", "url": "socks5://proxy.corp.example:1080"}}
 A WireGuard profile runs in this process, without privileges. A proxy may be
-socks5, http or https; PAC files are not supported. What a proxy asks of its users
-is in the file of --credentials, which nobody else may read:
+socks5, http or https. PAC files are not supported. The file of --credentials has
+the users and passwords of proxies. Nobody else may read it:
   {"socks5://proxy.corp.example:1080": {"user": "me", "password": "…"}}
 
-It prints one line that begins with "connected" when the remote is usable. If
-the link is lost, COMMAND is run again, and connections go on where they were.
-Ctrl-C disconnects and cleans up. A wrong file ends it with exit code 2 and
-every mistake.`,
+Connect prints one line that begins with "connected" when the remote can be used. If
+the link is lost, it runs COMMAND again, and connections continue. Ctrl-C
+disconnects and cleans up. If a file has mistakes, connect prints all of them and
+exits with code 2.`,
 		Example: `  causeway connect --resources resources.json -- ssh host causeway capture --stdio
   causeway connect --resources resources.json -- docker exec -i box causeway capture --stdio
   causeway connect --resources resources.json -- gh codespace ssh -c NAME -- causeway capture --stdio`,
@@ -92,16 +92,16 @@ every mistake.`,
 	addSources(cmd, &sources)
 	addBridges(cmd, &bridges)
 	addUsers(cmd, &users)
-	cmd.Flags().BoolVar(&strict, "strict-proxy", false, "the remote's proxy refuses what is no resource")
-	cmd.Flags().DurationVar(&resume, "resume", carrier.DefaultResumeLimit, "how long to try to get a lost link back, at most 3h; connections wait meanwhile")
+	cmd.Flags().BoolVar(&strict, "strict-proxy", false, "the remote's proxy refuses targets that are not resources")
+	cmd.Flags().DurationVar(&resume, "resume", carrier.DefaultResumeLimit, "how long to try to restore a lost link, at most 3h; connections wait meanwhile")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
 	_ = cmd.MarkFlagFilename("exits", "json", "jsonc")
 	_ = cmd.MarkFlagFilename("credentials", "json", "jsonc")
 	return cmd
 }
 
-// readResources reads the file that a user named, which is its approval. What
-// is wrong with it is reported, all of it.
+// readResources reads the resources in a file. By naming the file the user approves
+// them. It reports every mistake.
 func readResources(e *env, file string) ([]resource.Approved, error) {
 	if file == "" {
 		return nil, usageError(errors.New("name the resources that the remote may reach: --resources FILE"))

@@ -16,17 +16,17 @@ func doctorCommand(e *env) *cobra.Command {
 	var exits string
 	cmd := &cobra.Command{
 		Use:   "doctor [gateway|capture]",
-		Short: "Check what this machine offers, and say what to do where it falls short",
-		Long: `Doctor checks what each role needs of the machine it runs on: run it on your own
-machine for the gateway, on the remote for the capture. It changes nothing and
-exits with 3 if a check failed.`,
+		Short: "Check what this machine offers, and say what to do if something is missing",
+		Long: `Doctor checks what each role needs on its machine. Run it on your own machine for
+the gateway, and on the remote for the capture. It changes nothing. If a check
+fails, it exits with 3.`,
 		Example: "  causeway doctor\n  ssh host causeway doctor capture",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 || len(args) == 1 && args[0] != "gateway" && args[0] != "capture" {
 				return usageError(errors.New("doctor takes one role: gateway or capture"))
 			}
 			if exits != "" && len(args) == 1 && args[0] == "capture" {
-				return usageError(errors.New("--exits are the gateway's"))
+				return usageError(errors.New("--exits belongs to the gateway"))
 			}
 			return nil
 		},

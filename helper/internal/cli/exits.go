@@ -30,8 +30,8 @@ func parseExits(e *env, file string) (map[string]resource.Exit, error) {
 	return named, reportProblems(e, file, problems)
 }
 
-// readExits reads the exits in file, "" for none, and lets the approved resources
-// say where theirs lead.
+// readExits reads the exits in file, "" for none. In the approved resources it
+// replaces the names of exits by where they lead.
 func readExits(e *env, file string, approved []resource.Approved) (wanted map[string]resource.Exit, err error) {
 	named, err := parseExits(e, file)
 	if err != nil {
@@ -47,8 +47,8 @@ func readExits(e *env, file string, approved []resource.Approved) (wanted map[st
 	return wanted, nil
 }
 
-// readCredentials reads the credentials of proxies in file, "" for none, which
-// nobody else may read.
+// readCredentials reads the credentials of proxies in file, "" for none. It refuses a
+// file that other users may read.
 func readCredentials(e *env, file string) (map[string]resource.Credentials, error) {
 	if file == "" {
 		return nil, nil
@@ -63,7 +63,7 @@ func readCredentials(e *env, file string) (map[string]resource.Credentials, erro
 		return nil, usageError(err)
 	}
 	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
-		return nil, usageError(fmt.Errorf("%s holds passwords and has mode %04o: make it 0600, so that you alone can read it", file, mode))
+		return nil, usageError(fmt.Errorf("%s holds passwords and has mode %04o: make it 0600, so that only you can read it", file, mode))
 	}
 	text, err := io.ReadAll(io.LimitReader(f, resource.MaxInput+1))
 	if err != nil {
@@ -73,7 +73,7 @@ func readCredentials(e *env, file string) (map[string]resource.Credentials, erro
 	return known, reportProblems(e, file, problems)
 }
 
-// reportProblems prints every mistake in a file, and is an error if there is one.
+// reportProblems prints every mistake in a file. It returns an error if there is one.
 func reportProblems(e *env, file string, problems []resource.Problem) error {
 	for _, p := range problems {
 		_, _ = fmt.Fprintf(e.stderr, "%s:%d:%d: %s: %s\n", file, p.Line, p.Column, p.Path, p.Message)

@@ -28,12 +28,12 @@ func gatewayCommand(e *env) *cobra.Command {
 	var background *bool
 	cmd := &cobra.Command{
 		Use:   "gateway (--stdio | --listen 127.0.0.1:PORT)",
-		Short: "Run the local role: judge what the remote asks for, and connect to it",
-		Long: `Gateway is the only place where it is judged what a remote may reach. The editor's
-extension starts it with --stdio. For an editor in a browser, start it yourself
-with --listen: it shows a token with which you pair the editor once, and asks at
-this terminal for every approval. Without a terminal, --resources names what is
-approved and --origin who may connect.`,
+		Short: "Run the local role: decide what the remote may reach, and connect to it",
+		Long: `The gateway alone decides what a remote may reach. The editor's extension starts it
+with --stdio. For an editor in a browser, start it yourself with --listen. It then
+shows a token, with which you pair the editor once, and asks for every approval at
+this terminal. Without a terminal, --resources names the approved resources, and
+--origin the pages that may connect.`,
 		Example: `  causeway gateway --listen 127.0.0.1:7741
   causeway gateway --listen 127.0.0.1:7741 --origin https://name.github.dev --resources resources.json`,
 		Args: noArgs,
@@ -76,7 +76,7 @@ approved and --origin who may connect.`,
 	f := cmd.Flags()
 	f.BoolVar(&o.stdio, "stdio", false, "speak the protocol on stdin and stdout")
 	f.StringVar(&o.listen, "listen", "", "wait for an editor in a browser at this loopback address and port")
-	f.StringVar(&o.file, "resources", "", "file with resources that are approved without asking")
+	f.StringVar(&o.file, "resources", "", "file with resources that are approved without a question")
 	f.StringVar(&o.exits, "exits", "", "file with the exits that those resources name by \"exit\"; see \"causeway connect --help\"")
 	f.StringVar(&o.secrets, "credentials", "", "file with the credentials of proxies; see \"causeway connect --help\"")
 	f.StringArrayVar(&o.origins, "origin", nil, "origin of a page that may connect, as in https://name.github.dev (repeatable)")
@@ -112,7 +112,7 @@ func (e *env) listen(ctx context.Context, addr string, origins []string, pre gat
 	}
 	_, _ = fmt.Fprintf(e.stdout, "listening on ws://%s\npairing token: %s\n", ln.Addr(), kept.Token())
 	if l.Terminal == nil && len(pre.Resources) == 0 {
-		log.Warn().Msg("there is no terminal to ask at and no --resources: nothing will be approved beyond what was before")
+		log.Warn().Msg("without a terminal and without --resources nobody can approve anything new")
 	}
 	return l.Run(ctx, ln)
 }

@@ -22,9 +22,9 @@ func ncCommand(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "nc HOST PORT",
 		Short: "Join stdin and stdout to a resource, on the remote",
-		Long: `Nc connects to a resource through the capture that runs for you on this machine,
-and joins stdin and stdout to it, as ssh's ProxyCommand wants it. It exits with
-3 if the gateway refuses.`,
+		Long: `Nc connects to a resource through your capture on this machine, and joins stdin and
+stdout to the connection, as ssh's ProxyCommand expects. If the gateway refuses, nc
+exits with 3.`,
 		Example: `  ssh -o ProxyCommand='causeway nc %h %p' git@git.corp.example
   printf 'PING\r\n' | causeway nc redis.corp.example 6379`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -32,7 +32,7 @@ and joins stdin and stdout to it, as ssh's ProxyCommand wants it. It exits with
 				return usageError(errors.New("nc takes a host and a port"))
 			}
 			if n, err := strconv.ParseUint(args[1], 10, 16); err != nil || n == 0 {
-				return usageError(fmt.Errorf("%q is no port", args[1]))
+				return usageError(fmt.Errorf("%q is not a port", args[1]))
 			}
 			return nil
 		},
@@ -58,7 +58,7 @@ func nc(ctx context.Context, e *env, host, port string) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	go func() {
-		// Nobody waits for this: stdin cannot be told to stop reading.
+		// Nobody waits for this goroutine: nothing can stop a read of stdin.
 		_, _ = io.Copy(c, e.stdin)
 		_ = c.CloseWrite()
 	}()
@@ -68,8 +68,8 @@ func nc(ctx context.Context, e *env, host, port string) error {
 	return nil
 }
 
-// keepingDialer remembers the connection that it made: what the SOCKS client
-// wraps it in has no half-close.
+// keepingDialer remembers the connection that it made: the SOCKS client wraps the
+// connection in a type without half-close.
 type keepingDialer struct{ conn *net.TCPConn }
 
 func (d *keepingDialer) Dial(network, addr string) (net.Conn, error) {
@@ -86,8 +86,8 @@ func (d *keepingDialer) DialContext(ctx context.Context, network, addr string) (
 	return c, nil
 }
 
-// findProxy finds the proxy of this user's capture by its port, and makes sure
-// that nobody else listens there.
+// findProxy finds the proxy of this user's capture by its port, and checks that this
+// user's helper listens there.
 func findProxy() (string, error) {
 	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	var addrs []netip.AddrPort

@@ -11,25 +11,24 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// exitNotFound is what shells exit with if there is no such program.
+// exitNotFound is the exit code of shells if there is no such program.
 const exitNotFound = 127
 
 func runCommand(*env) *cobra.Command {
 	var only bool
 	cmd := &cobra.Command{
 		Use:   "run [--only] -- COMMAND [ARGUMENT]...",
-		Short: "Run a command whose connections to resources pass, raw addresses too (Linux)",
-		Long: `Run starts a command on the remote, whose connections to approved addresses are
-carried through the capture that runs for you there, and those of every process
-that it starts, whatever the program. It needs no privilege. All other
-connections go where they went before.
+		Short: "Run a command that reaches the resources, also by address (Linux)",
+		Long: `Run starts a command on the remote. Your capture there carries the connections of
+the command, and of every process that it starts, to approved addresses. Run needs
+no privilege. All other connections go where they went before.
 
-With --only they are refused, but for those to loopback: the command reaches the
-resources and nothing else. That is a guard-rail against what a build does by
-itself, not a sandbox: Unix sockets, and files, are as open as before.
+With --only, run refuses all other connections, except those to loopback: the
+command reaches the resources and nothing else. That protects against accidents in a
+build. It is not a sandbox: Unix sockets and files stay as open as before.
 
-The exit code is the command's, or 128 and the number of the signal that ended
-it. Processes that the command leaves behind stay under supervision.`,
+The exit code is the command's, or 128 plus the number of the signal that ended it.
+Processes that the command leaves behind stay under supervision.`,
 		Example: `  causeway run -- psql -h 10.20.0.5 orders
   causeway run --only -- npm ci
   causeway run -- bash`,
@@ -48,7 +47,7 @@ it. Processes that the command leaves behind stay under supervision.`,
 			if err != nil {
 				return err
 			}
-			// Not the command line's context: a signal is the command's to act upon.
+			// Not the command line's context: the command handles signals itself.
 			err = run.Run(context.WithoutCancel(cmd.Context()), run.Options{Only: only, Dir: dir, Path: path, Argv: args})
 			if e, ok := errors.AsType[*run.ExitError](err); ok {
 				if e.Reason == "" {
@@ -59,7 +58,7 @@ it. Processes that the command leaves behind stay under supervision.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&only, "only", false, "refuse what is neither a resource nor loopback")
+	cmd.Flags().BoolVar(&only, "only", false, "refuse connections that lead neither to a resource nor to loopback")
 	cmd.Flags().SetInterspersed(false)
 	return cmd
 }

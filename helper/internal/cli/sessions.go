@@ -23,10 +23,10 @@ func sessionsCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sessions",
 		Short: "List the sessions of your helpers in the background, or end some",
-		Long: `Sessions lists what your helpers in the background serve on this machine: on your
-own machine as the gateway, on a remote as the capture. A session goes on while
-its window is reloaded or its link is lost, and ends by itself after the resume
-limit. Helpers without a session end by themselves at once.`,
+		Long: `Sessions lists the sessions of your helpers in the background on this machine: those
+of the gateway on your own machine, those of the capture on a remote. A session
+continues while its window reloads or its link is lost. After the resume limit it
+ends by itself. A helper without a session ends at once.`,
 		Example: "  causeway sessions\n  causeway sessions end 3f2a",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -83,7 +83,7 @@ func statusCommand(e *env) *cobra.Command {
 	return cmd
 }
 
-// listRunning asks both helpers of this user.
+// listRunning asks the helpers of both roles of this user.
 func listRunning(ctx context.Context) ([]*daemon.Running, error) {
 	running := []*daemon.Running{}
 	for _, name := range []string{"gateway", "capture"} {

@@ -1,6 +1,6 @@
 // Package connect drives a session without an editor: it runs the gateway in this
-// process, and a command as the link to the capture on the remote. It tells what
-// happens as events, and prints nothing.
+// process, and a command as the link to the capture on the remote. It reports
+// events, and prints nothing.
 package connect
 
 import (
@@ -73,8 +73,8 @@ type connection struct {
 	lost bool   // told last that there is no link
 }
 
-// Run connects, and serves the remote until ctx ends, which is no error, or the
-// session does.
+// Run connects and serves the remote until ctx or the session ends. The end of ctx is
+// not an error.
 func Run(ctx context.Context, o Options) error {
 	c := &connection{Options: o}
 	return c.run(ctx)
@@ -138,8 +138,8 @@ func (c *connection) open(ctx context.Context, s *carrier.Conn, keys session.Key
 	})
 }
 
-// keep sees to it that the session has a link until it ends, or ctx: then it
-// returns nil, with the last link closed.
+// keep replaces lost links until the session or ctx ends. Then it closes the last
+// link and returns nil.
 func (c *connection) keep(ctx context.Context, s *carrier.Conn, keys session.Keys, l *link.Exec, report func(), changed <-chan struct{}) error {
 	opened := make(chan *link.Exec)
 	failed := make(chan error)
@@ -212,8 +212,8 @@ func (c *connection) keep(ctx context.Context, s *carrier.Conn, keys session.Key
 				c.Log.Info().Err(status).Msg("the link's command has ended")
 			}
 		}
-		// A link that says nothing may come back, or never: another one is
-		// tried beside it, and takes its place if it comes up.
+		// A silent link may recover, or not. keep starts another one beside it, which
+		// takes its place if it comes up.
 		if (l == nil || state.Stalled) && !trying && retry == nil {
 			report()
 			try()
@@ -221,8 +221,8 @@ func (c *connection) keep(ctx context.Context, s *carrier.Conn, keys session.Key
 	}
 }
 
-// report tells of the remote once it has said what it offers, and of the loss of
-// its link.
+// report reports what the remote offers, when the remote has said it, and the loss
+// of the link.
 func (c *connection) report(s gateway.Status, link carrier.LinkState) {
 	lost := link.Kind == "" && link.Reason != nil
 	if c.last != nil && lost != c.lost {

@@ -10,8 +10,9 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
 )
 
-// BesideCapture finds names as this machine does while no capture is on it: the
-// way to a peer must not lead through the peer, whose domain may have its name.
+// BesideCapture resolves names as this machine does without a capture. A peer's own
+// name may be in a domain that the capture serves through the peer: then the way to
+// the peer would lead through the peer.
 type BesideCapture struct{}
 
 // LookupNetIP implements dial.Resolver.

@@ -30,34 +30,34 @@ const (
 	endTime     = 6 * time.Second // that the handler has to end what it serves
 )
 
-// ErrRunning says that another process is this user's helper of the role already.
+// ErrRunning means that this user already has a helper of that role.
 var ErrRunning = errors.New("a helper is running already")
 
-// Options names a helper. Role is required.
+// Options describes a helper in the background. Role is required.
 type Options struct {
 	Role    string // "gateway" or "capture"
 	Dir     string // private to the user; "" means DefaultDir
-	Version string // of the program; shims of another one replace a helper without sessions
+	Version string // of the program; a shim of another version replaces a helper that has no sessions
 	Log     zerolog.Logger
-	Idle    time.Duration // how long a helper without shims and sessions stays; 0 means 1 s
+	Idle    time.Duration // after which a helper without shims and sessions ends; 0 means 1 s
 }
 
 func (o Options) path(suffix string) string { return filepath.Join(o.Dir, o.Role+suffix) }
 
 // Handler is the helper in the background.
 type Handler interface {
-	// Start comes first, once this process is the helper.
+	// Start is called first, when this process has become the helper.
 	Start()
 	// Serve serves one shim until its bytes end, or ctx. It may close c. SetLevel
 	// changes the level of the log lines that this shim gets.
 	Serve(ctx context.Context, c net.Conn, setLevel func(level string) error)
-	// Sessions lists what the helper serves; it stays while there are any.
+	// Sessions lists the helper's sessions. The helper stays while it has one.
 	Sessions() []Session
 	// End ends a session and returns when it is cleaned up.
 	End(id string) error
 }
 
-// Session tells of a session. It holds no secret.
+// Session describes a session. It holds no secret.
 type Session struct {
 	ID        string          `json:"id"`
 	State     string          `json:"state"`               // as in the protocol: "connected", "reconnecting", …
@@ -69,7 +69,7 @@ type Session struct {
 	Status    json.RawMessage `json:"status,omitempty"` // the whole state, as in the protocol
 }
 
-// What a shim asks for.
+// Modes: each says what the shim asks for.
 const (
 	modeServe  = "serve"
 	modeLog    = "log"
@@ -112,9 +112,9 @@ type server struct {
 	refused int
 }
 
-// Serve is the life of the helper in the background: it answers shims until
-// nobody has needed it for a while, or ctx ends. It returns ErrRunning if
-// another process is that helper.
+// Serve runs the helper in the background: it answers shims until nobody has
+// needed it for Options.Idle, or ctx ends. It returns ErrRunning if another
+// process is that helper.
 func Serve(ctx context.Context, o Options, h Handler, hub *Hub) error {
 	if err := o.complete(); err != nil {
 		return err
@@ -124,7 +124,7 @@ func Serve(ctx context.Context, o Options, h Handler, hub *Hub) error {
 		return err
 	}
 	defer unlock()
-	// The lock is ours: a socket that is there is left from a helper that was killed.
+	// This process holds the lock, so a helper that was killed left this socket.
 	_ = os.Remove(o.path(".sock"))
 	ln, err := net.Listen("unix", o.path(".sock"))
 	if err != nil {
@@ -148,8 +148,8 @@ func Serve(ctx context.Context, o Options, h Handler, hub *Hub) error {
 			return nil
 		}
 		if err != nil {
-			o.Log.Warn().Err(err).Msg("accept a shim")
-			time.Sleep(50 * time.Millisecond) // out of descriptors: some may be given back
+			o.Log.Warn().Err(err).Msg("cannot accept a shim")
+			time.Sleep(50 * time.Millisecond) // no descriptors left: others may be closed soon
 			continue
 		}
 		select {
@@ -192,7 +192,7 @@ func (o Options) lock() (unlock func(), err error) {
 	}
 }
 
-// enter takes a shim in, unless the helper is about to end.
+// enter counts a shim, unless the helper is about to end.
 func (s *server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,7 +209,7 @@ func (s *server) leave() {
 	s.serving--
 }
 
-// retire ends the helper if nobody needs it, and says whether it does.
+// retire ends the helper if nobody needs it. It reports whether the helper ends.
 func (s *server) retire() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,7 +220,7 @@ func (s *server) retire() bool {
 	return s.ending
 }
 
-// watch ends a helper that nobody has needed for a while.
+// watch ends a helper that nobody has needed for Options.Idle.
 func (s *server) watch(ctx context.Context) {
 	since := time.Now()
 	tick := time.NewTicker(min(s.o.Idle/4, time.Second))
@@ -271,7 +271,7 @@ func (s *server) serve(ctx context.Context, c *net.UnixConn) {
 	}
 	var lines *listener
 	if g.Mode == modeLog {
-		lines = s.hub.listen(g.Shim) // before the answer: what is said after it is heard
+		lines = s.hub.listen(g.Shim) // before the answer, so that the shim gets every line after it
 		defer s.hub.leave(lines)
 	}
 	a := s.answer(c, g)
@@ -291,7 +291,7 @@ func (s *server) serve(ctx context.Context, c *net.UnixConn) {
 	}
 }
 
-// answer does what g asks for, and says what this helper is.
+// answer does what g asks for, and describes this helper.
 func (s *server) answer(c net.Conn, g greeting) answer {
 	a := answer{Version: s.o.Version, PID: os.Getpid(), Started: s.started, Routines: runtime.NumGoroutine()}
 	var err error
@@ -319,7 +319,8 @@ func (s *server) answer(c net.Conn, g greeting) answer {
 	return a
 }
 
-// readLine reads a line of JSON, byte by byte: what follows belongs to others.
+// readLine reads a line of JSON. It reads byte by byte, since the bytes after the
+// line are not its own.
 func readLine(c net.Conn, v any, most int) error {
 	line := make([]byte, 0, 256)
 	var b [1]byte

@@ -12,7 +12,7 @@ import (
 // DirVariable names the environment variable that replaces DefaultDir.
 const DirVariable = "CAUSEWAY_RUNTIME_DIR"
 
-// maxPath is what fits into a socket's address everywhere.
+// maxPath is how long the path of a Unix socket may be on every system, in bytes.
 const maxPath = 100
 
 func (o *Options) defaults() (err error) {
@@ -30,13 +30,13 @@ func (o *Options) defaults() (err error) {
 	return nil
 }
 
-// complete fills in defaults and sees to the directory.
+// complete fills in defaults and makes the directory.
 func (o *Options) complete() error {
 	if err := o.defaults(); err != nil {
 		return err
 	}
 	var info fs.FileInfo
-	for range 10 { // a helper that ends takes the directory with it
+	for range 10 { // a helper that ends removes the directory
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 			return fmt.Errorf("make the helper's directory: %w", err)
 		}
@@ -46,24 +46,25 @@ func (o *Options) complete() error {
 		}
 	}
 	if info == nil {
-		return fmt.Errorf("%s does not stay", o.Dir)
+		return fmt.Errorf("make the helper's directory: another process keeps removing %s", o.Dir)
 	}
 	if !info.IsDir() {
-		return fmt.Errorf("%s is no directory", o.Dir)
+		return fmt.Errorf("%s is not a directory", o.Dir)
 	}
 	return checkOwner(o.Dir, info)
 }
 
-// MakeDir returns DefaultDir, which is there and this user's alone afterwards.
+// MakeDir returns DefaultDir. It makes the directory, and checks that only this
+// user may enter it.
 func MakeDir() (string, error) {
 	o := Options{Role: "capture"}
 	err := o.complete()
 	return o.Dir, err
 }
 
-// DefaultDir is where the sockets of this user's helpers are: in a place of the
-// user's, apart for every network that this machine has, since that is what a
-// helper serves, and for every machine that has the same home directory.
+// DefaultDir returns the directory for the sockets of this user's helpers. Each
+// network namespace of this machine has its own, since a helper serves one of
+// them, and so has each machine that shares the home directory.
 func DefaultDir() (string, error) {
 	if dir := os.Getenv(DirVariable); dir != "" {
 		return dir, nil

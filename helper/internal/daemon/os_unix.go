@@ -15,11 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errNobody is what a socket says that nobody listens at.
+// errNobody is the error of a connection to a socket without a listener.
 const errNobody = syscall.ECONNREFUSED
 
-// bases are directories that may serve, the best first. That of the log-in is
-// not among them: it goes with the last connection, and the helper stays.
+// bases returns directories for DefaultDir, the best first. XDG_RUNTIME_DIR is not
+// among them: the system removes it with the last login session, and the helper
+// stays.
 func bases() (dirs []string) {
 	if cache, err := os.UserCacheDir(); err == nil && unix.Access(existing(cache), unix.W_OK) == nil {
 		dirs = append(dirs, filepath.Join(cache, "causeway"))
@@ -27,7 +28,7 @@ func bases() (dirs []string) {
 	return append(dirs, filepath.Join(os.TempDir(), "causeway-"+strconv.Itoa(os.Getuid())))
 }
 
-// existing is the part of a path that exists.
+// existing returns the longest part of a path that exists.
 func existing(dir string) string {
 	for {
 		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
@@ -47,8 +48,8 @@ func checkOwner(dir string, info fs.FileInfo) error {
 	return nil
 }
 
-// stillRead tells whether somebody holds the other end of the pipe f. Who has
-// closed one end of a pair is given a moment to close the other.
+// stillRead reports whether a process holds the other end of the pipe f. A process
+// that dies closes both of its pipes: stillRead first waits 50 ms for the second.
 func stillRead(f *os.File) bool {
 	time.Sleep(50 * time.Millisecond)
 	raw, err := f.SyscallConn()
@@ -66,7 +67,7 @@ func stillRead(f *os.File) bool {
 
 func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
 
-// admit lets this user in, and root, who may do as they please anyway.
+// admit allows this user and root.
 func admit(peer uint32, own int) error {
 	if peer != uint32(own) && peer != 0 {
 		return fmt.Errorf("it belongs to user %d", peer)

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// errNobody is what a socket says that nobody listens at.
+// errNobody is the error of a connection to a socket without a listener.
 const errNobody = windows.WSAECONNREFUSED
 
-// bases is the directory in the user's profile, which nobody else may read.
+// bases returns the directory in the user's profile, which nobody else may read.
 func bases() []string {
 	if dir, err := os.UserCacheDir(); err == nil {
 		return []string{filepath.Join(dir, "causeway")}
@@ -24,9 +24,9 @@ func bases() []string {
 
 func networkID() string { return "" }
 
-// checkOwner refuses a directory of somebody else's and makes it this user's
-// alone, whatever the one above lets in: to connect to a socket takes the right
-// to write to its file, which inherits what is set here.
+// checkOwner refuses a directory of another user. It gives this user alone access,
+// whatever the directory above allows. The socket's file inherits that, and a
+// process needs the right to write to it to connect.
 func checkOwner(dir string, _ fs.FileInfo) error {
 	user, err := windows.GetCurrentProcessToken().GetTokenUser()
 	if err != nil {
@@ -40,7 +40,7 @@ func checkOwner(dir string, _ fs.FileInfo) error {
 	if err != nil {
 		return fmt.Errorf("read the owner of %s: %w", dir, err)
 	}
-	// What an elevated administrator makes belongs to the group.
+	// Files that an elevated administrator makes belong to the group.
 	if !owner.Equals(user.User.Sid) && !owner.IsWellKnown(windows.WinBuiltinAdministratorsSid) {
 		return fmt.Errorf("%s belongs to %s, not to you: remove it or set %s", dir, owner, DirVariable)
 	}
@@ -59,7 +59,7 @@ func checkOwner(dir string, _ fs.FileInfo) error {
 	return nil
 }
 
-// stillRead cannot be told here: the end of stdin counts as a lost connection.
+// stillRead has no way to know here: the end of stdin counts as a lost connection.
 func stillRead(*os.File) bool { return false }
 
 func detach(cmd *exec.Cmd) {

@@ -2,5 +2,5 @@ package daemon
 
 import "net"
 
-// checkPeer leaves it to the rights of the directory.
+// checkPeer does nothing: the rights of the directory keep other users out.
 func checkPeer(*net.UnixConn) error { return nil }

@@ -32,9 +32,9 @@ type Shim struct {
 	PID     int
 }
 
-// Attach connects to the helper. If there is none, command is started as that,
-// detached from this process. A helper of another version is replaced if nobody
-// needs it. Level is the log's.
+// Attach connects to the helper. If there is none, Attach starts command as the
+// helper, detached from this process. It replaces a helper of another version that
+// nobody needs. Level is that of the log lines that this shim gets.
 func Attach(ctx context.Context, o Options, level string, command func() *exec.Cmd) (*Shim, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func Attach(ctx context.Context, o Options, level string, command func() *exec.C
 		if absent(err) && time.Since(started) > startEvery {
 			started = time.Now()
 			if err := o.start(command()); absent(err) && o.complete() == nil {
-				continue // one that ended took the directory with it
+				continue // a helper that ended has removed the directory
 			} else if err != nil {
 				return nil, fmt.Errorf("start the helper in the background: %w", err)
 			}
@@ -67,11 +67,11 @@ var (
 	errOther   = errors.New("a helper of another version is ending")
 )
 
-// absent tells whether a failure to reach the helper means that there is none.
+// absent reports whether err means that no helper is running.
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNobody) }
 
-// start runs cmd in a session of its own, with no stdio but for what the
-// runtime says when it dies, which goes to a file beside the socket.
+// start runs cmd in a process session of its own, without stdin and stdout. Its
+// stderr is a file beside the socket, for what the runtime writes when it crashes.
 func (o Options) start(cmd *exec.Cmd) error {
 	last, err := os.OpenFile(o.path(".stderr"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -111,7 +111,7 @@ func (o Options) attach(ctx context.Context, level string) (*Shim, error) {
 	return &Shim{c: c, logs: logs, Version: a.Version, PID: a.PID}, nil
 }
 
-// dial greets the helper; its connection is the caller's unless err.
+// dial connects and greets the helper. The caller closes the connection.
 func (o Options) dial(ctx context.Context, g greeting) (*net.UnixConn, answer, error) {
 	var d net.Dialer
 	dialled, err := d.DialContext(ctx, "unix", o.path(".sock"))
@@ -123,7 +123,7 @@ func (o Options) dial(ctx context.Context, g greeting) (*net.UnixConn, answer, e
 		_ = c.Close()
 		return nil, answer{}, err
 	}
-	// In a directory that is ours alone nobody else can listen; it costs nothing to ask.
+	// Only this user can listen in its own directory. A second check costs nothing.
 	if err := checkPeer(c); err != nil {
 		return fail(fmt.Errorf("%w: %w", errRefused, err))
 	}
@@ -143,16 +143,17 @@ func (o Options) dial(ctx context.Context, g greeting) (*net.UnixConn, answer, e
 	return c, a, nil
 }
 
-// exitMessage is what the protocol has for an end that is meant: see rpc.NotifyExit.
+// exitMessage ends the session, not only the conversation: see rpc.NotifyExit.
 const exitMessage = "Content-Length: 33\r\n\r\n" + `{"jsonrpc":"2.0","method":"exit"}`
 
 // relayBuffer is as large as the frames of a link.
 const relayBuffer = 256 << 10
 
-// Relay passes bytes between the shim's stdio and the helper until either
-// ends, and the helper's log to logs, a line at a time. An end of stdin is told
-// to the helper as meant if somebody still reads stdout: who has died reads no
-// more. It returns an error if it was the helper that ended.
+// Relay passes bytes between the shim's stdio and the helper until either ends. It
+// writes the helper's log to logs, line by line. When stdin ends while somebody
+// still reads stdout, the driver has closed it on purpose: Relay then tells the
+// helper to end the session. A driver that died reads no more. Relay returns an
+// error if the helper ended.
 func (f *Shim) Relay(ctx context.Context, stdin, stdout *os.File, logs io.Writer) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -165,7 +166,8 @@ func (f *Shim) Relay(ctx context.Context, stdin, stdout *os.File, logs io.Writer
 	stop := context.AfterFunc(ctx, func() { _ = f.c.Close() })
 	defer stop()
 	left := make(chan struct{})
-	// Not waited for: nothing unblocks a read of stdin on every system, and the process ends.
+	// Nobody waits for this goroutine: no call unblocks a read of stdin on every
+	// system, and the process ends soon.
 	go func() {
 		defer close(left)
 		_, err := io.CopyBuffer(onlyWriter{f.c}, onlyReader{stdin}, make([]byte, relayBuffer))
@@ -178,12 +180,12 @@ func (f *Shim) Relay(ctx context.Context, stdin, stdout *os.File, logs io.Writer
 	}()
 	_, err := io.CopyBuffer(onlyWriter{stdout}, onlyReader{f.c}, make([]byte, relayBuffer))
 	if ctx.Err() != nil || err != nil && !errors.Is(err, net.ErrClosed) {
-		return nil // we were told to end, or nobody reads our stdout any more
+		return nil // ctx ended, or nobody reads stdout any more
 	}
 	select {
 	case <-left:
 		return nil
-	case <-time.After(100 * time.Millisecond): // stdin and the helper may end at once
+	case <-time.After(100 * time.Millisecond): // stdin and the helper may end at the same time
 		return errors.New("the helper in the background has ended")
 	}
 }
@@ -202,7 +204,7 @@ type Running struct {
 	Sessions []Session `json:"sessions"`
 }
 
-// List asks the helper of a role what it serves; nil if there is none.
+// List asks the helper of a role for its sessions. It returns nil if no helper runs.
 func List(ctx context.Context, o Options) (*Running, error) {
 	a, err := o.ask(ctx, greeting{Mode: modeList})
 	switch {

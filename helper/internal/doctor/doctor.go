@@ -40,15 +40,15 @@ func checkConfigDir() Check {
 	c := Check{Side: "gateway", Name: "approvals"}
 	dir, err := os.UserConfigDir()
 	if err != nil {
-		c.Detail, c.Hint = err.Error(), "Set HOME (or XDG_CONFIG_HOME): what you approve is kept there."
+		c.Detail, c.Hint = err.Error(), "Set HOME (or XDG_CONFIG_HOME): Causeway keeps your approvals there."
 		return c
 	}
 	dir = filepath.Join(dir, "causeway")
 	switch info, err := os.Stat(dir); {
 	case errors.Is(err, os.ErrNotExist):
-		c.OK, c.Detail = true, dir+" will be made when something is approved"
+		c.OK, c.Detail = true, dir+" does not exist yet: the first approval makes it"
 	case err != nil:
-		c.Detail, c.Hint = err.Error(), "Make the folder readable for you alone."
+		c.Detail, c.Hint = err.Error(), "Make the folder readable for you only."
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
 		c.Detail, c.Hint = fmt.Sprintf("%s is open to others (mode %o)", dir, info.Mode().Perm()), "chmod 700 "+dir
 	default:
@@ -57,12 +57,12 @@ func checkConfigDir() Check {
 	return c
 }
 
-// Exit looks at what an exit is made of. It does not use it.
+// Exit checks the settings and files of an exit. It does not connect.
 func Exit(name string, e resource.Exit) Check {
 	c := Check{Side: "gateway", Name: "exit " + name}
 	limits, err := exit.Check(e)
 	if err != nil {
-		c.Detail, c.Hint = fmt.Sprintf("%s: %v", e, err), "Until that is mended this exit reaches nothing, or nothing by name."
+		c.Detail, c.Hint = fmt.Sprintf("%s: %v", e, err), "Until this is repaired, the exit reaches nothing, or nothing by name."
 		return c
 	}
 	c.OK, c.Detail, c.Hint = true, e.String(), strings.Join(limits, "; ")
@@ -81,10 +81,10 @@ func checkResolver(ctx context.Context) Check {
 		c.OK, c.Detail = true, fmt.Sprintf("the system's resolver answers in %s", time.Since(start).Round(time.Millisecond))
 	case err == nil:
 		c.Detail = "a name that cannot exist has an address"
-		c.Hint = "A captive portal or a provider's search page answers for unknown names; sign in or use another resolver."
+		c.Hint = "A captive portal or a provider's search page answers for unknown names. Sign in, or use another DNS server."
 	default:
 		c.Detail = "the system's resolver does not answer: " + err.Error()
-		c.Hint = "Check the VPN client and /etc/resolv.conf; private names will fail to resolve."
+		c.Hint = "Private names will not resolve. Check the VPN client and /etc/resolv.conf."
 	}
 	return c
 }
@@ -98,8 +98,8 @@ func checkLoopback() Check {
 	c := Check{Side: "capture", Name: "loopback addresses"}
 	ln, err := net.Listen("tcp", "127.64.0.1:0")
 	if err != nil {
-		c.Detail = "127.0.0.0/8 cannot be had here: " + err.Error()
-		c.Hint = "Names get ports on 127.0.0.1 instead; the view lists them. The proxy works as ever."
+		c.Detail = "cannot listen on 127.64.0.1: " + err.Error()
+		c.Hint = "Names get ports on 127.0.0.1 instead. The view lists them. The proxy works as usual."
 		return c
 	}
 	_ = ln.Close()
@@ -107,7 +107,7 @@ func checkLoopback() Check {
 	return c
 }
 
-// containerUser is the line that gives a container's user those rights.
+// containerUser says how the user of a container gets these rights.
 const containerUser = ` In a container, "remoteUser": "root" in devcontainer.json does it.`
 
 func checkHosts(ctx context.Context) Check {
@@ -125,8 +125,8 @@ func checkHosts(ctx context.Context) Check {
 	return c
 }
 
-// checkResolvConf tells whether the stub resolver can be had. That another
-// program keeps the file is no failure: exact names work without.
+// checkResolvConf reports whether the stub resolver can work. If another program
+// manages the file, the check passes: exact names work without.
 func checkResolvConf(ctx context.Context) Check {
 	c := Check{Side: "capture", Name: "stub resolver"}
 	h, err := privileged.Start(ctx, hostnet.StartResolver)
@@ -138,10 +138,10 @@ func checkResolvConf(ctx context.Context) Check {
 		c.OK, c.Detail = true, "names of domains and every type of record can be served"
 	case errors.Is(err, hostnet.ErrManaged):
 		c.OK, c.Detail = true, err.Error()
-		c.Hint = "Exact names are served by the hosts file, names of domains by the proxy alone."
+		c.Hint = "The hosts file serves exact names. Only the proxy serves names of domains."
 	default:
 		c.Detail = err.Error()
-		c.Hint = "Names of domains are served by the proxy alone. Run as root, or allow sudo without a password." + containerUser
+		c.Hint = "Only the proxy serves names of domains. Run as root, or allow sudo without a password." + containerUser
 	}
 	return c
 }
@@ -187,8 +187,8 @@ func listenLow(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
 	return h.ListenTCP(ctx, at)
 }
 
-// checkTun tells whether addresses can be reached without the proxy. That they
-// cannot is no failure.
+// checkTun reports whether programs reach addresses without the proxy. If not, the
+// check passes all the same.
 func checkTun(ctx context.Context) Check {
 	c := Check{Side: "capture", Name: "TUN device", OK: true}
 	d, err := privileged.StartTun(ctx)
@@ -206,8 +206,8 @@ func checkTun(ctx context.Context) Check {
 	return c
 }
 
-// checkRun tells whether the kernel has what causeway run needs; a container's
-// own filter may still stand in the way, of which run tells itself.
+// checkRun reports whether the kernel has what causeway run needs. A container's
+// filter may still forbid it: run says so itself.
 func checkRun() Check {
 	c := Check{Side: "capture", Name: "causeway run", OK: true}
 	actions, err := os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
@@ -215,9 +215,9 @@ func checkRun() Check {
 	case err != nil:
 		c.Detail = "not on this system"
 	case !slices.Contains(strings.Fields(string(actions)), "user_notif"):
-		c.Detail = "this kernel has no seccomp user notification: it takes Linux 5.9"
+		c.Detail = "this kernel has no seccomp user notification: Linux 5.9 or later has it"
 	default:
-		c.Detail = "a command and what it starts can reach addresses and networks, without any right"
+		c.Detail = "a command and its children can reach addresses and networks, without any privilege"
 	}
 	return c
 }
@@ -246,10 +246,10 @@ func checkOwner(ctx context.Context) Check {
 		return err
 	}()
 	if err != nil {
-		c.Detail = "the kernel does not tell: " + err.Error()
-		c.Hint = "Without it no connection can be told from another user's, and all are refused."
+		c.Detail = "the kernel does not tell who connects: " + err.Error()
+		c.Hint = "The capture cannot tell your connections from those of other users, and refuses all of them."
 		return c
 	}
-	c.OK, c.Detail = true, "the kernel tells whose a connection is"
+	c.OK, c.Detail = true, "the kernel tells who connects"
 	return c
 }

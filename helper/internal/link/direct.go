@@ -31,7 +31,7 @@ type Direct struct {
 // ends. It returns when the first link is in use, or why there is none.
 func (d *Direct) Use(ctx context.Context, port int) error {
 	if port < 1 || port > 65535 {
-		return &rpc.Error{Code: rpc.CodeNotAllowed, Message: fmt.Sprintf("%d is no port", port)}
+		return &rpc.Error{Code: rpc.CodeNotAllowed, Message: fmt.Sprintf("%d is not a port", port)}
 	}
 	d.mu.Lock()
 	known := d.port == port
@@ -65,7 +65,7 @@ func (d *Direct) dial(ctx context.Context, port int) error {
 	return d.Carrier.Attach(ctx, carrier.NewStream(c))
 }
 
-// keep sees to the links until the session ends.
+// keep replaces lost links, and adds or removes some, until the session ends.
 func (d *Direct) keep() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -97,7 +97,7 @@ func (d *Direct) keep() {
 		want := g.want(now, links, sent+received, d.Carrier.RoundTrip())
 		if want < links {
 			d.Carrier.Trim(want)
-			d.Log.Info().Int("links", want).Msg("more direct links were of no use")
+			d.Log.Info().Int("links", want).Msg("more direct links brought nothing: closed again")
 		}
 		d.mu.Lock()
 		port := d.port

@@ -32,7 +32,7 @@ func Retries() netx.Backoff {
 type Command struct {
 	Args   []string // the program and its arguments
 	Stderr io.Writer
-	Client rpc.ClientInfo // this program, as the capture is told
+	Client rpc.ClientInfo // names this program to the capture
 	Log    zerolog.Logger
 }
 
@@ -41,13 +41,13 @@ type Exec struct {
 	name  string
 	conn  *rpc.Conn
 	cmd   *exec.Cmd
-	guard func() // to be called when the command has ended
+	guard func() // releases the guard of stdout
 	ended chan struct{}
-	state error // of the command; set before ended is closed
+	state error // the command's failure; set before ended is closed
 }
 
-// Start runs the command, drives the capture at its other end, joins it to the
-// session of open, and takes the link into use for to.
+// Start runs the command and drives the capture at its other end: it opens the
+// session of open there, and attaches a link to the carrier to.
 func (c *Command) Start(ctx context.Context, to *carrier.Conn, open rpc.CaptureOpenParams) (*Exec, error) {
 	cmd := exec.Command(c.Args[0], c.Args[1:]...)
 	cmd.Stderr = c.Stderr
@@ -124,7 +124,7 @@ func (l *Exec) join(ctx context.Context, c *Command, to *carrier.Conn, p rpc.Pip
 func (l *Exec) Close(last bool) error {
 	if l.conn != nil {
 		if last {
-			// The remote tells when it is clean, or is cut off.
+			// The remote answers when it has cleaned up. Start waits for that at most closeTime.
 			closing, cancel := context.WithTimeout(context.Background(), closeTime)
 			_ = l.conn.Call(closing, rpc.MethodSessionClose, nil, nil)
 			cancel()

@@ -8,28 +8,28 @@ import (
 
 const (
 	growEvery = 2 * time.Second  // time that a rate is measured over
-	growRest  = 30 * time.Second // until it is tried again when they were of no use; doubles each time
-	growFrom  = 1 << 20          // bytes a second, below which one link is enough for anybody
-	channel   = 32 << 10         // bytes under way, below which no window of a channel's holds anything up
-	growBy    = 1.15             // by which more links have to be faster
+	growRest  = 30 * time.Second // pause after more links brought nothing; doubles each time
+	growFrom  = 1 << 20          // bytes per second; below that, one link is enough
+	channel   = 32 << 10         // bytes in flight; below that, no channel's window slows a flow
+	growBy    = 1.15             // factor by which more links must be faster
 )
 
-// growth decides on how many direct links a session should have. What a channel
-// of the editor's carries is bounded by its window, whatever the network could
-// do, so several carry several times as much, up to what the network does. Where
-// one has all that the network carries, more would only add to the queue there.
+// growth decides how many direct links a session should have. The window of an
+// editor's channel bounds its rate, also on a faster network. So several channels
+// carry several times as much, up to the rate of the network. If one channel fills
+// the network, more would only lengthen the queue there.
 type growth struct {
 	since time.Time // of this measurement
 	bytes uint64
 	links int
-	rate  float64 // of the measurement before, in bytes a second; 0 if it had other links
-	tried int     // links before the attempt that goes on; 0 without one
+	rate  float64 // of the measurement before, in bytes per second; 0 if the number of links was different
+	tried int     // number of links before the current attempt; 0 without an attempt
 	pause time.Duration
 	rest  time.Time
 }
 
-// want returns how many links there should be, given how many are in use and
-// how many bytes the session has carried. Trip is the round trip.
+// want returns how many links there should be. Links is how many are in use, bytes
+// how many bytes the session has carried, and trip the round-trip time.
 func (g *growth) want(now time.Time, links int, bytes uint64, trip time.Duration) int {
 	if links == 0 {
 		*g = growth{}
@@ -57,7 +57,7 @@ func (g *growth) want(now time.Time, links int, bytes uint64, trip time.Duration
 		g.rest = now.Add(g.pause)
 		return tried
 	case tried == 0 && (before < growFrom || faster):
-		return links // a flow that still speeds up by itself would be taken for a gain
+		return links // the flow still speeds up by itself: that would count as a gain
 	case rate < growFrom || rate*trip.Seconds() < float64(links)*channel || links >= carrier.MaxDirect || now.Before(g.rest):
 		return links
 	}

@@ -9,19 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// guard keeps stdout, which is that of the link's command, open for a moment
-// after this process is gone, be it by kill -9. So the command does not die of
-// SIGPIPE before it has passed on that its stdin has ended, which the remote
-// takes for an end that is meant, and cleans up at once. What guard returns is
-// called when the command has ended. Without a shell there is no guard, and the
-// remote waits for its resume limit.
+// guard starts a shell that holds stdout, the stdout of the link's command, for 2 s
+// after this process ends, even by kill -9. Without it the command dies of SIGPIPE
+// before it has passed on the end of its stdin. With it the remote sees that end,
+// takes it as meant, and cleans up at once. The caller calls release when the
+// command has ended. If there is no shell, the remote waits for its resume limit.
 func guard(stdout *os.File) (release func()) {
 	raw, err := stdout.SyscallConn()
 	if err != nil {
 		return func() {}
 	}
 	dup := -1
-	// A duplicate: os/exec would make the original block.
+	// A duplicate, since os/exec makes the file that it gets blocking.
 	if raw.Control(func(fd uintptr) { dup, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }) != nil || err != nil {
 		return func() {}
 	}

@@ -41,7 +41,7 @@ type Listener struct {
 	wg    sync.WaitGroup
 }
 
-// CheckAddress refuses what is no loopback address and port.
+// CheckAddress refuses everything but a loopback address with a port.
 func CheckAddress(addr string) error {
 	ap, err := netip.ParseAddrPort(addr)
 	if err != nil || !ap.Addr().Unmap().IsLoopback() {
@@ -50,7 +50,7 @@ func CheckAddress(addr string) error {
 	return nil
 }
 
-// CheckOrigins refuses what cannot be the origin of a page.
+// CheckOrigins refuses strings that cannot be the origin of a page.
 func CheckOrigins(list []string) error {
 	for _, o := range list {
 		u, err := url.Parse(o)
@@ -108,19 +108,19 @@ func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.Serve(r.Context(), rpc.NewWebSocket(c), origin)
 }
 
-// refusal says why a request is not even looked at; "" if it is.
+// refusal returns why the listener refuses a request; "" if it does not.
 func (l *Listener) refusal(r *http.Request, origin string) string {
 	host, port, err := net.SplitHostPort(r.Host)
 	if err != nil || port != fmt.Sprint(l.Port) || host != "127.0.0.1" && host != "localhost" && host != "::1" {
-		return "this address is not what the request calls it" // a rebound name
+		return "the request names another host than this address" // DNS rebinding
 	}
 	switch {
 	case origin == "" || origin == "null":
-		return "a page has to say where it is from"
+		return "the request has no origin"
 	case l.allowed(origin), l.Terminal != nil:
 		return ""
 	}
-	return "this page's origin is not allowed; start the helper on a terminal, or with --origin"
+	return "this page's origin is not allowed: start the helper on a terminal, or with --origin"
 }
 
 func (l *Listener) allowed(origin string) bool {

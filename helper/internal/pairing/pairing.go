@@ -16,8 +16,9 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/lockfile"
 )
 
-// Pairing is what browsers have to show: kept in a file of the user's own, so
-// that a restart of the helper needs no new pairing.
+// Pairing has the token that pages must show, and the origins that the user has
+// allowed. It is kept in a file that only the user can read, so that the helper can
+// restart without a new pairing.
 type Pairing struct {
 	path string
 	mu   sync.Mutex
@@ -27,7 +28,7 @@ type Pairing struct {
 	}
 }
 
-// configDir is where what the user decided is kept.
+// configDir returns the folder that keeps the user's decisions.
 func configDir() (string, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
@@ -52,7 +53,7 @@ func Open() (*Pairing, error) {
 		return nil, fmt.Errorf("read pairing: %w", err)
 	}
 	if err := json.Unmarshal(text, &p.kept); err != nil || len(p.kept.Token) < 20 {
-		return nil, fmt.Errorf("read pairing: %s is damaged; delete it to pair anew", p.path)
+		return nil, fmt.Errorf("read pairing: %s is damaged: delete it, then pair again", p.path)
 	}
 	return p, nil
 }
@@ -71,7 +72,7 @@ func (p *Pairing) save() error {
 	return nil
 }
 
-// Token is what a page has to show.
+// Token returns the token that a page must show.
 func (p *Pairing) Token() string { return p.kept.Token }
 
 func (p *Pairing) knows(origin string) bool {

@@ -68,14 +68,13 @@ func newConn(p Pipe, methods map[string]method, notify func(string, json.RawMess
 // Done is closed when the conversation has ended; Err then says why.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Ready is closed once the other side has been told who this is and has shown
-// what it must.
+// Ready is closed when the other side has called initialize with success.
 func (c *Conn) Ready() <-chan struct{} { return c.ready }
 
-// Err says why the conversation ended: nil if the other side ended it in order.
+// Err returns why the conversation ended, or nil if the other side ended it in order.
 func (c *Conn) Err() error { return c.err }
 
-// Close ends the conversation and what it serves.
+// Close ends the conversation and cancels the calls that it serves.
 func (c *Conn) Close() error {
 	c.end(nil)
 	_ = c.rpc.Close()
@@ -87,11 +86,11 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// Exited reports whether the other side has said that the end of the
-// conversation is the end of its session.
+// Exited reports whether the other side has sent NotifyExit: the end of the
+// conversation also ends its session.
 func (c *Conn) Exited() bool { return c.exited.Load() }
 
-// Wait blocks until every call that was being served has returned.
+// Wait blocks until every call that the Conn serves has returned.
 func (c *Conn) Wait() { c.wg.Wait() }
 
 func (c *Conn) end(err error) {
@@ -112,8 +111,8 @@ func (c *Conn) end(err error) {
 	})
 }
 
-// readLoop tells messages from frames. Their order on the pipe is what says to
-// which link a frame belongs, so a link begins here, with the request for it.
+// readLoop separates messages from frames. A frame belongs to the link whose
+// request came last before it on the pipe, so readLoop makes the links.
 func (c *Conn) readLoop() {
 	for {
 		b, isFrame, err := c.pipe.Read()
@@ -135,11 +134,11 @@ func (c *Conn) readLoop() {
 			Params json.RawMessage `json:"params"`
 		}
 		if err := json.Unmarshal(b, &peek); err != nil {
-			c.end(fmt.Errorf("message is no JSON-RPC: %w", err))
+			c.end(fmt.Errorf("message is not JSON-RPC: %w", err))
 			return
 		}
 		if peek.Method == NotifyExit {
-			c.exited.Store(true) // here, since the end may follow at once
+			c.exited.Store(true) // here, since the pipe may end at once
 			continue
 		}
 		if peek.Method == MethodLinkOpen {
@@ -158,13 +157,13 @@ func (c *Conn) readLoop() {
 	}
 }
 
-// newLink makes a link that frames read from here on belong to.
+// newLink makes the link that later frames belong to.
 func (c *Conn) newLink(kind string) *Link {
 	l := newLink(c.pipe, kind)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.link != nil {
-		c.link.end(errors.New("another took its place"))
+		c.link.end(errors.New("another link took its place"))
 	}
 	c.link = l
 	return l
@@ -176,14 +175,15 @@ func (c *Conn) currentLink() *Link {
 	return c.link
 }
 
-// closeLink ends the link, if there is one, for the reason that the other side has.
+// closeLink ends the link, if there is one, for the other side's reason.
 func (c *Conn) closeLink(reason string) {
 	if l := c.currentLink(); l != nil {
 		l.end(fmt.Errorf("%.200q", reason))
 	}
 }
 
-// OpenLink offers the other side a link of this kind and returns it once taken.
+// OpenLink offers the other side a link of this kind, and returns it when the other
+// side has taken it.
 func (c *Conn) OpenLink(ctx context.Context, kind string) (*Link, error) {
 	l := c.newLink(kind)
 	if err := c.Call(ctx, MethodLinkOpen, LinkParams{Kind: kind}, nil); err != nil {
@@ -250,7 +250,7 @@ func (s stream) ReadObject(v any) error {
 	select {
 	case b := <-s.c.inbox:
 		if err := json.Unmarshal(b, v); err != nil {
-			err = fmt.Errorf("message is no JSON-RPC: %w", err)
+			err = fmt.Errorf("message is not JSON-RPC: %w", err)
 			s.c.end(err)
 			return err
 		}

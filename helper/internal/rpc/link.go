@@ -24,8 +24,8 @@ func newLink(p Pipe, kind string) *Link {
 		frames: make(chan []byte, linkQueue), spare: make(chan []byte, linkQueue+2)}
 }
 
-// deliver queues a copy of b. It blocks while the reader is behind, which the
-// carrier's window bounds, and never after Close.
+// deliver queues a copy of b. It blocks while the queue is full, but not after
+// Close. The carrier's window bounds how long that is.
 func (l *Link) deliver(b []byte) {
 	var buf []byte
 	select {
@@ -76,7 +76,7 @@ func (l *Link) Close() error {
 	return nil
 }
 
-// end is Close for a reason, which the reader learns.
+// end closes the link; why is the reader's error.
 func (l *Link) end(why error) {
 	l.once.Do(func() {
 		l.why = why
@@ -87,5 +87,5 @@ func (l *Link) end(why error) {
 // Done is closed when the link has ended.
 func (l *Link) Done() <-chan struct{} { return l.closed }
 
-// Kind names the kind of link that the shim offered.
+// Kind is the kind of link that the driver offered.
 func (l *Link) Kind() string { return l.kind }

@@ -16,13 +16,14 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Bounds on what the other side may send; whatever exceeds them ends the conversation.
+// Bounds on what the other side may send. A message above a bound ends the
+// conversation.
 const (
 	MaxMessage = 8 << 20 // bytes of a JSON message
 	MaxFrame   = 1 << 20 // bytes of a link frame
 
-	maxStranger = 64 << 10 // bytes of a message from a side that has not shown what it must
-	keptBuffer  = 1 << 20  // bytes of a buffer that is used again
+	maxStranger = 64 << 10 // bytes of a message before initialize has succeeded
+	keptBuffer  = 1 << 20  // largest buffer that is kept for the next message, in bytes
 
 	maxHeaderLine  = 256
 	maxHeaderLines = 8
@@ -34,16 +35,16 @@ type Pipe interface {
 	// Read returns the next message, which is valid until the next Read.
 	Read() (body []byte, isFrame bool, err error)
 	WriteMessage(body []byte) error
-	// WriteFrame fails once gone is closed: nothing of a link follows the reply
-	// to a message that has ended it.
+	// WriteFrame fails when gone is closed: no frame of a link follows the reply to
+	// the message that ended the link.
 	WriteFrame(body []byte, gone <-chan struct{}) error
 	// Close ends both directions and unblocks Read where the system allows it.
 	Close() error
-	// Raise lets the other side send messages of up to MaxMessage bytes: it has
-	// shown what it must. Before that it may send maxStranger bytes, and no frames.
+	// Raise raises the bounds for the other side: from messages of maxStranger bytes
+	// and no frames to messages of MaxMessage bytes and frames of MaxFrame bytes.
 	Raise()
-	// Local reports whether the other side started this process: it may do what
-	// a page in a browser may not.
+	// Local reports whether the other side is a program of this user. A page in a
+	// browser must not call every method.
 	Local() bool
 }
 
@@ -90,7 +91,7 @@ func (s *stdio) Read() ([]byte, bool, error) {
 		s.buf = nil
 	}
 	s.buf = s.buf[:0]
-	for len(s.buf) < length { // memory is taken as the bytes come
+	for len(s.buf) < length { // memory grows with the bytes that arrive
 		n := min(length-len(s.buf), keptBuffer)
 		s.buf = slices.Grow(s.buf, n)
 		part := s.buf[len(s.buf) : len(s.buf)+n]
@@ -102,7 +103,7 @@ func (s *stdio) Read() ([]byte, bool, error) {
 	return s.buf, isFrame, nil
 }
 
-// stranger refuses what a side may not send before it has shown what it must.
+// stranger refuses what the other side must not send before initialize.
 func stranger(raised bool, length int, isFrame bool) error {
 	switch {
 	case raised:
@@ -137,11 +138,11 @@ func readHeader(r *bufio.Reader) (length int, isFrame bool, err error) {
 		value = strings.TrimSpace(value)
 		switch {
 		case !ok:
-			return 0, false, fmt.Errorf("read header: %q is no header line", line)
+			return 0, false, fmt.Errorf("read header: %q is not a header line", line)
 		case strings.EqualFold(name, "Content-Length"):
 			n, err := strconv.ParseUint(value, 10, 31)
 			if err != nil {
-				return 0, false, fmt.Errorf("read header: Content-Length %q is no length", value)
+				return 0, false, fmt.Errorf("read header: Content-Length %q is not a length", value)
 			}
 			length = int(n)
 		case strings.EqualFold(name, "Content-Type"):
@@ -194,8 +195,8 @@ type webSocket struct {
 	cancel context.CancelFunc
 }
 
-// NewWebSocket returns the pipe of an accepted WebSocket, whose owner it
-// becomes: text messages are JSON, binary ones are frames.
+// NewWebSocket returns the pipe of an accepted WebSocket, and becomes its owner.
+// Text messages are JSON, binary messages are frames.
 func NewWebSocket(c *websocket.Conn) Pipe {
 	c.SetReadLimit(maxStranger)
 	w := &webSocket{c: c}
@@ -237,7 +238,7 @@ func (w *webSocket) WriteMessage(body []byte) error {
 	return w.c.Write(w.ctx, websocket.MessageText, body)
 }
 
-// WriteFrame does not heed gone: a page has one link on a socket.
+// WriteFrame ignores gone: a page has one link on a WebSocket.
 func (w *webSocket) WriteFrame(body []byte, _ <-chan struct{}) error {
 	return w.c.Write(w.ctx, websocket.MessageBinary, body)
 }

@@ -1,7 +1,7 @@
 // Package rpc is the control plane between a helper and the program that
-// started it: JSON-RPC 2.0 over stdio or a WebSocket, with link frames beside
-// the messages on the same pipe. It carries calls and enforces bounds; what the
-// calls mean is the business of the gateway and the capture.
+// drives it: JSON-RPC 2.0 over stdio or a WebSocket, with link frames between
+// the messages on the same pipe. It carries calls and enforces bounds. The gateway
+// and the capture decide what the calls mean.
 package rpc
 
 import (
@@ -19,15 +19,15 @@ const (
 	Oldest  = 1
 )
 
-// Methods that a shim calls. Those of both roles first.
+// Methods that a driver calls. Those of both roles come first.
 const (
 	MethodInitialize   = "initialize"      // InitializeParams -> InitializeResult, before anything else
 	MethodSetLogLevel  = "log/setLevel"    // LogLevelParams -> null
 	MethodSessionClose = "session/close"   // null -> null: ends the session, not the helper
 	MethodLinkOpen     = "link/open"       // LinkParams -> null: frames after the request and after the reply belong to the new link
 	MethodLinkClose    = "link/close"      // LinkClosed -> null
-	MethodLinkListen   = "link/listen"     // capture: null -> DirectLink: a port of this host's loopback that direct links may come to
-	MethodLinkDial     = "link/dial"       // gateway: DirectLink -> null: keep direct links by this loopback port of ours, as long as they can be had
+	MethodLinkListen   = "link/listen"     // capture: null -> DirectLink: listen for direct links at this port of the host's loopback
+	MethodLinkDial     = "link/dial"       // gateway: DirectLink -> null: keep direct links through this loopback port of the helper's machine
 	MethodCancel       = "$/cancelRequest" // CancelParams, a notification, both ways
 
 	MethodSessionOpen   = "session/open"     // gateway: GatewayOpenParams -> GatewayOpenResult; capture: CaptureOpenParams -> null
@@ -37,15 +37,14 @@ const (
 	MethodClientArgs    = "client/arguments" // gateway: ClientParams -> ClientArguments
 	MethodSessionStatus = "session/status"   // null -> GatewayStatus or CaptureStatus
 
-	// NotifyExit comes from a shim as its last message: the end of the
-	// conversation is meant as the end of the session. Without it the session
-	// waits for its shim to come back.
+	// NotifyExit is a driver's last message: the end of the conversation also ends
+	// the session. Without it the session waits for its driver to come back.
 	NotifyExit = "exit"
 )
 
 // Notifications that a helper sends.
 const (
-	NotifyStatus     = "session/statusChanged" // GatewayStatus or CaptureStatus, at most four a second
+	NotifyStatus     = "session/statusChanged" // GatewayStatus or CaptureStatus, at most four per second
 	NotifyApprovals  = "approvals/changed"     // ResourcesResult
 	NotifyLinkClosed = "link/closed"           // LinkClosed
 	NotifyLog        = "log/message"           // LogMessage; on a WebSocket only: on stdio the log is stderr
@@ -81,7 +80,7 @@ type ClientInfo struct {
 	Version string `json:"version"`
 }
 
-// InitializeResult tells what the helper is and which version is spoken from here on.
+// InitializeResult describes the helper, and says which version both speak from here on.
 type InitializeResult struct {
 	Protocol int        `json:"protocol"`
 	Helper   HelperInfo `json:"helper"`
@@ -101,12 +100,12 @@ type LogLevelParams struct {
 	Level string `json:"level"`
 }
 
-// LinkParams names the kind of the link that the shim offers: "command" or "exec".
+// LinkParams names the kind of the link that the driver offers: "command" or "exec".
 type LinkParams struct {
 	Kind string `json:"kind"`
 }
 
-// DirectLink is where direct links go, on the loopback of the helper that is told.
+// DirectLink is the port for direct links, on the loopback of the helper's machine.
 type DirectLink struct {
 	Port int `json:"port"`
 }
@@ -121,8 +120,8 @@ type CancelParams struct {
 	ID json.RawMessage `json:"id"`
 }
 
-// GatewayOpenParams opens a session at the gateway. Lists and exits are passed as
-// they stand in the settings, mistakes and all: the gateway validates.
+// GatewayOpenParams opens a session at the gateway. Lists and exits are the text of
+// the settings, unchecked: the gateway validates them.
 type GatewayOpenParams struct {
 	Authority          string          `json:"authority"` // the remote, such as "ssh-remote+host" or "codespaces+name"
 	Workspace          string          `json:"workspace"` // the URI of the workspace or first folder, may be empty
@@ -130,13 +129,14 @@ type GatewayOpenParams struct {
 	WorkspaceResources json.RawMessage `json:"workspaceResources,omitempty"`
 	Exits              json.RawMessage `json:"exits,omitempty"`
 	Credentials        json.RawMessage `json:"credentials,omitempty"` // of proxies: an object from their URLs to {"user", "password"}; never logged, kept while the session lasts
-	StrictProxy        bool            `json:"strictProxy,omitempty"` // the remote's proxy refuses what is no resource
+	StrictProxy        bool            `json:"strictProxy,omitempty"` // the remote's proxy refuses targets that are not resources
 
-	// A session of the same authority and workspace that waits for a shim is resumed.
-	Fresh      bool `json:"fresh,omitempty"`      // rather opens another
+	// The gateway resumes a session of the same authority and workspace that waits for
+	// a driver.
+	Fresh      bool `json:"fresh,omitempty"`      // opens another session instead
 	ResumeOnly bool `json:"resumeOnly,omitempty"` // fails with CodeNoSession if there is none
 	// ResumeSeconds is how long the session waits without a link or without a
-	// shim; 0 means ten minutes, and three hours is the most.
+	// driver. 0 means ten minutes; the limit is three hours.
 	ResumeSeconds int `json:"resumeSeconds,omitempty"`
 }
 
@@ -157,15 +157,15 @@ type ResourcesParams struct {
 	Credentials        json.RawMessage `json:"credentials,omitempty"` // as in GatewayOpenParams; absent: none
 }
 
-// ResourcesResult is what became of the lists: mistakes, and what waits for the user.
+// ResourcesResult has the mistakes in the lists, and what waits for the user.
 type ResourcesResult struct {
 	Problems  []resource.Problem `json:"problems"`
 	Approvals []Approval         `json:"approvals"`
 }
 
-// Approval is one resource that waits for the user's word.
+// Approval is one resource that waits for the user's decision.
 type Approval struct {
-	ID          string       `json:"id"`   // digest of everything shown; an answer holds for exactly this
+	ID          string       `json:"id"`   // digest of everything shown; an answer is valid for exactly this
 	From        string       `json:"from"` // "user" or "workspace"
 	Name        string       `json:"name"`
 	Host        string       `json:"host"`
@@ -195,18 +195,18 @@ const (
 	DecisionNo     = "no"     // for this session
 )
 
-// ApprovalAnswers carries the user's word.
+// ApprovalAnswers carries the user's decisions.
 type ApprovalAnswers struct {
 	Answers []ApprovalAnswer `json:"answers"`
 }
 
-// ApprovalAnswer is the word on one approval.
+// ApprovalAnswer is the decision on one approval.
 type ApprovalAnswer struct {
 	ID       string `json:"id"`
 	Decision string `json:"decision"`
 }
 
-// States of a session, in the order they are gone through.
+// States of a session, in the order in which it passes through them.
 const (
 	StateWaiting      = "waiting" // for a link and the capture
 	StateConnected    = "connected"
@@ -215,7 +215,7 @@ const (
 )
 
 // GatewayStatus is the whole state of a session, as the gateway knows it.
-// Strings that came from the remote are escaped and cut already.
+// Strings of the remote are already escaped and cut.
 type GatewayStatus struct {
 	State     string           `json:"state"`
 	Reason    string           `json:"reason,omitempty"`
@@ -250,17 +250,17 @@ type ResourceStatus struct {
 	Host      string   `json:"host"`
 	Ports     []string `json:"ports"`
 	As        string   `json:"as,omitempty"`
-	Programs  []string `json:"programs,omitempty"` // the only ones whose connections it takes
+	Programs  []string `json:"programs,omitempty"` // the only programs whose connections it takes
 	From      string   `json:"from"`
 	State     string   `json:"state"`
 	Served    []string `json:"served"`            // how the remote reaches it: "orders-db.corp.test:5432", "proxy"
 	Address   string   `json:"address,omitempty"` // its address on the remote
-	Note      string   `json:"note,omitempty"`    // what is in the way, or what is not captured yet
+	Note      string   `json:"note,omitempty"`    // what stands in the way, or what is not captured yet
 	Flows     int      `json:"flows"`
 	BytesUp   uint64   `json:"bytesUp"`
 	BytesDown uint64   `json:"bytesDown"`
 	LastError *Refusal `json:"lastError,omitempty"`
-	Clients   []Client `json:"clients,omitempty"` // whose the flows are: those with the most first, at most 16
+	Clients   []Client `json:"clients,omitempty"` // programs that have the flows: those with the most flows first, at most 16
 }
 
 // Client is a program on the remote that has flows, as the remote says.
@@ -278,7 +278,7 @@ type ClientParams struct {
 }
 
 // ClientArguments is the command line of such a program, escaped; "" if the
-// remote cannot tell. It is to be shown, and kept nowhere.
+// remote cannot tell. The driver shows it and must not keep it.
 type ClientArguments struct {
 	Arguments string `json:"arguments"`
 }
@@ -319,11 +319,11 @@ type CaptureOpenParams struct {
 	// Resumed asks for a session that is here already; CodeNoSession if it is not.
 	Resumed       bool `json:"resumed,omitempty"`
 	ResumeSeconds int  `json:"resumeSeconds,omitempty"` // as in GatewayOpenParams
-	// Window tells windows apart: what of the same one waits for its shim, from a
-	// gateway that is gone, ends when another session begins.
+	// Window identifies the editor's window. When a window opens a session, its older
+	// sessions that wait for a driver end: their gateway is gone.
 	Window  string   `json:"window,omitempty"`
 	Sources Sources  `json:"sources,omitzero"`
-	Bridges []string `json:"bridges,omitempty"` // of the remote, whose containers are served too; at most MaxBridges
+	Bridges []string `json:"bridges,omitempty"` // bridges of the remote whose containers are served too; at most MaxBridges
 	// Users says who on the remote is served: "auto", "mine" or "everyone", or names
 	// of users. None stands for "auto".
 	Users []string `json:"users,omitempty"`
@@ -332,8 +332,8 @@ type CaptureOpenParams struct {
 // MaxBridges bounds CaptureOpenParams.Bridges.
 const MaxBridges = 8
 
-// Sources says of each way of capturing connections whether it is used. "" is
-// SourceAuto.
+// Sources says for each way of capturing connections whether the capture uses it.
+// "" means SourceAuto.
 type Sources struct {
 	Names string `json:"names,omitempty"` // loopback addresses, found by the hosts file
 	DNS   string `json:"dns,omitempty"`   // loopback addresses, found by a stub resolver in resolv.conf
@@ -343,18 +343,18 @@ type Sources struct {
 
 // Values of Sources.
 const (
-	SourceAuto = "auto" // if it can be had
-	SourceOn   = "on"   // and what it would serve is in trouble if it cannot
-	SourceOff  = "off"  // nothing of it is there
+	SourceAuto = "auto" // if the remote permits it
+	SourceOn   = "on"   // if the remote does not permit it, its resources are in trouble
+	SourceOff  = "off"  // not used
 )
 
-// Check names the first value that is none.
+// Check returns an error for the first value that is not valid.
 func (s Sources) Check() error {
 	for _, of := range []struct{ name, value string }{{"names", s.Names}, {"dns", s.DNS}, {"tun", s.Tun}, {"proxy", s.Proxy}} {
 		switch of.value {
 		case "", SourceAuto, SourceOn, SourceOff:
 		default:
-			return fmt.Errorf("%s is auto, on or off, not %q", of.name, of.value)
+			return fmt.Errorf("%s must be auto, on or off, not %q", of.name, of.value)
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 // Base is what both roles serve.
 type Base interface {
 	SetLogLevel(level string) error
-	// AttachLink is given each link that the shim opens, after the reply, in a
+	// AttachLink gets each link that the driver opens, after the reply, in a
 	// goroutine of its own. A newer link closes the older one.
 	AttachLink(l *Link)
 	// CloseSession ends the session in order and returns when it is cleaned up.
@@ -25,13 +25,13 @@ type GatewayHandler interface {
 	Base
 	OpenSession(ctx context.Context, p GatewayOpenParams) (GatewayOpenResult, error)
 	SetResources(ctx context.Context, p ResourcesParams) (ResourcesResult, error)
-	// AnswerApprovals is called only if the shim started this helper.
+	// AnswerApprovals is called only if the pipe is local.
 	AnswerApprovals(ctx context.Context, p ApprovalAnswers) (ResourcesResult, error)
 	TestResource(ctx context.Context, p TestParams) (TestResult, error)
 	ClientArguments(ctx context.Context, p ClientParams) (ClientArguments, error)
 	Status(ctx context.Context) (GatewayStatus, error)
-	// DialLinks returns once the first direct link is in use. It is called only
-	// if the shim started this helper.
+	// DialLinks returns when the first direct link is in use. It is called only if
+	// the pipe is local.
 	DialLinks(ctx context.Context, p DirectLink) error
 }
 
@@ -43,7 +43,7 @@ type CaptureHandler interface {
 	ListenLinks(ctx context.Context) (DirectLink, error)
 }
 
-// Identity is what a helper says of itself, and what it asks for.
+// Identity describes a helper, and says what it asks drivers for.
 type Identity struct {
 	Helper HelperInfo
 	Token  string // the pairing token to ask for; "" asks for none
@@ -145,7 +145,7 @@ func start(p Pipe, id Identity, m map[string]method, h Base) *Conn {
 func Negotiate(ours, theirs Range) (int, error) {
 	switch {
 	case theirs.Min < 1 || theirs.Max < theirs.Min:
-		return 0, fmt.Errorf("versions %d to %d make no sense", theirs.Min, theirs.Max)
+		return 0, fmt.Errorf("protocol versions %d to %d are not a range", theirs.Min, theirs.Max)
 	case theirs.Max < ours.Min:
 		return 0, fmt.Errorf("the extension speaks protocol version %d, this helper needs %d or later: update the extension", theirs.Max, ours.Min)
 	case theirs.Min > ours.Max:
@@ -167,16 +167,16 @@ func serve[P, R any](f func(context.Context, P) (R, error)) method {
 	}
 }
 
-// CaptureEvents is what a capture tells its shim.
+// CaptureEvents are called for the notifications of a capture.
 type CaptureEvents struct {
 	Status     func(CaptureStatus) // may be nil
 	LinkClosed func(LinkClosed)    // may be nil
 }
 
-// DialCapture begins to drive the capture at the other end of p, as a shim
-// does, and returns what it is.
+// DialCapture begins to drive the capture at the other end of p, and returns what
+// the capture says of itself.
 func DialCapture(ctx context.Context, p Pipe, client ClientInfo, ev CaptureEvents) (*Conn, HelperInfo, error) {
-	p.Raise() // this side asks, and bounds what answers may be
+	p.Raise() // this side calls, so large answers are expected at once
 	c := newConn(p, nil, func(name string, params json.RawMessage) {
 		switch name {
 		case NotifyStatus:

@@ -67,8 +67,8 @@ func (c *Conn) Handle(ctx context.Context, _ *jsonrpc2.Conn, req *jsonrpc2.Reque
 	}()
 }
 
-// begin takes a call in, unless there are too many, or the conversation ends. A
-// call whose identifier is in use ends it.
+// begin counts a call. It returns false if there are too many calls, or if the
+// conversation has ended. A call with an identifier in use ends the conversation.
 func (c *Conn) begin(key string, size int, cancel context.CancelFunc) bool {
 	c.mu.Lock()
 	_, twice := c.pending[key]
@@ -103,7 +103,7 @@ func (c *Conn) nextOffered() *Link {
 	return l
 }
 
-// deferred is a result with something to do once it has been sent.
+// deferred is a result, and a function to call after the result was sent.
 type deferred struct {
 	result any
 	after  func()

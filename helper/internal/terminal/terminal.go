@@ -20,7 +20,7 @@ import (
 type Terminal struct {
 	out   io.Writer
 	lines chan string
-	mu    sync.Mutex // held while a question stands
+	mu    sync.Mutex // held while a question waits for its answer
 }
 
 // Open returns the terminal that stdin is; nil if stdin is none. Questions go to
@@ -32,7 +32,7 @@ func Open(stdin io.Reader, stderr io.Writer) *Terminal {
 	}
 	t := &Terminal{out: stderr, lines: make(chan string)}
 	go func() {
-		// Ends with the process: a read of a terminal cannot be called off.
+		// Ends with the process: nothing can cancel a read of a terminal.
 		defer close(t.lines)
 		s := bufio.NewScanner(in)
 		for s.Scan() {
@@ -44,7 +44,8 @@ func Open(stdin io.Reader, stderr io.Writer) *Terminal {
 
 var errClosed = errors.New("the terminal is closed")
 
-// Ask shows text and returns the answer, one of the given words or its first letter.
+// Ask shows text and returns the answer, which is one of words. The user may type
+// the first letter of a word instead.
 func (t *Terminal) Ask(ctx context.Context, text string, words ...string) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -70,7 +71,7 @@ func (t *Terminal) Ask(ctx context.Context, text string, words ...string) (strin
 	}
 }
 
-// Printable cuts and escapes what came from elsewhere.
+// Printable cuts and escapes text from other programs.
 func Printable(s string) string {
 	const most = 200
 	if len(s) > most {

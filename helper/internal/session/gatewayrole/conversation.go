@@ -138,7 +138,7 @@ func (h *conversation) TestResource(ctx context.Context, p rpc.TestParams) (rpc.
 		return rpc.TestResult{}, err
 	}
 	if p.Port < 0 || p.Port > 65535 {
-		return rpc.TestResult{}, fmt.Errorf("%d is no port", p.Port)
+		return rpc.TestResult{}, fmt.Errorf("%d is not a port", p.Port)
 	}
 	result := rpc.TestResult{OK: true, Steps: []rpc.TestStep{}}
 	for _, step := range s.gw.Test(ctx, p.Resource, uint16(p.Port)) {
@@ -168,14 +168,14 @@ func (h *conversation) Status(context.Context) (rpc.GatewayStatus, error) {
 	return s.status(), nil
 }
 
-// DialLinks keeps direct links by a port of this machine.
+// DialLinks keeps direct links through a port of this machine.
 func (h *conversation) DialLinks(ctx context.Context, p rpc.DirectLink) error {
 	s, err := h.open()
 	if err != nil {
 		return err
 	}
 	if err := s.direct.Use(ctx, p.Port); err != nil {
-		return fmt.Errorf("direct link by port %d: %w", p.Port, err)
+		return fmt.Errorf("open a direct link through port %d: %w", p.Port, err)
 	}
 	return nil
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 )
 
-// status is what the shim shows: what the gateway knows, and what waits for the user.
+// status returns what the driver shows: the gateway's state, and what waits for the
+// user.
 func (s *Session) status() rpc.GatewayStatus {
 	g := s.gw.Status()
 	link := s.in.Carrier.Link()
@@ -30,7 +31,7 @@ func (s *Session) status() rpc.GatewayStatus {
 	if link.Kind != "" {
 		out.Link = &rpc.LinkStatus{Kind: link.Kind, Links: link.Links, Millis: float64(link.RTT.Microseconds()) / 1000}
 		if link.Stalled {
-			out.Notes = append(out.Notes, "The remote has said nothing for a while; the editor may be reconnecting.")
+			out.Notes = append(out.Notes, "The remote has sent nothing for a while. The editor may be reconnecting.")
 		}
 	}
 	for _, r := range g.Resources {
@@ -75,7 +76,7 @@ func readyStatus(r gateway.ResourceStatus) rpc.ResourceStatus {
 	return out
 }
 
-// maxAsked bounds how many approvals are put to the user at once.
+// maxAsked bounds how many approvals the user is asked for at once.
 const maxAsked = 20
 
 func resourcesResult(problems []resource.Problem, review consent.Review) rpc.ResourcesResult {

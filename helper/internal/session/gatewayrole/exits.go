@@ -13,8 +13,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Exits keeps the exits of a session open while its resources name them. Only
-// Credentials may be called at the same time as another method.
+// Exits keeps the exits of a session open while its resources name them. Calls must
+// not overlap, except with SetCredentials.
 type Exits struct {
 	log         zerolog.Logger
 	names       dial.Resolver
@@ -31,7 +31,7 @@ func NewExits(log zerolog.Logger, names dial.Resolver) *Exits {
 // SetCredentials replaces the credentials of proxies, by their URLs.
 func (x *Exits) SetCredentials(c map[string]resource.Credentials) { x.credentials.Store(&c) }
 
-// machine is what exits have of this machine.
+// machine gives exits the resolver and the credentials of this machine.
 type machine struct {
 	names dial.Resolver
 	*systemdns.Resolver
@@ -51,7 +51,8 @@ func (m machine) Credentials(proxy string) (c resource.Credentials, ok bool) {
 	return c, ok
 }
 
-// Use returns the ways for what wanted describes, and those that were open.
+// Use opens the exits that wanted describes. It returns these and those that were
+// open before.
 func (x *Exits) Use(wanted map[string]resource.Exit) map[string]dial.Exit {
 	system := machine{names: x.names, Resolver: new(systemdns.Resolver), credentials: &x.credentials}
 	if system.names == nil {
@@ -79,9 +80,10 @@ func (x *Exits) Keep(wanted map[string]resource.Exit) {
 	}
 }
 
-// ByWay lets a resource say where its exit leads, and notes that in wanted. It
-// says what is wrong if named, which is in place, does not have that exit or it
-// cannot do what the resource wants; "" if nothing.
+// ByWay replaces the name of r's exit by where it leads, and adds that exit to
+// wanted. Named has the exits by name, and place says where they are written. ByWay
+// returns what is wrong, or "": named does not have the exit, or the exit cannot do
+// what the resource asks for.
 func ByWay(r *resource.Resource, named, wanted map[string]resource.Exit, place string) string {
 	if r.Exit == "" {
 		return ""

@@ -21,7 +21,7 @@ func (h *conversation) set(s *Session, p rpc.ResourcesParams) rpc.ResourcesResul
 		}
 		list, wrong := resource.Parse(root, raw)
 		for i := range wrong {
-			wrong[i].Line, wrong[i].Column = 0, 0 // the shim's JSON is not the user's text
+			wrong[i].Line, wrong[i].Column = 0, 0 // the driver's JSON is not the user's text
 		}
 		problems = append(problems, wrong...)
 		return list
@@ -58,7 +58,8 @@ func (h *conversation) set(s *Session, p rpc.ResourcesParams) rpc.ResourcesResul
 	s.mu.Lock()
 	s.problems = problems
 	s.mu.Unlock()
-	// Before what is approved, and after it: no resource is without its exit.
+	// New exits open before the resources change, and old ones close after it, so that
+	// no resource is without its exit.
 	s.exits.SetCredentials(credentials)
 	s.gw.SetExits(s.exits.Use(wanted))
 	result := h.apply(s, review)
@@ -66,8 +67,8 @@ func (h *conversation) set(s *Session, p rpc.ResourcesParams) rpc.ResourcesResul
 	return result
 }
 
-// credentials returns those of the command line's file and what the shim has, which
-// holds.
+// credentials returns the credentials of the command line's file and of the driver.
+// If both have some for a proxy, the driver's are used.
 func (h *conversation) credentials(raw []byte) (map[string]resource.Credentials, []resource.Problem) {
 	all := map[string]resource.Credentials{}
 	maps.Copy(all, h.pre.Credentials)
@@ -82,7 +83,7 @@ func (h *conversation) credentials(raw []byte) (map[string]resource.Credentials,
 	return all, wrong
 }
 
-// withoutPreapproved leaves out what the command line's file has already.
+// withoutPreapproved removes the resources that the command line's file has already.
 func (h *conversation) withoutPreapproved(list []resource.Resource) (rest []resource.Resource) {
 	for _, r := range list {
 		covered := false
@@ -96,7 +97,7 @@ func (h *conversation) withoutPreapproved(list []resource.Resource) (rest []reso
 	return rest
 }
 
-// hold makes a review hold.
+// hold puts a review into effect.
 func (h *conversation) hold(s *Session, review consent.Review) rpc.ResourcesResult {
 	s.mu.Lock()
 	s.review = review
@@ -107,7 +108,8 @@ func (h *conversation) hold(s *Session, review consent.Review) rpc.ResourcesResu
 	return result
 }
 
-// apply makes a review hold, and asks for what is pending where that is asked here.
+// apply puts a review into effect. If the user approves at this terminal, it asks
+// for what is pending.
 func (h *conversation) apply(s *Session, review consent.Review) rpc.ResourcesResult {
 	result := h.hold(s, review)
 	if h.terminal != nil && len(review.Pending) > 0 {
@@ -116,7 +118,7 @@ func (h *conversation) apply(s *Session, review consent.Review) rpc.ResourcesRes
 	return result
 }
 
-// askTerminal asks for everything that is pending, until nothing is.
+// askTerminal asks until nothing is pending.
 func (h *conversation) askTerminal(s *Session) {
 	s.asking.Lock()
 	defer s.asking.Unlock()
@@ -134,13 +136,13 @@ func (h *conversation) askTerminal(s *Session) {
 		}
 		review, err := s.approvals.Answer(p.ID, consent.Decision(answer))
 		if err != nil {
-			h.Log.Warn().Err(err).Str("resource", p.Resource.Name).Msg("approval")
+			h.Log.Warn().Err(err).Str("resource", p.Resource.Name).Msg("cannot keep the approval")
 		}
 		h.Notify(rpc.NotifyApprovals, h.hold(s, review))
 	}
 }
 
-// question puts a proposal to a person at a terminal.
+// question is the text that asks a person at a terminal about a proposal.
 func question(p consent.Proposal) string {
 	var b strings.Builder
 	a := approvalOf(p)

@@ -20,9 +20,9 @@ import (
 	"github.com/causeway-dev/causeway/test/shim"
 )
 
-// TestFrontsComeAndGo kills the processes that the editor started and starts
+// TestShimsComeAndGo kills the processes that the editor started and starts
 // others: the session goes on, and one that is gone for good is told.
-func TestFrontsComeAndGo(t *testing.T) {
+func TestShimsComeAndGo(t *testing.T) {
 	d := drive(t)
 	addr := strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0]
 	c, err := world.Cloud.Dial(t.Context(), "tcp", addr+":7")
@@ -37,9 +37,9 @@ func TestFrontsComeAndGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.link()
-	echo("another front of the capture")
+	echo("another shim of the capture")
 
-	// A front with another secret gets nothing, and does no harm.
+	// A shim with another secret gets nothing, and does no harm.
 	thief := startHelper(t, "capture")
 	err = thief.Call(t.Context(), "session/open", map[string]any{"session": d.ID, "secret": strings.Repeat("00", 32), "resumed": true}, nil)
 	if err == nil || !strings.Contains(err.Error(), "secret") {
