@@ -121,8 +121,7 @@ export class App {
         (error) => this.report(error),
       ),
       log.onDidChangeLogLevel(() => {
-        // A helper that serves several windows logs as its own command line says.
-        if (!browser) controller.connection?.setLogLevel(this.logLevel()).catch((error: unknown) => this.report(error));
+        controller.connection?.setLogLevel(this.logLevel()).catch((error: unknown) => this.report(error));
       }),
       vscode.workspace.onDidGrantWorkspaceTrust(() => tree.trusted(true)),
       secrets.onDidChange(({ key }) => {

@@ -194,8 +194,7 @@ export class Connection {
     this.listen(helper);
     const hello = helper.initialize({ name: 'causeway-ui', version }, gateway.token);
     await this.guard(understandable(hello), HANDSHAKE_MS, 'the gateway helper');
-    // A helper that serves several windows logs as its own command line says.
-    if (platform.approvals === 'dialog') await this.setLogLevel(logLevel);
+    await this.setLogLevel(logLevel);
     return helper;
   }
 

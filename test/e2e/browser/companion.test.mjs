@@ -5,10 +5,12 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { openEditor, packages, packUi, raise, root, startGateway, until } from './world.mjs';
+import { openEditor, packages, packTest, raise, root, startGateway, until } from './world.mjs';
 
 const PORT = 18181;
 const packed = packages();
+/** Has the editor look for extensions at the stub, where nothing listens unless a test starts it. */
+const atStub = `EXTENSIONS_GALLERY={"serviceUrl":"http://127.0.0.1:${PORT}"}`;
 const resources = [{ name: 'web', host: 'web.corp.test', ports: [80] }];
 const manifest = path.join(root, 'extension/remote/package.json');
 
@@ -37,9 +39,18 @@ async function gallery(world, args) {
   };
 }
 
+/** Whether the editor on cloud has the companion. */
+function isInstalled(world) {
+  const { extensionsDir } = world.info.editor;
+  return (
+    existsSync(extensionsDir) &&
+    readdirSync(extensionsDir).some((name) => name.startsWith('causeway-dev.causeway-remote'))
+  );
+}
+
 /** Raises a lab with the UI extension and a gallery. */
 async function bring(web, galleryArgs) {
-  const env = [`EXTENSIONS_GALLERY={"serviceUrl":"http://127.0.0.1:${PORT}"}`];
+  const env = [atStub];
   const settings = { 'causeway.resources': resources, 'extensions.verifySignature': false };
   const world = await raise({ extensions: [web], settings, env });
   const stub = await gallery(world, galleryArgs);
@@ -61,9 +72,7 @@ async function bring(web, galleryArgs) {
       );
       return Date.now();
     },
-    installed: () =>
-      existsSync(world.info.editor.extensionsDir) &&
-      readdirSync(world.info.editor.extensionsDir).some((name) => name.startsWith('causeway-dev.causeway-remote')),
+    installed: () => isInstalled(world),
     async close() {
       await editor.close();
       await gateway.close();
@@ -122,13 +131,23 @@ test('the companion comes from the gallery, and Connect goes on by itself', { ti
 test('the companion comes from the file that the package brought, without a gallery', {
   timeout: 300_000,
 }, async () => {
-  const lab = await bring(packUi('web', 'web-companion', ['--companion', packed.remote]), []);
+  const desktop = packTest('ui-test-companion', ['--companion', packed.remote]);
+  const world = await raise({
+    extensions: [desktop],
+    settings: { 'causeway.resources': resources },
+    env: ['CAUSEWAY_HELPER=%HELPER%', atStub],
+  });
+  const editor = await openEditor(world);
   try {
-    await lab.connect();
-    await lab.editor.statusIs(/connected \(1 resource/);
-    assert.ok(lab.installed());
-    assert.equal(lab.world.must("curl -sS -o /dev/null -w '%{http_code}' http://web.corp.test/"), '200');
+    await editor.run('Causeway: Connect');
+    await editor.dialog(/Once/);
+    await editor.statusIs(/connected \(1 resource/);
+    assert.ok(isInstalled(world));
+    assert.equal(world.must("curl -sS -o /dev/null -w '%{http_code}' http://web.corp.test/"), '200');
+    await editor.run('Causeway: Disconnect');
+    await editor.statusIs(/disconnected/);
   } finally {
-    await lab.close();
+    await editor.close();
+    await world.close();
   }
 });

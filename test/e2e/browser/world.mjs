@@ -141,10 +141,10 @@ export function pack(dir, name) {
 /** Returns the VSIX file of the hostile extension in planter/. */
 export const planter = () => pack(path.join(import.meta.dirname, 'planter'), 'planter');
 
-/** Packs the UI extension for a target, with more options of stage.mjs, once packages has built it. Returns the VSIX file. */
-export function packUi(target, name, options = []) {
+/** Packs the test build of the UI extension with more options of stage.mjs, once packages has built it. Returns the VSIX file. */
+export function packTest(name, options = []) {
   const stage = path.join(root, 'dist/stage', name);
-  const args = ['extension/stage.mjs', '--kind', 'ui', '--target', target, '--out', stage, ...options];
+  const args = ['extension/stage.mjs', '--kind', 'ui-test', '--out', stage, ...options];
   execFileSync('node', args, { cwd: root, stdio: 'inherit' });
   return pack(stage, name);
 }
@@ -154,10 +154,7 @@ export function packages() {
   const dir = path.join(root, 'dist/package');
   execFileSync('scripts/package', ['web', arch], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
   const version = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')).version;
-  const stage = path.join(root, 'dist/stage/ui-test');
-  const desktop = path.join(root, 'dist/ui-test.vsix');
-  execFileSync('node', ['extension/stage.mjs', '--kind', 'ui-test', '--out', stage], { cwd: root, stdio: 'inherit' });
-  vsce(stage, desktop);
+  const desktop = packTest('ui-test');
   return {
     web: path.join(dir, `causeway-web-${version}.vsix`),
     remote: path.join(dir, `causeway-remote-${arch}-${version}.vsix`),
