@@ -6,6 +6,7 @@ import { HelperProcess } from '../../shared/src/node/helperProcess';
 import { errorText } from '../../shared/src/text';
 import { Endpoint } from './endpoint';
 import { ProxyEnvironment } from './environment';
+import { unresolved } from './resolve';
 
 let endpoint: Endpoint | undefined;
 
@@ -40,6 +41,7 @@ export function activate(context: vscode.ExtensionContext): void {
     vscode.commands.registerCommand(REMOTE.watch, (link: unknown) => made.watch(link)),
     vscode.commands.registerCommand(REMOTE.close, (link: unknown) => made.close(link)),
     vscode.commands.registerCommand(REMOTE.end, (session: unknown) => made.end(session)),
+    vscode.commands.registerCommand(REMOTE.unresolved, (hosts: unknown) => unresolved(hosts)),
     vscode.commands.registerCommand(REMOTE.terminal, () => openTerminal(helper)),
   );
 }

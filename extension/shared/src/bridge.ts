@@ -29,6 +29,8 @@ export const REMOTE = {
   end: '_causeway.remote.end',
   /** Opens a terminal whose connections Causeway carries. Returns why it cannot, or undefined. */
   terminal: '_causeway.remote.terminal',
+  /** Returns those of the given hosts that the remote cannot resolve. */
+  unresolved: '_causeway.remote.unresolved',
 } as const;
 
 /** The command of the UI extension, executed by the companion. */

@@ -1,5 +1,7 @@
 import * as vscode from 'vscode';
+import { REMOTE } from '../../shared/src/bridge';
 import { plain } from '../../shared/src/text';
+import { within } from '../../shared/src/wait';
 import { addEntries } from './addResource';
 import { KINDS, type Suggestion, suggest } from './suggestHosts';
 import { Trouble } from './trouble';
@@ -9,6 +11,7 @@ const MOST_BYTES = 64 << 10;
 /** How long all files together may take, in ms: some texts are slow to parse. */
 const MOST_MS = 10_000;
 const MOST = 100;
+const COMPANION_MS = 4_000;
 const EXCLUDE = '**/{node_modules,vendor,.venv,venv,target,build,dist}/**';
 
 /**
@@ -18,7 +21,7 @@ const EXCLUDE = '**/{node_modules,vendor,.venv,venv,target,build,dist}/**';
 export async function suggestResources(configuration: vscode.WorkspaceConfiguration): Promise<void> {
   const found = await vscode.window.withProgress(
     { location: vscode.ProgressLocation.Window, title: vscode.l10n.t('Looking for private hosts in the workspace') },
-    () => readWorkspace(listed(configuration)),
+    async () => mark(await readWorkspace(listed(configuration))),
   );
   if (found.length === 0) {
     throw new Trouble(
@@ -28,9 +31,11 @@ export async function suggestResources(configuration: vscode.WorkspaceConfigurat
       [{ title: vscode.l10n.t('Add Resource…'), command: 'causeway.addResource' }],
     );
   }
-  const items = found.map((suggestion) => ({
+  const items = found.map(({ suggestion, missing }) => ({
     label: plain(`${suggestion.host}:${suggestion.port}`),
     description: plain(`${suggestion.file}:${suggestion.line}${suggestion.name ? ` · ${suggestion.name}` : ''}`),
+    ...(missing ? { detail: vscode.l10n.t('The remote cannot resolve this name.') } : {}),
+    picked: missing,
     suggestion,
   }));
   const chosen = await vscode.window.showQuickPick(items, {
@@ -58,6 +63,17 @@ export async function suggestResources(configuration: vscode.WorkspaceConfigurat
     [...(Array.isArray(list) ? list : []), ...entries],
     vscode.ConfigurationTarget.Workspace,
   );
+}
+
+/** Puts those first that the remote cannot resolve. It marks none if the companion does not tell. */
+async function mark(suggestions: Suggestion[]): Promise<{ suggestion: Suggestion; missing: boolean }[]> {
+  const hosts = [...new Set(suggestions.map(({ host }) => host))].filter((host) => !/^[\d.]+$/.test(host));
+  const asked = hosts.length > 0 ? vscode.commands.executeCommand(REMOTE.unresolved, hosts) : Promise.resolve([]);
+  const told: unknown = await within(asked, COMPANION_MS, 'the companion').catch(() => []);
+  const missing = new Set(Array.isArray(told) ? told : []);
+  return suggestions
+    .map((suggestion) => ({ suggestion, missing: missing.has(suggestion.host) }))
+    .sort((a, b) => Number(b.missing) - Number(a.missing));
 }
 
 /** Returns one entry per host, with all of its ports. */

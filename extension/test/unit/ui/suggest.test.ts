@@ -3,7 +3,7 @@ import type { WorkspaceConfiguration } from 'vscode';
 import { KINDS, suggest } from '../../../ui/src/suggestHosts';
 import { suggestResources } from '../../../ui/src/suggestResources';
 import { Trouble } from '../../../ui/src/trouble';
-import { files, Uri, window, workspace } from '../../vscode';
+import { commands, files, Uri, window, workspace } from '../../vscode';
 
 /** Returns the hosts that a file names, as "host:port line name". */
 function found(file: string, text: string): string[] {
@@ -132,7 +132,7 @@ describe('a hostile file', () => {
     '"\n',
   ];
   it.each([...parts, 'a: [\n', '&a *a\n', 'X_HOST=a.b\n'])('of many times %j is read quickly', (text) => {
-    for (const { glob, parse } of KINDS) {
+    for (const [parse, glob] of new Map(KINDS.map((kind) => [kind.parse, kind.glob]))) {
       const large = text.repeat((glob.includes('yaml') ? 32 << 10 : 64 << 10) / text.length);
       const start = performance.now();
       suggest('x', large, parse);
@@ -183,6 +183,29 @@ describe('Suggest Resources', () => {
         ],
         1,
       ],
+    ]);
+  });
+
+  it('marks what the remote cannot resolve, puts it first, and does without if the companion does not tell', async () => {
+    const { configuration } = settings();
+    const labels = () =>
+      (window.showQuickPick.mock.lastCall as unknown as [{ label: string; picked: boolean }[]])[0].map(
+        ({ label, picked }) => `${label}${picked ? ' *' : ''}`,
+      );
+    for (const answer of [
+      Promise.resolve(['git.corp.test']),
+      Promise.reject(new Error('not found')),
+      Promise.resolve(5),
+    ]) {
+      commands.executeCommand.mockReturnValueOnce(answer);
+      await suggestResources(configuration);
+      const rest = ['a.corp.test:5432', 'a.corp.test:80', 'b.corp.test:80'];
+      const isTold = Array.isArray(await answer.catch(() => undefined));
+      expect(labels()).toEqual(isTold ? ['git.corp.test:22 *', ...rest] : [...rest, 'git.corp.test:22']);
+    }
+    expect(commands.executeCommand.mock.calls[0]).toEqual([
+      '_causeway.remote.unresolved',
+      ['a.corp.test', 'b.corp.test', 'git.corp.test'],
     ]);
   });
 
