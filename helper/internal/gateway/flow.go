@@ -26,6 +26,7 @@ type flow struct {
 	match   resource.Match
 	stats   *stats
 	cancel  context.CancelCauseFunc
+	udp     *exchange  // guarded by Gateway.mu; nil until datagrams pass
 	dialled netip.Addr // guarded by Gateway.mu; zero until the dial has succeeded, and if the exit resolves
 }
 
@@ -150,7 +151,11 @@ func (g *Gateway) admit(from *session, st *tunnel.Stream, cancel context.CancelC
 		return f, &tunnel.Error{Code: tunnel.Denied, Reason: notAdmitted(m.Resource, program)}
 	}
 	own := int(f.stats.flows.Load())
-	if free := g.o.MaxFlows - len(g.flows); own >= flowPart*free {
+	if g.full(own) && f.network == resource.UDP {
+		g.makeRoom(m.Resource.Name)
+		own = int(f.stats.flows.Load())
+	}
+	if g.full(own) {
 		return f, &tunnel.Error{Code: tunnel.Overloaded, Reason: fmt.Sprintf("%d connections are open already, %d of them to this resource", len(g.flows), own)}
 	}
 	f.stats.flows.Add(1)
@@ -167,12 +172,23 @@ func notAdmitted(r resource.Resource, program string) string {
 	return fmt.Sprintf("resource %q is limited to %s, and %s", r.Name, strings.Join(r.Programs, ", "), of)
 }
 
+// full reports whether a resource with so many flows must not have another. The caller
+// holds g.mu.
+func (g *Gateway) full(own int) bool { return own >= flowPart*(g.o.MaxFlows-len(g.flows)) }
+
 func (g *Gateway) end(f *flow) {
 	g.mu.Lock()
-	delete(g.flows, f)
+	g.forget(f)
 	g.mu.Unlock()
-	f.stats.flows.Add(-1)
 	g.o.OnChange()
+}
+
+// forget takes a flow out of the count. The caller holds g.mu.
+func (g *Gateway) forget(f *flow) {
+	if _, counted := g.flows[f]; counted {
+		delete(g.flows, f)
+		f.stats.flows.Add(-1)
+	}
 }
 
 // stillAllowed says whether the approved set, as it is now, allows a flow that

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -32,6 +34,9 @@ type exchange struct {
 func (g *Gateway) relayDatagrams(ctx context.Context, f *flow, conn net.Conn) error {
 	x := &exchange{f: f, conn: conn, began: time.Now(), idle: g.o.UDPIdle}
 	x.touch()
+	g.mu.Lock()
+	f.udp = x
+	g.mu.Unlock()
 	end := func(reason string) {
 		f.st.Reset(reason)
 		_ = conn.Close()
@@ -58,6 +63,43 @@ func (g *Gateway) relayDatagrams(ctx context.Context, f *flow, conn net.Conn) er
 		return nil
 	}
 	return err
+}
+
+// roomAtOnce is how many exchanges end together when there are too many.
+const roomAtOnce = 64
+
+// errDisplaced ends an exchange in favour of a new one.
+var errDisplaced = errors.New("another exchange needs the place")
+
+// makeRoom ends UDP exchanges of a resource, which nobody notices: a program that sends
+// again gets another one. Exchanges that were answered go first, since most have had
+// their one answer, then the others, those that have been silent for longest first. The
+// caller holds g.mu.
+func (g *Gateway) makeRoom(resource string) {
+	type candidate struct {
+		f        *flow
+		answered bool
+		silence  time.Duration
+	}
+	var list []candidate
+	for f := range g.flows {
+		if f.udp != nil && f.match.Resource.Name == resource {
+			list = append(list, candidate{f, f.udp.answered.Load(), f.udp.silence()})
+		}
+	}
+	slices.SortFunc(list, func(a, b candidate) int {
+		if a.answered != b.answered {
+			if a.answered {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.silence, a.silence)
+	})
+	for _, c := range list[:min(len(list), roomAtOnce, max(1, g.o.MaxFlows/8))] {
+		g.forget(c.f)
+		c.f.cancel(errDisplaced)
+	}
 }
 
 func (x *exchange) touch() { x.last.Store(int64(time.Since(x.began))) }

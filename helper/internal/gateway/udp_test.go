@@ -153,3 +153,52 @@ func TestSilentExchangesAreSmall(t *testing.T) {
 		t.Errorf("a silent exchange takes %d KiB", each>>10)
 	}
 }
+
+// Exchanges from many source ports never fail: old ones give way, answered ones first.
+func TestManyExchanges(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	go func() {
+		buf := make([]byte, 100)
+		for {
+			n, from, err := pc.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if string(buf[:n]) != "wait" {
+				_, _ = pc.WriteTo(buf[:n], from)
+			}
+		}
+	}()
+	port := netip.MustParseAddrPort(pc.LocalAddr().String()).Port()
+	r := newRig(t, Options{MaxFlows: 40}, fmt.Sprintf(`[{"host": "127.0.0.1", "ports": [%d], "protocols": ["udp"], "as": "dns.test"}]`, port))
+	waiting := r.open(tunnel.UDP, "dns.test", port, "")
+	if _, err := waiting.Write([]byte("wait")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := waiting.Answer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		st := r.open(tunnel.UDP, "dns.test", port, "")
+		if _, err := st.Write([]byte("hello")); err != nil {
+			t.Fatal(i, err)
+		}
+		if n, err := st.Read(make([]byte, 10)); err != nil || n != 5 {
+			t.Fatalf("exchange %d: %d, %v", i, n, err)
+		}
+		if s := r.g.Status(); s.Flows > 40 {
+			t.Fatalf("%d flows", s.Flows)
+		}
+	}
+	// The one that still waits for its answer has its place.
+	if _, err := waiting.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := waiting.Read(make([]byte, 10)); err != nil || n != 5 {
+		t.Errorf("the one that waited: %d, %v", n, err)
+	}
+}
