@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/lockfile"
+	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/rs/zerolog"
 )
 
@@ -107,8 +108,9 @@ type server struct {
 	wg      sync.WaitGroup
 
 	mu      sync.Mutex
-	serving int  // shims
-	ending  bool // takes no more shims
+	left    chan struct{} // the last shim has left
+	serving int           // shims
+	ending  bool          // takes no more shims
 	refused int
 }
 
@@ -132,7 +134,8 @@ func Serve(ctx context.Context, o Options, h Handler, hub *Hub) error {
 	}
 	_ = os.Chmod(o.path(".sock"), 0o600)
 	h.Start()
-	s := &server{o: o, h: h, hub: hub, started: time.Now(), slots: make(chan struct{}, maxConns)}
+	s := &server{o: o, h: h, hub: hub, started: time.Now(), slots: make(chan struct{}, maxConns), left: make(chan struct{}, 1)}
+	again := netx.Backoff{First: 5 * time.Millisecond, Most: time.Second}
 	ctx, s.stop = context.WithCancel(ctx)
 	defer s.wg.Wait()
 	defer s.stop()
@@ -149,9 +152,10 @@ func Serve(ctx context.Context, o Options, h Handler, hub *Hub) error {
 		}
 		if err != nil {
 			o.Log.Warn().Err(err).Msg("cannot accept a shim")
-			time.Sleep(50 * time.Millisecond) // no descriptors left: others may be closed soon
+			_ = again.Wait(ctx) // no descriptors left: others may be closed soon
 			continue
 		}
+		again.Reset()
 		select {
 		case s.slots <- struct{}{}:
 			s.wg.Go(func() {
@@ -206,7 +210,12 @@ func (s *server) enter() bool {
 func (s *server) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.serving--
+	if s.serving--; s.serving == 0 {
+		select {
+		case s.left <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // retire ends the helper if nobody needs it. It reports whether the helper ends.
@@ -226,15 +235,22 @@ func (s *server) watch(ctx context.Context) {
 	tick := time.NewTicker(min(s.o.Idle/4, time.Second))
 	defer tick.Stop()
 	for {
+		s.mu.Lock()
+		driven := s.serving > 0
+		s.mu.Unlock()
+		look := tick.C
+		if driven {
+			look = nil // leave says when to look again
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-s.left:
+			since = time.Now()
+			continue
+		case <-look:
 		}
-		s.mu.Lock()
-		needed := s.serving > 0
-		s.mu.Unlock()
-		if needed || len(s.h.Sessions()) > 0 {
+		if len(s.h.Sessions()) > 0 {
 			since = time.Now()
 		} else if time.Since(since) > s.o.Idle && s.retire() {
 			return

@@ -54,7 +54,7 @@ func (d *Driver[W]) Run(ctx context.Context, conn *rpc.Conn, within time.Duratio
 	case <-ctx.Done():
 	}
 	_ = conn.Close()
-	d.leave(conn.Exited())
+	d.Leave(conn.Exited())
 	return conn.Err()
 }
 
@@ -180,9 +180,10 @@ func (d *Driver[W]) dismiss() {
 	_ = c.Notify(rpc.NotifyLinkClosed, rpc.LinkClosed{Reason: reasonTakenOver})
 }
 
-// leave ends the driver's part in its session. The session waits for another
-// driver, unless this one has said that the session is over.
-func (d *Driver[W]) leave(exited bool) {
+// Leave ends the driver's part in its session, and the driver opens no other one. If
+// the driver has said that the session is over, exited, Leave ends the session. Else
+// the session waits for another driver. Run calls Leave.
+func (d *Driver[W]) Leave(exited bool) {
 	d.r.mu.Lock()
 	s := d.session
 	d.session, d.gone = nil, true

@@ -185,7 +185,7 @@ func TestOneSessionForAConversation(t *testing.T) {
 func TestGoneWhileOpening(t *testing.T) {
 	r := registry(t)
 	d := r.NewDriver(zerolog.Nop(), nil)
-	d.leave(false)
+	d.Leave(false)
 	if _, _, err := d.Open(none, begin); err == nil || len(r.Sessions()) != 0 {
 		t.Errorf("%v; there are %+v", err, r.Sessions())
 	}
@@ -393,7 +393,7 @@ func TestExitEndsTheSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.leave(true)
+	d.Leave(true)
 	if list := r.Sessions(); len(list) != 0 || s.Work.reason() != ErrDisconnected.Error() {
 		t.Errorf("%+v, %q", list, s.Work.reason())
 	}
