@@ -41,7 +41,11 @@ fresh_root() {
   fi
   fresh_node
   git clone -q --no-hardlinks . "$fresh/src/causeway"
-  git ls-files -z --cached --others --exclude-standard | xargs -0 ls -d 2>/dev/null | xargs -d '\n' cp -a --parents -t "$fresh/src/causeway"
+  # Changes that are not committed count too.
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  git ls-files -z --cached --others --exclude-standard |
+    xargs -0 sh -c 'for file; do [ ! -e "$file" ] || printf "%s\0" "$file"; done' sh |
+    xargs -0 cp -a --parents -t "$fresh/src/causeway"
 }
 
 # debian_sources: prints "URI RELEASE COMPONENT" for each Debian source of apt.
