@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -153,7 +154,7 @@ func (g *Gateway) answerReverse(ctx context.Context, set *resource.Set, a netip.
 }
 
 func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string, qtype uint16) (*dns.Msg, string, error) {
-	matches, err := set.Named(host)
+	matches, err := named(set, host)
 	if err == nil && len(matches) == 0 {
 		err = fmt.Errorf("no approved resource names %s", show.Text(host))
 	}
@@ -189,6 +190,29 @@ func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string
 	stripHints(m)
 	rename(m, first.Name, host)
 	return m, name, nil
+}
+
+// named is Set.Named, and finds the service labels of a name as well: the resource of
+// db.test covers _mongodb._tcp.db.test, too.
+func named(set *resource.Set, host string) ([]resource.Match, error) {
+	matches, err := set.Named(host)
+	owner := host
+	for strings.HasPrefix(owner, "_") {
+		_, owner, _ = strings.Cut(owner, ".")
+	}
+	if err != nil || len(matches) > 0 || owner == host || owner == "" {
+		return matches, err
+	}
+	if matches, err = set.Named(owner); err != nil {
+		return nil, err
+	}
+	labels := strings.ToLower(strings.TrimSuffix(host, owner))
+	// Of a resource that is an address or this machine nobody knows service labels.
+	matches = slices.DeleteFunc(matches, func(m resource.Match) bool { return m.Name == "" || m.Resource.Host.IsLocalhost() || m.ByExit() })
+	for i := range matches {
+		matches[i].Name = labels + matches[i].Name
+	}
+	return matches, nil
 }
 
 // ask returns the records of what a match stands for, not judged.

@@ -156,3 +156,35 @@ func TestAnswersAreJudgedEachTime(t *testing.T) {
 		t.Errorf("%s, want denied", got)
 	}
 }
+
+// The labels of services below a name belong to the name's resource.
+func TestServiceLabels(t *testing.T) {
+	fake := &fakeRecords{records: `
+_mongodb._tcp.db.corp.test. 60 SRV 0 0 27017 shard0.corp.test.
+_kerberos.db.corp.test.     60 TXT "CORP.TEST"
+_evil._tcp.db.corp.test.    60 A 127.0.0.1
+`}
+	r := newRig(t, Options{Dial: dial.Options{Records: fake}}, `[
+		{"host": "db.corp.test", "ports": [27017]}, {"host": "db.corp.test", "ports": [80], "as": "mongo.test"},
+		{"host": "10.9.9.9", "ports": [80], "as": "lit.test"}, {"host": "localhost", "ports": [80], "as": "here.test"}]`)
+	for _, c := range []struct {
+		host  string
+		qtype uint16
+		want  string
+	}{
+		{"_mongodb._tcp.db.corp.test", dns.TypeSRV, "NOERROR|_mongodb._tcp.db.corp.test. 60 IN SRV 0 0 27017 shard0.corp.test."},
+		{"_MongoDB._TCP.mongo.test", dns.TypeSRV, "NOERROR|_MongoDB._TCP.mongo.test. 60 IN SRV 0 0 27017 shard0.corp.test."},
+		{"_kerberos.db.corp.test", dns.TypeTXT, `NOERROR|_kerberos.db.corp.test. 60 IN TXT "CORP.TEST"`},
+		{"_none._tcp.db.corp.test", dns.TypeSRV, "NXDOMAIN"},
+		{"_evil._tcp.db.corp.test", dns.TypeA, "denied"},
+		{"www.db.corp.test", dns.TypeA, "denied"},
+		{"_x.www.db.corp.test", dns.TypeSRV, "denied"},
+		{"_x._tcp.lit.test", dns.TypeSRV, "denied"},
+		{"_x._tcp.here.test", dns.TypeSRV, "denied"},
+		{"_x._tcp", dns.TypeSRV, "denied"},
+	} {
+		if got := r.question(c.host, c.qtype); got != c.want {
+			t.Errorf("%s %s: %s, want %s", c.host, dns.Type(c.qtype), got, c.want)
+		}
+	}
+}
