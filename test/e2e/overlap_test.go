@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"syscall"
@@ -216,23 +217,29 @@ func TestTunNamesLeaveNothing(t *testing.T) {
 func TestTunNamesAlone(t *testing.T) {
 	serve := func(port string) {
 		t.Helper()
-		own := world.Cloud.CommandAs(t.Context(), world.Info().Users[lab.Dev], "python3", "-m", "http.server", port, "--bind", "0.0.0.0", "--directory", "/")
-		said := new(syncBuffer)
-		own.Stdout, own.Stderr = said, said
-		if err := own.Start(); err != nil {
+		ln, err := world.Cloud.Listen("tcp4", "0.0.0.0:"+port)
+		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() {
-			_ = own.Process.Kill()
-			_ = own.Wait()
-		})
-		eventually(t, 10*time.Second, "the user's own server listens on "+port, func() bool {
-			out, err := cloud(t, 5*time.Second, "curl -sS -m 3 -o /dev/null http://127.0.0.1:"+port+"/")
-			if err != nil {
-				t.Logf("%s %v %s", out, err, said)
+		t.Cleanup(func() { _ = ln.Close() })
+		go func() {
+			for {
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = io.WriteString(c, "own")
+				_ = c.Close()
 			}
-			return err == nil
-		})
+		}()
+		c, err := world.Cloud.Dial(t.Context(), "tcp4", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if got, err := io.ReadAll(c); err != nil || string(got) != "own" {
+			t.Errorf("port %s of the remote: %q %v", port, got, err)
+		}
 	}
 	serve("5432")
 	s := connect(t, `[
