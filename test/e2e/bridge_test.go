@@ -88,7 +88,7 @@ func TestBridge(t *testing.T) {
 	s.stop()
 
 	s = connect(t, bridgeResources, "--bridge=br-box", "--names=off", "--tun=off")
-	if notes := strings.Join(s.first.Notes, "\n"); !strings.Contains(notes, "Whoever is on the bridge br-box") || !strings.Contains(notes, "--dns 172.30.0.1") {
+	if notes := strings.Join(s.first.Notes, "\n"); !strings.Contains(notes, "Containers on the bridge br-box") || !strings.Contains(notes, "--dns 172.30.0.1") {
 		t.Errorf("notes: %s", notes)
 	}
 	i := world.Info()

@@ -1,6 +1,6 @@
-// Package capture is the helper's role on the remote: it takes what the gateway
-// published and offers it to the programs there through its sources. It decides
-// nothing; what may be reached is the gateway's to say.
+// Package capture is the helper's role on the remote. It offers the resources that
+// the gateway publishes to the programs there, through its sources. It decides
+// nothing: the gateway says which targets may be reached.
 package capture
 
 import (
@@ -27,10 +27,11 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Options of Serve. What starts a source is required unless that is off.
+// Options of Serve. The function that starts a source is required unless the source
+// is off.
 type Options struct {
 	Log zerolog.Logger
-	UID int // the user whose programs are served, besides root
+	UID int // the user whose programs the capture serves, besides root
 	// Users are served too: a list as owner.CheckUsers takes it.
 	Users   []string
 	Sources Sources
@@ -40,15 +41,17 @@ type Options struct {
 	// StartResolver begins to edit resolv.conf, for the stub resolver.
 	StartResolver func(context.Context) (dns.Editor, error)
 
-	// StartTun makes a TUN device, for resources that are addresses or networks.
+	// StartTun makes a TUN device, for addresses, networks and names.
 	StartTun func(context.Context) (tun.Started, error)
-	// Bridges are those of this host whose containers are served too, by StartBridge.
+	// Bridges are the bridges of this host whose containers the capture serves too.
+	// StartBridge prepares one.
 	Bridges     []string
 	StartBridge func(ctx context.Context, device string) (bridge.Host, netip.Prefix, error)
-	// HandoverPath is where connections of causeway run are taken; "" means nowhere.
+	// HandoverPath is the socket at which "causeway run" hands over its connections;
+	// "" means that there is none.
 	HandoverPath string
 
-	// Changed is told of each new Status; may be nil. It must not block.
+	// Changed gets each new Status; may be nil. It must not block.
 	Changed func(Status)
 }
 
@@ -57,16 +60,16 @@ type Mode int
 
 // The modes of a source.
 const (
-	Auto Mode = iota // if it can be had
-	On               // and what it would serve is in trouble if it cannot
-	Off              // nothing of it is there
+	Auto Mode = iota // use it if it is available
+	On               // as Auto, and report a problem at each resource if it is not available
+	Off              // do not use it
 )
 
 // Sources has the mode of each source that the session may do without.
 type Sources struct {
-	Names Mode // exact names by addresses of their own and the hosts file
-	DNS   Mode // names by addresses of their own and a stub resolver
-	Tun   Mode // addresses and networks by a TUN device, and the names then, too
+	Names Mode // exact names, by the hosts file
+	DNS   Mode // names and wildcards, by a stub resolver
+	Tun   Mode // addresses, networks and names, by a TUN device
 	Proxy Mode // SOCKS5 and HTTP
 }
 
@@ -123,7 +126,7 @@ type capture struct {
 	names    *names.Source    // nil without
 	dns      *dns.Source      // nil without
 	proxy    *proxy.Proxy     // nil without
-	proxyErr error            // why there is none that there should be
+	proxyErr error            // why there is no proxy although it is not off
 	tun      *tun.Source      // nil without
 	run      *handover.Server // nil without
 	bridges  []*bridge.Source
@@ -133,9 +136,9 @@ type capture struct {
 	telling  chan struct{} // a slot for each question under way
 	told     chan peer.Told
 	ended    <-chan struct{} // closed when nothing more is reported
-	busy     atomic.Bool     // sources change: the report waits until all of them have
+	busy     atomic.Bool     // the sources are changing: the report waits until all of them have changed
 
-	notes []string // of start; for good
+	notes []string // written once, by start
 
 	mu      sync.Mutex
 	refused []string // users, in the order of their first connection
@@ -233,7 +236,7 @@ func (c *capture) hasName(host string) bool { return c.covers("lookup", host, 0)
 // isExact tells whether a name is a resource of its own.
 func (c *capture) isExact(name string) bool { return len(c.offered.Load().Exact(name)) > 0 }
 
-// close stops the sources, first those that point others here.
+// close stops the sources. Those that lead programs here come first.
 func (c *capture) close() {
 	for _, b := range c.bridges {
 		b.Close()
@@ -317,7 +320,7 @@ func (c *capture) changed() {
 	}
 }
 
-// reportChanges tells the gateway and the shim what became of what was published.
+// reportChanges tells the gateway and the driver how each resource is served.
 func (c *capture) reportChanges(ctx context.Context) error {
 	for {
 		select {

@@ -6,20 +6,21 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
-// maxTelling bounds how many of the gateway's questions are under way.
+// maxTelling bounds how many questions of the gateway are answered at a time.
 const maxTelling = 4
 
-// origin tells of who opens a flow, for every source that has a check's word
-// only.
+// origin describes the program that opens a flow. It starts from the result of a
+// check.
 func (c *capture) origin(check *owner.Checker) owner.OriginFunc {
 	return func(source string, t tunnel.Target, who owner.Owner) tunnel.Origin {
 		return check.Process(who, c.offered.Load().ByProgram(t.Network.String(), t.Host, t.Port)).Origin(source)
 	}
 }
 
-// answer tells the gateway the arguments of a program, of this user's own alone.
-// What it cannot do at once it leaves out. Nobody waits for the goroutine, since
-// the kernel keeps who reads of a process waiting while that is stuck.
+// answer tells the gateway the arguments of a program of this user. If too many
+// questions are under way, answer drops this one. Serve does not wait for the
+// goroutine: the kernel can block a reader of /proc for as long as the process is
+// stuck.
 func (c *capture) answer(a peer.Ask) {
 	select {
 	case c.telling <- struct{}{}:

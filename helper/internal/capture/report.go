@@ -106,11 +106,11 @@ func fit(r *peer.Report) {
 	r.Notes = append(r.Notes, "The resources list too many ports for one report: it is shortened")
 }
 
-// lacking follows the name of a source that is to be on. The view knows it, too.
+// lacking follows the name of a source whose mode is On. The view looks for it.
 const lacking = " is on, and cannot be had: "
 
-// missing tells, at each resource that it would serve, of a source that is to
-// be on and cannot be had.
+// missing reports, at each resource that a source would serve, that its mode is On
+// and that it is not available.
 func (c *capture) missing(names []peer.NameReport, offered []*offer.Resource, source string, serves func(*offer.Resource) bool, why string) {
 	for i := range names[:min(len(names), len(offered))] {
 		if serves(offered[i]) {
@@ -137,9 +137,9 @@ func isExact(r *offer.Resource) bool {
 	return exact
 }
 
-// addRoutes puts what the TUN device serves into the report, which may be on
-// other resources for a moment. It returns a sentence if there is one that the
-// device should serve and does not.
+// addRoutes adds what the TUN device serves to the report. For a moment the report
+// may be about other resources. If the device should serve a resource and does not,
+// addRoutes returns a sentence for the user.
 func addRoutes(names []peer.NameReport, routes []tun.Route, must bool) (note string) {
 	for i, r := range routes[:min(len(routes), len(names))] {
 		if !r.Address {

@@ -1,8 +1,8 @@
-// Package bridge serves the names of resources to containers of this host, or
-// whatever else is behind one of its bridges: a stub resolver at the host's own
-// address there, which they have to be given as their nameserver, and listeners
-// at addresses that the host answers for. Whoever is on the bridge is served;
-// the listeners take nothing that comes by another way.
+// Package bridge serves the names of resources to the containers on one bridge of
+// this host. It runs a stub resolver at the host's address on the bridge, and
+// listeners at addresses that the host answers for. Containers must be configured
+// with the stub as their nameserver. Every client on the bridge is served; the
+// listeners accept nothing that arrives by another way.
 package bridge
 
 import (
@@ -26,8 +26,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Host adds addresses, for as long as it lives, and opens low ports on the
-// bridge; a hostnet.Behind is one.
+// Host adds addresses for as long as it lives, and opens low ports on the bridge; a
+// hostnet.Behind is one.
 type Host interface {
 	names.Hosts
 }
@@ -38,25 +38,26 @@ type Options struct {
 	Tunnel flow.Opener
 	UID    int    // whose addresses these are
 	Device string // the bridge
-	// Covers tells whether a name, or an address in its place, is a resource's.
+	// Covers tells whether a resource covers a name, or an address in its place.
 	Covers func(host string) bool
 	// Exact tells whether a name is a resource of its own.
 	Exact func(name string) bool
-	// Start has this host answer for addresses of names on the bridge. If it
+	// Start makes this host answer for the addresses of names on the bridge. If it
 	// fails, names share the host's own address there.
 	Start      func(ctx context.Context, device string) (Host, netip.Prefix, error)
 	ResolvPath string
 	Port       uint16 // of the stub resolver; 0 means 53
-	// Retry is how often it is looked whether the bridge is as it was; 0 means 2 s.
+	// Retry is how often the Source looks whether the bridge has changed; 0 means 2
+	// s.
 	Retry time.Duration
 	// Changed is called after Report has changed, if not nil. It must not block.
 	Changed func()
 }
 
-// Report is what became of the bridge.
+// Report tells how the bridge is served.
 type Report struct {
 	Note  string            // a sentence for the user
-	Names []peer.NameReport // in the order of publication; only Trouble counts. Empty while nothing is served
+	Names []peer.NameReport // in the order of publication, with Trouble alone; empty while nothing is served
 }
 
 // Source serves one bridge. It is safe for concurrent use.
@@ -75,19 +76,19 @@ type Source struct {
 	err      error     // why nothing is served
 }
 
-// standing is what is there while the bridge is served.
+// standing has the parts that serve the bridge.
 type standing struct {
 	at    netip.Prefix // this host on the bridge
-	index int          // of the bridge, which may be made anew
+	index int          // of the bridge; a bridge that is made again has another index
 	host  Host         // nil without privilege
 	lacks error        // why host is nil
 	names *names.Source
 	dns   *dns.Source
 	here  addresses
-	asked time.Time // last, for the port of the stub resolver
+	asked time.Time // when the Source last tried to get the port of the stub resolver
 }
 
-// portAgain is how often a port of the stub resolver that is taken is tried.
+// portAgain is how often the Source tries again to get the port of the stub resolver.
 const portAgain = 15 * time.Second
 
 // New returns a Source that does nothing yet.
@@ -101,7 +102,7 @@ func New(o Options) *Source {
 	return s
 }
 
-// Apply makes set the whole of what is served. It returns when that is so.
+// Apply serves the resources of set, and no others. It returns when they are served.
 func (s *Source) Apply(set *offer.Set) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +112,7 @@ func (s *Source) Apply(set *offer.Set) {
 	s.set = set
 	if s.standing != nil {
 		s.standing.names.Apply(set)
-		s.standing.dns.Apply(true) // forgets what it knew
+		s.standing.dns.Apply(true) // clears its cache
 	}
 	s.look()
 	if !s.watching {
@@ -120,7 +121,7 @@ func (s *Source) Apply(set *offer.Set) {
 	}
 }
 
-// Close takes everything back, and waits for it.
+// Close undoes everything, and waits for it.
 func (s *Source) Close() {
 	s.stop()
 	s.wg.Wait()
@@ -144,15 +145,15 @@ func (s *Source) Report() Report {
 	if note := st.dns.Note(); note != "" {
 		return Report{Note: fmt.Sprintf("Nothing is served on the bridge %s: %s", device, note)}
 	}
-	r := Report{Note: fmt.Sprintf("Whoever is on the bridge %s reaches the resources by name, with %s as nameserver (docker run --dns %s)",
+	r := Report{Note: fmt.Sprintf("Containers on the bridge %s reach the resources by name if %s is their nameserver (docker run --dns %s)",
 		device, st.at.Addr(), st.at.Addr())}
 	if st.lacks != nil {
-		r.Note += fmt.Sprintf(". Names share that address, since there are no others (%v)", st.lacks)
+		r.Note += fmt.Sprintf(". All names share that address, since there are no others (%v)", st.lacks)
 	}
 	for i, n := range st.names.Report().Names {
 		if i < len(s.set.All) {
 			if _, address := s.set.All[i].Prefix(); address {
-				n.Trouble = "" // nothing that a bridge would serve
+				n.Trouble = "" // a bridge serves no addresses
 			}
 		}
 		r.Names = append(r.Names, peer.NameReport{Name: n.Name, Trouble: n.Trouble})
@@ -160,7 +161,7 @@ func (s *Source) Report() Report {
 	return r
 }
 
-// watch follows the bridge, which comes and goes with what it is for.
+// watch follows the bridge, which may come and go.
 func (s *Source) watch() {
 	t := time.NewTicker(s.o.Retry)
 	defer t.Stop()
@@ -176,8 +177,8 @@ func (s *Source) watch() {
 	}
 }
 
-// look sets up or takes down what is served, as the bridge is now. The caller
-// holds s.mu.
+// look sets up or takes down the service according to the state of the bridge. The
+// caller holds s.mu.
 func (s *Source) look() {
 	at, index, err := find(s.o.Device)
 	if st := s.standing; st != nil && err == nil && st.at == at && st.index == index && !st.isLost() {
@@ -218,7 +219,7 @@ func find(device string) (netip.Prefix, int, error) {
 	return at, i.Index, nil
 }
 
-// maxLost bounds how often a host of addresses that is killed is started again.
+// maxLost bounds how often a Host that was killed is started again.
 const maxLost = 3
 
 func (s *Source) setUp(at netip.Prefix, index int) *standing {
@@ -226,7 +227,7 @@ func (s *Source) setUp(at netip.Prefix, index int) *standing {
 	place := &names.Place{Device: s.o.Device, Shared: at.Addr()}
 	var low dns.Low
 	if s.lost >= maxLost {
-		st.lacks = errors.New("what added them was killed again and again")
+		st.lacks = errors.New("the process that adds them was killed again and again")
 	} else {
 		ctx, cancel := context.WithTimeout(s.ctx, 15*time.Second)
 		host, prefix, err := s.o.Start(ctx, s.o.Device)
@@ -259,7 +260,7 @@ func (s *Source) setUp(at netip.Prefix, index int) *standing {
 	return st
 }
 
-// keptOpen is a Host that is closed by the one who started it.
+// keptOpen is a Host whose Close does nothing: takeDown closes it.
 type keptOpen struct{ Host }
 
 func (keptOpen) Close() error { return nil }
@@ -276,7 +277,7 @@ func (st *standing) isLost() bool {
 	}
 }
 
-// takeDown ends what stands. The caller holds s.mu.
+// takeDown ends the service. The caller holds s.mu.
 func (s *Source) takeDown() {
 	st := s.standing
 	if st == nil {
@@ -301,8 +302,9 @@ func (st *standing) check(a net.Addr) (owner.Owner, error) {
 	return st.admit(t.AddrPort().Addr())
 }
 
-// admit lets in who is in the bridge's network, and not on this host: what its
-// programs send to its own addresses there counts as having come by the bridge.
+// admit accepts clients of the bridge's network, and refuses programs of this host.
+// The kernel reports their connections to the host's addresses there as connections
+// by the bridge.
 func (st *standing) admit(a netip.Addr) (owner.Owner, error) {
 	if a = a.Unmap(); !st.at.Masked().Contains(a) || st.here.has(a) {
 		return owner.Owner{}, fmt.Errorf("check owner of %s: %w", a, errOutside)
@@ -310,7 +312,7 @@ func (st *standing) admit(a netip.Addr) (owner.Owner, error) {
 	return owner.Owner{UID: -1, User: a.String()}, nil
 }
 
-// addresses are those of this host, as they were a moment ago.
+// addresses has this host's addresses, at most 100 ms old.
 type addresses struct {
 	mu  sync.Mutex
 	at  time.Time
@@ -318,7 +320,7 @@ type addresses struct {
 	err error
 }
 
-// has tells whether a is one of them, or that cannot be told.
+// has tells whether a is one of them. It is true if the addresses are not known.
 func (l *addresses) has(a netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -336,7 +338,8 @@ func (l *addresses) has(a netip.Addr) bool {
 	return l.err != nil || slices.Contains(l.all, a)
 }
 
-// origin tells where a flow is from: this host knows no more of it.
+// origin tells the address that a flow comes from. This host knows nothing else about
+// the client.
 func (s *Source) origin(_ string, _ tunnel.Target, who owner.Owner) tunnel.Origin {
 	return tunnel.Origin{Source: "bridge", User: who.User + " on " + s.o.Device}
 }

@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	// askTime is less than what resolver libraries wait by default, so that a
-	// link that stands still is a clear failure.
+	// askTime is shorter than the default timeout of resolver libraries, so that
+	// programs see a clear failure while the link stands still.
 	askTime = 4 * time.Second
-	// addressTTL bounds how long clients keep an address of ours, in
-	// seconds: it is of no use after the session.
+	// addressTTL bounds how long clients keep an address of the capture, in seconds.
+	// After the session the address is useless.
 	addressTTL = 30
 )
 
-// isOurs tells whether a question is for us to answer.
+// isOurs tells whether the stub answers a question itself.
 func (s *Source) isOurs(q records.Question) bool {
 	if a, ok := records.Reverse(q.Name); ok {
 		if _, ours := s.o.Names.NameOf(a); ours {
@@ -43,7 +43,7 @@ func (s *Source) answer(ctx context.Context, query *dns.Msg, q records.Question,
 	reply := new(dns.Msg).SetReply(query)
 	reply.Rcode, reply.Answer, reply.Ns = m.Rcode, m.Answer, m.Ns
 	reply.RecursionAvailable, reply.Compress = true, true
-	for _, rr := range reply.Answer { // as it was spelled
+	for _, rr := range reply.Answer { // in the spelling of the query
 		if h := rr.Header(); strings.EqualFold(h.Name, query.Question[0].Name) {
 			h.Name = query.Question[0].Name
 		}
@@ -99,7 +99,7 @@ func (s *Source) resolve(ctx context.Context, q records.Question, who owner.Owne
 	return s.ask(ctx, q, who)
 }
 
-// reverseAnswer answers for the address of a name.
+// reverseAnswer answers a question about the address of a name.
 func reverseAnswer(q records.Question, name string) *dns.Msg {
 	if q.Type != dns.TypePTR && q.Type != dns.TypeANY {
 		return noRecord(q, addressTTL)
@@ -110,9 +110,9 @@ func reverseAnswer(q records.Question, name string) *dns.Msg {
 	return m
 }
 
-// noRecord answers that q's name has no such record here, of which its zone knows
-// nothing: the SOA without which nobody would keep the answer (RFC 2308) is of the
-// name itself.
+// noRecord answers that q's name has no such record on the remote. The name's zone
+// does not know this, so the SOA is of the name itself. Without an SOA no client
+// would cache the answer (RFC 2308).
 func noRecord(q records.Question, ttl uint32) *dns.Msg {
 	m := failure(dns.RcodeSuccess)
 	name := dns.Fqdn(q.Name)
@@ -121,15 +121,15 @@ func noRecord(q records.Question, ttl uint32) *dns.Msg {
 	return m
 }
 
-// address answers with the IPv4 address here of a name that has an address, of
-// either family, in the gateway's eyes.
+// address answers with the remote's IPv4 address for a name that has an address of
+// either family at the gateway.
 func (s *Source) address(ctx context.Context, q records.Question, who owner.Owner) *dns.Msg {
 	ttl := uint32(addressTTL)
 	var m *dns.Msg
 	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
 		m = s.ask(ctx, records.Question{Name: q.Name, Type: kind}, who)
 		if m.Rcode == dns.RcodeRefused && kind == dns.TypeA {
-			continue // by the addresses of this family alone, perhaps
+			continue // the name may have permitted addresses of the other family
 		}
 		if m.Rcode != dns.RcodeSuccess {
 			return m
@@ -143,8 +143,9 @@ func (s *Source) address(ctx context.Context, q records.Question, who owner.Owne
 	return withoutAlias(q, m)
 }
 
-// address6 answers with the IPv6 address here of a name that has one in the
-// gateway's eyes, where names have any: those of IPv4 alone have no other.
+// address6 answers with the remote's IPv6 address for a name that has one at the
+// gateway. If names have no IPv6 addresses on the remote, it answers that there is no
+// such record.
 func (s *Source) address6(ctx context.Context, q records.Question, who owner.Owner) *dns.Msg {
 	m := s.ask(ctx, q, who)
 	if m.Rcode == dns.RcodeSuccess && found(m, dns.TypeAAAA) {
@@ -157,8 +158,9 @@ func (s *Source) address6(ctx context.Context, q records.Question, who owner.Own
 	return withoutAlias(q, m)
 }
 
-// withoutAlias leaves out a CNAME that leads to nothing: who keeps it would follow
-// it for the family that does have an address here. The SOA may be of where it led.
+// withoutAlias removes a CNAME that leads to no address. A client that caches it
+// would follow it for the other family too, past the address on the remote. The SOA
+// may be of the zone that the CNAME led to.
 func withoutAlias(q records.Question, m *dns.Msg) *dns.Msg {
 	if m.Rcode == dns.RcodeSuccess && len(m.Ns) > 0 && !dns.IsSubDomain(m.Ns[0].Header().Name, dns.Fqdn(q.Name)) {
 		return noRecord(q, min(addressTTL, records.Lifetime(m)))
@@ -167,7 +169,7 @@ func withoutAlias(q records.Question, m *dns.Msg) *dns.Msg {
 	return m
 }
 
-// served answers with the address that q's name is served at.
+// served answers with the address at which q's name is served.
 func (s *Source) served(q records.Question, a netip.Addr, err error, ttl uint32) *dns.Msg {
 	if err != nil {
 		s.o.Log.Warn().Err(err).Msg("a name has no address here")
@@ -187,7 +189,7 @@ func found(m *dns.Msg, kind uint16) bool {
 	return false
 }
 
-// ask returns what the gateway says, or did not long ago.
+// ask returns the gateway's answer, from the cache if it is there.
 func (s *Source) ask(ctx context.Context, q records.Question, who owner.Owner) *dns.Msg {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -203,7 +205,7 @@ func (s *Source) ask(ctx context.Context, q records.Question, who owner.Owner) *
 	return failure(dns.RcodeServerFailure)
 }
 
-// exchange asks the gateway as spec.md of the tunnel says.
+// exchange asks the gateway, as spec.md of the tunnel describes.
 func (s *Source) exchange(ctx context.Context, q records.Question, who owner.Owner) (*dns.Msg, error) {
 	request := s.o.Gateway.Request("dns", tunnel.Target{Network: tunnel.DNS, Host: q.Name, Port: q.Type}, who)
 	_, b, err := s.o.Gateway.Ask(ctx, request, nil, records.MaxMessage)
@@ -213,7 +215,7 @@ func (s *Source) exchange(ctx context.Context, q records.Question, who owner.Own
 	return parseAnswer(b)
 }
 
-// parseAnswer reads what came from the gateway and drops what does not count.
+// parseAnswer reads an answer of the gateway. It keeps rcode, answers and authority.
 func parseAnswer(b []byte) (*dns.Msg, error) {
 	var m dns.Msg
 	if err := m.Unpack(b); err != nil {

@@ -14,9 +14,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Before resolves and connects as programs of this machine did before there was a
-// stub resolver: by the nameservers that stood in resolv.conf, and without the
-// hosts file, in which names have addresses of ours. It is safe for concurrent use.
+// Before resolves names and connects as programs of this machine did without the
+// capture. It asks the previous nameservers of resolv.conf. It does not read the
+// hosts file, in which names have addresses of the capture. It is safe for concurrent
+// use.
 type Before struct {
 	up   upstreams
 	port uint16
@@ -76,7 +77,7 @@ func (b *Before) ask(ctx context.Context, name string, kind uint16) ([]netip.Add
 			m = answerOf(ctx, askTCP, at, query)
 		}
 		if m == nil || m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
-			continue // the next one may know better
+			continue // ask the next one
 		}
 		var all []netip.Addr
 		for _, rr := range m.Answer {

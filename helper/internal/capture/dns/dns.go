@@ -1,8 +1,8 @@
-// Package dns is the stub resolver of the remote: while it stands it is the only
-// nameserver there. It answers for the names of resources, with the addresses that
-// they are served at there and, for any other type of record, with what the
-// gateway says. Everything else goes unchanged to the nameservers that stood
-// in resolv.conf before.
+// Package dns is the stub resolver of the remote. While it runs, it is the first
+// nameserver in resolv.conf. For names of resources it answers with the addresses at
+// which they are served there, and with the gateway's answer for other types of
+// record. All other questions go unchanged to the nameservers that were in
+// resolv.conf before.
 package dns
 
 import (
@@ -22,10 +22,11 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Names serves names at addresses of its own; a names.Source is one.
+// Names serves names at addresses of the remote; a names.Source is one.
 type Names interface {
 	Address(name string) (netip.Addr, error)
-	// Address6 is Address for IPv6; the zero Addr if it has none for any name.
+	// Address6 is Address for IPv6. It returns the zero Addr if no name has an IPv6
+	// address.
 	Address6(name string) (netip.Addr, error)
 	NameOf(a netip.Addr) (string, bool)
 	SpareAddress(n int) netip.Addr
@@ -47,33 +48,33 @@ type Options struct {
 	Log     zerolog.Logger
 	Gateway *flow.Gateway
 	Names   Names
-	// Covers tells whether a name, or an address in its place, is a resource's.
+	// Covers tells whether a resource covers a name, or an address in its place.
 	Covers func(host string) bool
 	// Exact tells whether a name is a resource of its own. Other names are below a
 	// wildcard: if the gateway does not know them, the nameservers may.
 	Exact func(name string) bool
-	// Check and CheckUDP tell who asks, or refuse them: strangers get what the
-	// nameservers say.
+	// Check and CheckUDP tell who asks. If they refuse, the nameservers answer.
 	Check    func(net.Conn) (owner.Owner, error)
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
 	// StartEditor begins to edit ResolvPath. It is not called if there is a Place.
 	StartEditor func(context.Context) (Editor, error)
-	// Place is where the stub is asked; nil: on loopback, to which resolv.conf leads.
+	// Place is where clients reach the stub; nil: on loopback, by resolv.conf.
 	Place      *Place
 	ResolvPath string
-	Port       uint16 // 0 means 53; resolv.conf knows no other
-	// Retry is how often it is looked whether the editor is still there; 0 means 1 s.
+	Port       uint16 // 0 means 53, the only one that resolv.conf can name
+	// Retry is how often the Source looks whether the editor is still there; 0 means
+	// 1 s.
 	Retry time.Duration
 	// Changed is called after Note has changed, if not nil. It must not block.
 	Changed func()
 }
 
-// Place is where a stub is asked behind a bridge, by those alone whom the checks
-// let in. They know of it by themselves: no file is edited.
+// Place is where the clients of a bridge reach the stub. The checks decide which
+// clients are served. Clients are configured with its address: no file is edited.
 type Place struct {
-	Device string // only what comes by it is answered
+	Device string // the stub answers only what arrives by it
 	Addr   netip.Addr
-	// Low opens the port if it takes more rights than ours; nil: nothing does.
+	// Low opens the port if this process lacks the right; nil: nothing does.
 	Low Low
 }
 
@@ -88,8 +89,8 @@ type Source struct {
 	o     Options
 	cache *records.Cache
 	up    upstreams
-	// A slot for each datagram under way: nameservers that are silent must not
-	// keep the names of resources waiting.
+	// A slot for each question under way. Questions for the nameservers have slots of
+	// their own, so that silent nameservers do not block the names of resources.
 	own, others chan struct{}
 
 	ctx  context.Context // alive until Close
@@ -99,7 +100,7 @@ type Source struct {
 	mu        sync.Mutex // held while the stub is set up or taken down
 	wanted    bool
 	watching  bool
-	at        netip.AddrPort // the stub's; zero while there is none
+	at        netip.AddrPort // of the stub; zero while it does not run
 	udp       net.PacketConn
 	tcp       net.Listener
 	editor    Editor
@@ -107,7 +108,7 @@ type Source struct {
 	note      string
 }
 
-const maxQuestions = 512 // of either kind; more are dropped
+const maxQuestions = 512 // of either kind; the stub drops more
 
 // New returns a Source that does nothing yet.
 func New(o Options) *Source {
@@ -123,8 +124,8 @@ func New(o Options) *Source {
 	return s
 }
 
-// Apply makes the stub stand, or not, and forgets answers that were given under
-// other resources. It returns when resolv.conf is as it is to be.
+// Apply starts or stops the stub, and clears the cache, whose answers belong to
+// earlier resources. It returns when resolv.conf is up to date.
 func (s *Source) Apply(stand bool) {
 	s.cache.Clear()
 	s.mu.Lock()
@@ -165,7 +166,7 @@ func (s *Source) Close() error {
 	return err
 }
 
-// setUp makes the stub stand, or notes why it does not. The caller holds s.mu.
+// setUp starts the stub, or notes why it cannot. The caller holds s.mu.
 func (s *Source) setUp() {
 	err := s.begin()
 	if err == nil {
@@ -180,7 +181,7 @@ func (s *Source) setUp() {
 		s.setNote(err.Error())
 		return
 	}
-	s.setNote(err.Error() + ": names of domains and records other than addresses are not found by programs")
+	s.setNote(err.Error() + ": programs find no names below a domain, and no records other than addresses")
 }
 
 // begin opens the sockets and only then points resolv.conf at them.
@@ -208,8 +209,8 @@ func (s *Source) begin() error {
 	return s.editor.SetResolver(ctx, s.at.Addr())
 }
 
-// tries is how many addresses are tried: another capture of this user may have
-// the first ones.
+// tries is how many addresses listen tries: another capture of this user may have the
+// first ones.
 const tries = 8
 
 func (s *Source) listen(ctx context.Context) error {
@@ -231,7 +232,8 @@ func (s *Source) listen(ctx context.Context) error {
 	return fmt.Errorf("cannot listen on port %d: %w", s.o.Port, err)
 }
 
-// listenAt opens both sockets, with the editor's rights if ours do not suffice.
+// listenAt opens both sockets. If this process lacks the right, the editor opens
+// them.
 func (s *Source) listenAt(ctx context.Context, at netip.AddrPort) error {
 	var c net.ListenConfig
 	low := Low(s.editor)
@@ -272,8 +274,8 @@ func (s *Source) takeDown() error {
 	return err
 }
 
-// watch starts the editor again, once, when something has ended it. Whatever it
-// left behind in resolv.conf still leads here.
+// watch starts the editor again, once, if it has ended. What the editor left in
+// resolv.conf still leads to the stub.
 func (s *Source) watch() {
 	t := time.NewTicker(s.o.Retry)
 	defer t.Stop()
@@ -293,7 +295,7 @@ func (s *Source) watch() {
 				s.setUp()
 			} else {
 				_ = s.takeDown()
-				s.setNote(fmt.Sprintf("lost resolv.conf (%v): names of domains are not found by programs", err))
+				s.setNote(fmt.Sprintf("lost resolv.conf (%v): programs find no names below a domain", err))
 			}
 		}
 		s.mu.Unlock()

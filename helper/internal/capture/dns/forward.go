@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// nextTime is how long a nameserver is waited for before the next one is
-	// asked too, for the clients know of one only.
+	// nextTime is how long one nameserver may take before the stub asks the next one
+	// too.
 	nextTime = 1 * time.Second
-	// forwardTime is when the client has given up.
+	// forwardTime is how long clients wait for an answer.
 	forwardTime = 10 * time.Second
-	// elsewhereTime is how long a question about a name that the laptop does not
-	// know may take in addition.
+	// elsewhereTime is how long the nameservers may take to answer about a name that
+	// the laptop does not know.
 	elsewhereTime = 2 * time.Second
 )
 
@@ -101,10 +101,11 @@ func askTCP(ctx context.Context, at string, b []byte) []byte {
 	return answer
 }
 
-// upstreamAt is the port of a nameserver; all have the same as we, which is 53.
+// upstreamAt is the address of a nameserver. All have the port of the stub, which is
+// 53.
 func (s *Source) upstreamAt(a netip.Addr) string { return netip.AddrPortFrom(a, s.o.Port).String() }
 
-// askUDP returns the answer of one nameserver, nil if there is none.
+// askUDP returns the answer of one nameserver, or nil.
 func askUDP(ctx context.Context, at string, b []byte) []byte {
 	c, err := new(net.Dialer).DialContext(ctx, "udp", at)
 	if err != nil {
@@ -128,7 +129,7 @@ func askUDP(ctx context.Context, at string, b []byte) []byte {
 	}
 }
 
-// failed is SERVFAIL to a query, as far as it can be read.
+// failed returns SERVFAIL for a query, or nil if b is no query.
 func failed(b []byte) []byte {
 	query := new(dns.Msg)
 	if query.Unpack(b) != nil {

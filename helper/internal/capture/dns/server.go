@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	ednsSize   = 1232 // that we take and send in a datagram
-	maxQuery   = 4096 // bytes of a datagram that asks
+	ednsSize   = 1232 // bytes in a datagram that the stub accepts and sends
+	maxQuery   = 4096 // bytes of a question by UDP
 	maxConns   = 128
 	idleTime   = 10 * time.Second // of a TCP connection
 	headerSize = 12
@@ -28,7 +28,7 @@ func (s *Source) serveUDP(c *net.UDPConn, at netip.AddrPort) {
 			return
 		}
 		if err != nil {
-			continue // of an earlier datagram
+			continue // the error is about an earlier datagram
 		}
 		query, q, ours := s.parse(buf[:n])
 		slots := s.others
@@ -53,7 +53,7 @@ func (s *Source) serveUDP(c *net.UDPConn, at netip.AddrPort) {
 			case ours && check():
 				b = s.answerUDP(query, q, who, buf[:n])
 			default:
-				if ours { // a stranger's: it waits for the nameservers, among those that do
+				if ours { // of another user: it takes a slot of the nameservers' questions
 					select {
 					case s.others <- struct{}{}:
 					default:
@@ -88,8 +88,8 @@ func (s *Source) answerUDP(query *dns.Msg, q records.Question, who owner.Owner, 
 	return pack(reply)
 }
 
-// elsewhere returns the answer of the nameservers that were there before to a
-// question about a name that is not private; nil if they do not know it either.
+// elsewhere returns the answer of the previous nameservers about a name that is not
+// private, or nil if they do not know it either.
 func (s *Source) elsewhere(raw []byte, ask exchange) []byte {
 	select {
 	case s.others <- struct{}{}:
@@ -104,8 +104,8 @@ func (s *Source) elsewhere(raw []byte, ask exchange) []byte {
 	return b
 }
 
-// parse reads a query and tells whether it is ours to answer. What cannot be
-// read is not: the nameservers may know better.
+// parse reads a query and tells whether the stub answers it itself. A query that
+// parse cannot read goes to the nameservers.
 func (s *Source) parse(b []byte) (query *dns.Msg, q records.Question, ours bool) {
 	query = new(dns.Msg)
 	if query.Unpack(b) != nil {

@@ -13,9 +13,9 @@ import (
 )
 
 // serveTCP answers connections until the listener is closed. The library's server
-// reads the questions. It answers one after the other and hands out no bytes, so
-// two things are added: a question waits for no other one, and questions that are
-// not for us go on as they are.
+// reads the questions. By itself it answers them one after the other and hides their
+// bytes. This code adds two things: no question waits for another one, and questions
+// for the nameservers pass unchanged.
 func (s *Source) serveTCP(ln net.Listener) {
 	server := &dns.Server{
 		Listener:      &listener{Listener: ln, s: s, slots: make(chan struct{}, maxConns)},
@@ -45,7 +45,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if errors.Is(err, net.ErrClosed) {
 			return nil, err
 		}
-		if err != nil { // such as no descriptors left: it may pass
+		if err != nil { // for example no descriptors left: try again
 			select {
 			case <-l.s.ctx.Done():
 			case <-time.After(100 * time.Millisecond):
@@ -71,8 +71,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// client is a client's TCP connection, and the connection to a nameserver that its
-// other questions go on.
+// client is a client's TCP connection, and the connection to a nameserver for its
+// other questions.
 type client struct {
 	net.Conn
 	s        *Source
@@ -83,7 +83,7 @@ type client struct {
 	wg       sync.WaitGroup // answers under way
 	upstream net.Conn       // nil before the first such question
 	question records.Question
-	who      owner.Owner // who asks it
+	who      owner.Owner // the program that asks it
 	raw      []byte
 }
 
@@ -127,7 +127,8 @@ func (c *client) drain() {
 	c.wg.Wait()
 }
 
-// reader returns the questions that are for us, and passes the others on.
+// reader returns the questions that the stub answers itself, and passes the others
+// on.
 type reader struct{ dns.Reader }
 
 // ReadTCP implements dns.Reader.
@@ -152,9 +153,9 @@ func (r reader) ReadTCP(conn net.Conn, timeout time.Duration) ([]byte, error) {
 	}
 }
 
-var errUnusable = errors.New("the nameserver's connection is of no more use")
+var errUnusable = errors.New("the connection to the nameserver is lost")
 
-// answerTCP is the library's handler for a question that is for us.
+// answerTCP is the library's handler for a question that the stub answers itself.
 func (s *Source) answerTCP(w dns.ResponseWriter, query *dns.Msg) {
 	c := w.RemoteAddr().(clientAddr).c
 	q, who, raw := c.question, c.who, c.raw
@@ -176,9 +177,9 @@ func (s *Source) answerTCP(w dns.ResponseWriter, query *dns.Msg) {
 	})
 }
 
-// forward passes a query on over the client's own connection to a nameserver,
-// whose answers, many to one question perhaps, go back as they come. It is
-// false when the client's connection is of no more use.
+// forward passes a query on over the client's own connection to a nameserver. The
+// answers go back as they come; a zone transfer has many. It returns false if the
+// client's connection cannot be used any more.
 func (c *client) forward(b []byte) bool {
 	if c.upstream == nil {
 		allowed := func() bool { _, err := c.s.o.Check(c.Conn); return err == nil }
@@ -204,8 +205,8 @@ func (c *client) forward(b []byte) bool {
 	return err == nil
 }
 
-// back passes answers on until the nameserver closes the connection, after
-// which the client is not listened to any more.
+// back passes answers on until the nameserver closes the connection. After that the
+// stub reads no more questions of the client.
 func (c *client) back(up net.Conn) {
 	defer up.Close()
 	defer context.AfterFunc(c.ctx, func() { _ = up.Close() })()

@@ -10,7 +10,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 )
 
-// upstreams are the nameservers that stood in resolv.conf before, and the stub
+// upstreams are the nameservers that were in resolv.conf before, and the stub
 // resolver of another capture. The file is read again when it has changed.
 type upstreams struct {
 	path string
@@ -23,8 +23,8 @@ type upstreams struct {
 	before []netip.Addr
 }
 
-// list returns whom to pass a question on to. allowed tells whether whoever
-// asks may ask the other stub too: that one sees only us.
+// list returns the nameservers for a question. allowed tells whether the client may
+// use the stub of another capture, which sees only this process as the client.
 func (u *upstreams) list(allowed func() bool) []netip.Addr {
 	u.mu.Lock()
 	if now := time.Now(); now.Sub(u.looked) > 100*time.Millisecond {

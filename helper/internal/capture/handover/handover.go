@@ -1,8 +1,8 @@
-// Package handover is how "causeway run" gives a connection to the capture that
-// runs beside it: over a Unix socket in the helper's private directory it asks
-// for a target, and once the gateway has connected it hands over the descriptor
-// of its end of the program's connection. The capture relays from then on, so
-// that a flow has no further hop and outlives the process that asked.
+// Package handover is how "causeway run" gives a connection to the capture on the
+// same machine. "causeway run" asks for a target over a Unix socket in the helper's
+// private directory. After the gateway has connected, it hands over the descriptor
+// of its end of the program's connection. From then on the capture relays, so that
+// a flow has no further hop and survives the process that asked.
 //
 // Every message is one packet of a SOCK_SEQPACKET connection, and a connection
 // is for one flow: request, verdict, for a covered target the answer, and then
@@ -42,7 +42,7 @@ type Options struct {
 	Log      zerolog.Logger
 	Gateway  *flow.Gateway
 	Covers   func(network, host string, port uint16) bool
-	At       func(netip.Addr) (string, bool) // the name that an address stands for; nil: none does
+	At       func(netip.Addr) (string, bool) // returns the name that an address stands for; nil: no address stands for a name
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
 	Path     string // of the socket, in a directory of mode 0700
 }

@@ -32,8 +32,8 @@ type Server struct {
 	wg    sync.WaitGroup
 }
 
-// Listen begins to serve at o.Path. What is there is left from a helper that
-// was killed, and replaced.
+// Listen begins to serve at o.Path. It replaces a socket that a killed helper left
+// there.
 func Listen(o Options) (*Server, error) {
 	_ = os.Remove(o.Path)
 	ln, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: o.Path, Net: "unixpacket"})
@@ -90,7 +90,7 @@ func (s *Server) accept() {
 	}
 }
 
-// serve answers one request, and relays what is handed over.
+// serve answers one request, and relays the connection that is handed over.
 func (s *Server) serve(c *net.UnixConn) error {
 	uid, err := peerUID(c)
 	if err != nil {
@@ -133,14 +133,14 @@ func (s *Server) serve(c *net.UnixConn) error {
 	return s.serveTCP(c, req)
 }
 
-// handed is what arrives after the answer: a descriptor, or why there is none.
+// handed has the descriptor that arrives after the answer, or why none arrived.
 type handed struct {
 	file *os.File
 	err  error
 }
 
-// await reads the descriptor in the background; the asker's end of the
-// connection calls gone. The channel gets exactly one value.
+// await reads the descriptor in the background. If the asker ends the connection, it
+// calls gone. The channel gets exactly one value.
 func await(c *net.UnixConn, gone func()) <-chan handed {
 	ch := make(chan handed, 1)
 	go func() {

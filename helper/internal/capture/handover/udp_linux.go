@@ -12,8 +12,8 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
-// checkEvery is how often a silent UDP flow looks whether the program's socket
-// still exists: nothing else tells of its end.
+// checkEvery is how often a silent UDP flow checks whether the program's socket still
+// exists. The kernel does not report its end.
 const checkEvery = 30 * time.Second
 
 // serveUDP answers at once, as a connect of a datagram socket does, and relays
@@ -42,7 +42,7 @@ func (s *Server) serveUDP(c *net.UnixConn, req tunnel.Request) error {
 	stop := context.AfterFunc(ctx, func() { _ = app.Close() })
 	defer stop()
 	_ = c.SetReadDeadline(time.Time{})
-	// The asker ends an exchange whose place is needed by closing its connection.
+	// If the asker needs the place of an exchange, it closes the connection.
 	s.wg.Go(func() { _, _ = c.Read(make([]byte, 1)); cancel() })
 	p := &program{s: s, app: app, read: netx.DatagramReader(app), target: req.Target}
 	s.o.Gateway.Exchange(ctx, p, func(ctx context.Context, _ owner.Owner) (net.Conn, error) {

@@ -8,12 +8,12 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 )
 
-// hostsState is the way to the hosts file, as long as there is one.
+// hostsState is the editor of the hosts file, and how it ended.
 type hostsState struct {
-	editor    Hosts           // nil if there is none
-	err       error           // why there is none
-	lost      bool            // there was one
-	restarted bool            // it is tried again once
+	editor    Hosts           // nil without one
+	err       error           // why there is no editor
+	lost      bool            // there was an editor, and it ended
+	restarted bool            // it was started again, which happens once
 	current   []hostnet.Entry // as last set
 }
 

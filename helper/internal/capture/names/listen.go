@@ -20,14 +20,14 @@ import (
 type listener struct {
 	io.Closer
 	at        netip.AddrPort
-	named     bool // at the name's own address and port, for the hosts file
-	noAddress bool // at 127.0.0.1 since this system has no other
+	named     bool // at the name's own address and port, not at 127.0.0.1
+	noAddress bool // at 127.0.0.1, since this system has no other loopback addresses
 }
 
 // problem is why an endpoint has no listener.
 type problem struct {
 	err    error
-	at     netip.AddrPort // what could not be bound
+	at     netip.AddrPort // the address that could not be bound
 	holder owner.Process  // of a conflict, zero if unknown
 }
 
@@ -35,8 +35,8 @@ func (p *problem) conflict() bool { return errors.Is(p.err, syscall.EADDRINUSE) 
 
 var localhost = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// listen binds e and serves it: at its own address if named, else at 127.0.0.1
-// on a port that stands for it.
+// listen binds e and serves it: at the name's own address if named, else at 127.0.0.1
+// on a port that stands for e.
 func (s *Source) listen(e endpoint, named bool) (*listener, error) {
 	l := &listener{named: named}
 	var err error
@@ -82,8 +82,8 @@ func (s *Source) bind(l *listener, e endpoint) error {
 	return nil
 }
 
-// listenTCP listens with the editor's rights if ours do not suffice. If those
-// do not either, the error is ours.
+// listenTCP listens. If this process lacks the right, the editor listens instead. If
+// the editor lacks it too, listenTCP returns the first error.
 func (s *Source) listenTCP(at netip.AddrPort) (net.Listener, error) {
 	c := s.listenConfig()
 	c.SetMultipathTCP(false) // loopback and bridges have one path
@@ -112,25 +112,25 @@ func (s *Source) listenConfig() (c net.ListenConfig) {
 	if s.o.Place != nil {
 		c.Control = hostnet.BindTo(s.o.Place.Device)
 	} else {
-		c.KeepAlive = -1 // whose end is on this machine tells of its end
+		c.KeepAlive = -1 // the kernel reports the end of a client on this machine
 	}
 	return c
 }
 
-// mayHelp tells whether err is one of rights that the editor may have.
+// mayHelp tells whether the editor may have the right that err is about.
 func (s *Source) mayHelp(err error) bool {
 	return errors.Is(err, os.ErrPermission) && s.hosts.editor != nil && !s.hosts.died()
 }
 
-// accept serves ln until it is closed. Where there are too many connections, the
-// next client waits.
+// accept serves ln until it is closed. If there are too many connections, the next
+// client waits.
 func (s *Source) accept(ln net.Listener, e endpoint) {
 	for {
 		c, err := ln.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // such as no descriptors left: it may pass
+		if err != nil { // for example no descriptors left: try again
 			s.o.Log.Warn().Err(err).Stringer("at", ln.Addr()).Msg("cannot accept connections")
 			select {
 			case <-s.ctx.Done():
@@ -180,8 +180,8 @@ func (s *Source) anyConflict() bool {
 	return false
 }
 
-// findHolders asks who holds the ports in conflict: of new conflicts at once,
-// of old ones now and then, since it reads much of /proc.
+// findHolders looks for the programs that hold the ports in conflict. It looks at
+// once for a new conflict, and every 15 s for old ones, since it reads much of /proc.
 func (s *Source) findHolders() {
 	var at []netip.AddrPort
 	fresh := false

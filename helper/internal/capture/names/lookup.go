@@ -8,11 +8,11 @@ import (
 	"sync"
 )
 
-// table is what is served now. It is safe for concurrent use.
+// table has the names that are served now. It is safe for concurrent use.
 type table struct {
 	mu    sync.RWMutex
 	addrs map[string]netip.Addr
-	six   map[string]netip.Addr // of those in addrs that have one
+	six   map[string]netip.Addr // of the names in addrs that have an IPv6 address
 	names map[netip.Addr]string
 }
 
@@ -20,7 +20,8 @@ func newTable() *table {
 	return &table{addrs: make(map[string]netip.Addr), six: make(map[string]netip.Addr), names: make(map[netip.Addr]string)}
 }
 
-// add adds host by its listener, unless that stands in for it at 127.0.0.1.
+// add adds host at the address of its listener. A listener at 127.0.0.1 that stands
+// in for the name does not count.
 func (t *table) add(host string, l *listener, shared bool) {
 	if !l.named {
 		return
@@ -33,7 +34,7 @@ func (t *table) add(host string, l *listener, shared bool) {
 	}
 }
 
-// lead adds host by the addresses that lead to the device.
+// lead adds host at the addresses that lead to the device.
 func (t *table) lead(host string, at led) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -64,10 +65,9 @@ var (
 	ErrTooMany    = errors.New("too many names were looked up")
 )
 
-// Address returns the IPv4 address that name, in lower case and without
-// trailing dot, is served at. A name that only a wildcard covers gets its
-// listeners with the first call. Within the life of s no other name has the
-// same address, even when this one is not served any more.
+// Address returns the IPv4 address at which name is served; name is in lower case and
+// without trailing dot. The first call for a name that only a wildcard covers creates
+// its listeners. As long as s exists, no other name gets the same address.
 func (s *Source) Address(name string) (netip.Addr, error) {
 	if a, _ := s.served.Load().of(name); a.IsValid() {
 		return a, nil
@@ -92,7 +92,8 @@ func (s *Source) Address(name string) (netip.Addr, error) {
 	return netip.Addr{}, s.whyNot(name)
 }
 
-// Address6 is Address for IPv6; the zero Addr if names have no such addresses now.
+// Address6 is Address for IPv6. It returns the zero Addr if names have no IPv6
+// addresses now.
 func (s *Source) Address6(name string) (netip.Addr, error) {
 	if !s.numbers.leads() {
 		return netip.Addr{}, nil
@@ -117,16 +118,16 @@ func (s *Source) whyNot(name string) error {
 // NameOf returns the name that is served at a, if any.
 func (s *Source) NameOf(a netip.Addr) (string, bool) { return s.served.Load().at(a) }
 
-// SpareAddress returns a loopback address that no name gets, the same in every
-// run of this user for the same n.
+// SpareAddress returns a loopback address that no name gets. For the same user and n
+// it is the same in every run.
 func (s *Source) SpareAddress(n int) netip.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.addrs.of("." + strconv.Itoa(n)) // no host is called that
+	return s.addrs.of("." + strconv.Itoa(n)) // no host has such a name
 }
 
-// FoundByDNS tells s whether programs ask a stub resolver that calls Address.
-// Then names get their own addresses without the hosts file too.
+// FoundByDNS tells s whether programs ask a stub resolver that calls Address. If so,
+// names have their own addresses even without the hosts file.
 func (s *Source) FoundByDNS(yes bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,8 +137,8 @@ func (s *Source) FoundByDNS(yes bool) {
 	}
 }
 
-// updateServed takes over which names have a listener, or lead to the device.
-// The caller holds s.mu.
+// updateServed makes a new table of the names that have a listener or lead to the
+// device. The caller holds s.mu.
 func (s *Source) updateServed() {
 	t := newTable()
 	for e, l := range s.listeners {

@@ -94,7 +94,7 @@ func TestLookUpsAreBounded(t *testing.T) {
 			t.Errorf("%v %v", a, err)
 		}
 	}
-	if r := f.report("*.corp.test"); !strings.Contains(r.Trouble, "there are too many") {
+	if r := f.report("*.corp.test"); !strings.Contains(r.Trouble, "have too many ports") {
 		t.Errorf("%q", r.Trouble)
 	}
 }

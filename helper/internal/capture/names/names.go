@@ -1,10 +1,8 @@
-// Package names is the capture source for host names: each gets a loopback
-// address of its own, with a listener for each of its ports, so that any program
-// reaches it unchanged. Exact names are in the hosts file; those that a wildcard
-// covers come to be with the stub resolver's first look-up. While a TUN device
-// is there, names are told to be at addresses that lead to it, and its reader
-// asks here which those are; then they have no listeners. Whether a flow may reach its target is the gateway's
-// business; addresses are the proxy's.
+// Package names is the capture source for host names. If there is a TUN device,
+// programs get addresses that lead to the device, and its reader asks this package
+// which name an address stands for. Otherwise each name gets a loopback address of
+// its own, with a listener for each of its ports. Exact names are in the hosts file.
+// The stub resolver adds a name below a wildcard when a program first looks it up.
 package names
 
 import (
@@ -25,8 +23,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Hosts edits the hosts file, and opens ports that this process may not; a
-// hostnet.Host is one.
+// Hosts edits the hosts file, and opens ports for which this process lacks the right;
+// a hostnet.Host is one.
 type Hosts interface {
 	SetHosts(ctx context.Context, entries []hostnet.Entry) error
 	ListenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error)
@@ -40,15 +38,15 @@ type Hosts interface {
 type Options struct {
 	Log     zerolog.Logger
 	Gateway *flow.Gateway
-	// Check tells who connected, or refuses them.
+	// Check tells whose connection it is, or refuses it.
 	Check func(net.Conn) (owner.Owner, error)
 	// CheckUDP is Check for a datagram; required if a resource has UDP.
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
-	// StartHosts begins to edit the hosts file. If it fails, names are served at
-	// 127.0.0.1 on ports of their own.
+	// StartHosts begins to edit the hosts file. If it fails, names get ports of
+	// 127.0.0.1.
 	StartHosts func(context.Context) (Hosts, error)
-	// NoHosts leaves the hosts file alone: names are found by the stub resolver,
-	// and have no ports while there is none.
+	// NoHosts leaves the hosts file alone. Programs find names by the stub resolver;
+	// without it, names have no ports.
 	NoHosts bool
 	// Place is where names are served; nil: on loopback.
 	Place *Place
@@ -57,14 +55,15 @@ type Options struct {
 	// Changed is called after Report has changed, if not nil. It must not block
 	// or call back.
 	Changed func()
-	// Retry is how often a port that is taken is tried again; 0 means every 2 s.
+	// Retry is how often the Source tries again to bind a port that is taken; 0 means
+	// every 2 s.
 	Retry time.Duration
 	// Linger is how long listeners go on after their names lead to a device, for
 	// programs that looked the names up before; 0 means 1 min.
 	Linger time.Duration
 }
 
-// Report is what became of the published resources.
+// Report tells how the published resources are served.
 type Report struct {
 	Names []peer.NameReport // in the order of publication
 	Notes []string          // sentences for the user
@@ -129,7 +128,7 @@ func New(o Options) *Source {
 	return s
 }
 
-// Apply makes set the whole of what is served. It does not interrupt listeners
+// Apply serves the resources of set, and no others. It does not interrupt listeners
 // and flows of resources that stay. It returns when ports and hosts file are as
 // Report says.
 func (s *Source) Apply(set *offer.Set) {
@@ -151,7 +150,7 @@ func (s *Source) Apply(set *offer.Set) {
 	s.reconcile()
 }
 
-// Report returns what became of the last Apply.
+// Report tells how the resources of the last Apply are served.
 func (s *Source) Report() Report { return *s.report.Load() }
 
 // Close takes the names out of the hosts file, stops listening, resets the
@@ -171,7 +170,7 @@ func (s *Source) Close() error {
 	return err
 }
 
-// watch tries again what may have come to be possible since.
+// watch tries again to bind ports and to edit the hosts file.
 func (s *Source) watch() {
 	t := time.NewTicker(s.o.Retry)
 	defer t.Stop()
@@ -203,13 +202,13 @@ func (s *Source) reconcile() {
 	if s.o.NoHosts && !s.byDNS {
 		all = nil
 	}
-	if len(all) > 0 || !s.o.NoHosts && s.numbers.leads() && len(exact) > 0 { // low ports may take it, too
+	if len(all) > 0 || !s.o.NoHosts && s.numbers.leads() && len(exact) > 0 { // the editor may have to open low ports
 		s.hosts.start(s.setup, s.o.StartHosts)
 	}
 	s.findLed(exact)
 	stale := s.bindAll(s.toListen(all))
 	if err := s.hosts.set(s.setup, s.entries()); err != nil && s.setup.Err() == nil {
-		s.findLed(exact) // without the file, then
+		s.findLed(exact) // there is no hosts file any more
 		stale = append(stale, s.bindAll(s.toListen(all))...)
 	}
 	for _, l := range stale {
@@ -225,7 +224,7 @@ func (s *Source) reconcile() {
 func (s *Source) look(name string) {
 	s.looked, s.lookedSet[name] = append(s.looked, name), true
 	if s.shares() || s.hosts.editor == nil && s.hosts.err == nil || s.hosts.died() || s.hosts.mayRestart() {
-		s.reconcile() // another name, or the privileged child, may be concerned
+		s.reconcile() // other names, or the privileged child, may be affected
 		return
 	}
 	s.plan.look(s.set, name)
@@ -268,8 +267,8 @@ func (s *Source) toListen(all []endpoint) []endpoint {
 	})
 }
 
-// bindAll brings listeners and problems in line with want and returns the
-// listeners that are of no more use. The caller holds s.mu.
+// bindAll brings listeners and problems in line with want. It returns the listeners
+// that are not needed any more. The caller holds s.mu.
 func (s *Source) bindAll(want []endpoint) (stale []*listener) {
 	wanted := make(map[endpoint]bool, len(want))
 	all := want
@@ -299,8 +298,8 @@ func (s *Source) bindAll(want []endpoint) (stale []*listener) {
 	return stale
 }
 
-// bindOne gives e its listener, and returns the one that it had if that is of no
-// more use. The caller holds s.mu.
+// bindOne gives e its listener. It returns the old listener if that is not needed any
+// more. The caller holds s.mu.
 func (s *Source) bindOne(e endpoint) (stale *listener) {
 	named := (s.hosts.editor != nil || s.byDNS || s.o.NoHosts) && hostnet.CheckName(e.host) == nil
 	old := s.listeners[e]
@@ -318,14 +317,14 @@ func (s *Source) bindOne(e endpoint) (stale *listener) {
 	return old
 }
 
-// entries are the exact names that lead to the device, or have a listener at
-// their own address.
+// entries returns the exact names that lead to the device or have a listener at their
+// own address.
 func (s *Source) entries() []hostnet.Entry {
 	var all []hostnet.Entry
 	if s.o.NoHosts {
 		return nil
 	}
-	seen := maps.Clone(s.lookedSet) // only the stub resolver tells of these
+	seen := maps.Clone(s.lookedSet) // only the stub resolver knows these
 	for host, at := range s.led {
 		if seen[host] {
 			continue

@@ -411,7 +411,7 @@ func TestManyPorts(t *testing.T) {
 	if want := fmt.Sprintf("many.test:3000-%d", 3000+MaxListeners-4); len(r.Served) != 1 || r.Served[0] != want {
 		t.Errorf("%q", r.Served)
 	}
-	if want := "13 ports are served by the proxy only, since 1024 in all have a listener"; r.Trouble != want {
+	if want := "the proxy alone serves 13 of its ports: at most 1024 ports have a listener"; r.Trouble != want {
 		t.Errorf("%q", r.Trouble)
 	}
 	for name, want := range map[string]string{"late.test": "late.test:80", "more": "late.test:80-82"} {

@@ -6,18 +6,18 @@ import (
 	"net/netip"
 )
 
-// Place is where names are served rather than on loopback: behind a bridge, to
-// whom Check lets in. Names are then found by a resolver that calls Address, and
-// never by the hosts file.
+// Place is where names are served instead of loopback: on a bridge, for the clients
+// that Check admits. Clients find names by a resolver that calls Address, and never
+// by the hosts file.
 type Place struct {
-	Device string // listeners take only what comes by it
-	// Names has an address for each name. If it is not valid, all of them share
-	// the address Shared, as far as no two have a port in common.
+	Device string // listeners accept only connections that arrive by it
+	// Names has an address for each name. If it is not valid, all names share the
+	// address Shared; names that have a port in common cannot all be served then.
 	Names  netip.Prefix
 	Shared netip.Addr
 }
 
-// size is how many addresses there are for names.
+// size returns how many addresses there are for names.
 func (p *Place) size() int { return max(0, 1<<(32-p.Names.Bits())-2) }
 
 // of returns the address of a name for a try, which h stands for.
@@ -41,8 +41,9 @@ func (e *sharedError) Error() string {
 	return fmt.Sprintf("port %d of %s, which all names share there without root's rights, is that of %s", e.port, e.at, e.with)
 }
 
-// apart closes what is of no more use, and leaves out of want every name that has a port in common with an earlier
-// one: at its address another would answer.
+// apart closes listeners that are not needed any more. It leaves out of want every
+// name that has a port in common with an earlier name: at the shared address the
+// earlier name would answer.
 func (s *Source) apart(want []endpoint) []endpoint {
 	type port struct {
 		number uint16
@@ -69,7 +70,7 @@ func (s *Source) apart(want []endpoint) []endpoint {
 			left, keep[e] = append(left, e), true
 		}
 	}
-	// First of all, since another name may get the port.
+	// This comes first, since another name may get the port.
 	for e, l := range s.listeners {
 		if !keep[e] {
 			_ = l.Close()

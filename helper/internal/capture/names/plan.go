@@ -30,7 +30,7 @@ type endpoint struct {
 	udp  bool
 }
 
-// plan is what is to be served.
+// plan has the ports that are to be served.
 type plan struct {
 	of   map[string][]endpoint // by host
 	over map[string]int        // how many ports of a host are beyond the bounds
@@ -48,10 +48,10 @@ func (p *plan) endpoints(hosts ...[]string) (all []endpoint) {
 	return all
 }
 
-// makePlan plans for the exact names of set, and for looked, names that its
-// wildcards cover. Each exact name gets its own ports first, and then those that
-// a wildcard adds to it. Where there are too many, the names share what there is:
-// a wide range leaves the others their ports.
+// makePlan plans for the exact names of set, and for looked, names that its wildcards
+// cover. Each exact name gets its own ports first, and then the ports that a wildcard
+// adds to it. If there are too many ports, the names share the listeners: a wide
+// range leaves the other names their ports.
 func makePlan(set *offer.Set, looked []string) *plan {
 	p := &plan{of: make(map[string][]endpoint), over: make(map[string]int)}
 	exact := set.Names()
@@ -77,10 +77,10 @@ func (p *plan) look(set *offer.Set, host string) {
 	p.looked += len(p.of[host])
 }
 
-// share plans for hosts with their ports, budget endpoints at most in all, and
-// returns what is left of it.
+// share plans for hosts with their ports, for at most budget endpoints in all. It
+// returns how much of the budget is left.
 func (p *plan) share(hosts []string, all []ports, budget int) int {
-	least := make([]int, len(hosts)) // by how many each lacks
+	least := make([]int, len(hosts)) // sorted by how many ports each host lacks
 	for i := range least {
 		least[i] = i
 	}
@@ -121,7 +121,7 @@ func (p *plan) add(host string, all ports, limit int) {
 	}
 }
 
-// ports are those of some resources together.
+// ports has the ports of several resources.
 type ports struct{ tcp, udp []offer.Range }
 
 func portsOf(resources []*offer.Resource) (p ports) {
@@ -146,8 +146,8 @@ func (p ports) of(udp bool) []offer.Range {
 
 func (p ports) count() int { return offer.Count(p.tcp) + offer.Count(p.udp) }
 
-// maxAddresses bounds how many names get an address in a session. The addresses
-// of names that are gone are kept, since programs may still use them.
+// maxAddresses bounds how many names get an address in a session. A name keeps its
+// address after it is gone, since programs may still use it.
 const maxAddresses = 1 << 15
 
 // errNoAddress is why a name is not served when every address has been given.
@@ -192,7 +192,7 @@ func (a addresses) of(host string) netip.Addr {
 	}
 }
 
-// most is how many names get an address.
+// most returns how many names get an address.
 func (a addresses) most() int {
 	if a.place == nil {
 		return maxAddresses
@@ -200,15 +200,15 @@ func (a addresses) most() int {
 	return min(maxAddresses, a.place.size()-a.place.size()/8)
 }
 
-// usable leaves out 127.0/16, where systems put localhost, the machine's own
-// name and DNS stubs, and what reads as a network or a broadcast.
+// usable excludes 127.0.0.0/16, where systems put localhost, the machine's own name
+// and DNS stubs. It also excludes addresses that look like a network or a broadcast.
 func usable(a netip.Addr) bool {
 	b := a.As4()
 	return b[1] != 0 && b[3] != 0 && b[3] != 255
 }
 
-// Ports of 127.0.0.1 that stand in for e: below the ephemeral ones, the same in
-// every run as long as they are free.
+// These ports of 127.0.0.1 stand in for endpoints. They are below the ephemeral
+// ports, and the same in every run as long as they are free.
 const (
 	firstLocal = 20000
 	localPorts = 12000

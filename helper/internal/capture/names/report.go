@@ -17,7 +17,8 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 )
 
-// updateReport works out the report and tells of a change. The caller holds s.mu.
+// updateReport makes the report, and calls Changed if it is another one. The caller
+// holds s.mu.
 func (s *Source) updateReport() {
 	r := &Report{Names: make([]peer.NameReport, 0, len(s.set.All))}
 	for _, p := range s.set.All {
@@ -45,7 +46,7 @@ func (s *Source) reportOn(p *offer.Resource) peer.NameReport {
 	var troubles []string
 	switch {
 	case exact && s.o.NoHosts && !s.byDNS:
-		troubles = append(troubles, "its name is found by the stub resolver alone, which there is none of; use the proxy")
+		troubles = append(troubles, "only the stub resolver can serve this name, and it is not running; use the proxy")
 	case exact && s.led[host].v4.IsValid():
 		r.Address = s.led[host].v4.String()
 		addServed(&r, host, p)
@@ -55,7 +56,7 @@ func (s *Source) reportOn(p *offer.Resource) peer.NameReport {
 	case wildcard && s.byDNS:
 		troubles = s.reportWildcard(domain, p, &r)
 	case wildcard:
-		troubles = append(troubles, "a domain's names need the stub resolver, which there is none of; use the proxy")
+		troubles = append(troubles, "names below a domain need the stub resolver, which is not running; use the proxy")
 	default:
 		troubles = append(troubles, "only a name gets an address of its own; use the proxy")
 	}
@@ -63,7 +64,7 @@ func (s *Source) reportOn(p *offer.Resource) peer.NameReport {
 	return r
 }
 
-// addServed tells that all ports of p work.
+// addServed reports that all ports of p work.
 func addServed(r *peer.NameReport, host string, p *offer.Resource) {
 	if p.TCP {
 		addRanges(r, host, "", p.Ports)
@@ -79,12 +80,12 @@ func addRanges(r *peer.NameReport, host, suffix string, ranges []offer.Range) {
 	}
 }
 
-// reportWildcard tells that every name below domain is served, except those that
-// were looked up and are not.
+// reportWildcard reports every name below domain as served, except names that were
+// looked up and are not.
 func (s *Source) reportWildcard(domain string, p *offer.Resource, r *peer.NameReport) (troubles []string) {
 	addServed(r, p.Host.String(), p)
 	if len(s.looked) >= maxLooked {
-		troubles = append(troubles, fmt.Sprintf("%d names were looked up: more are served by the proxy only", maxLooked))
+		troubles = append(troubles, fmt.Sprintf("%d names were looked up: the proxy alone serves more", maxLooked))
 	}
 	if s.numbers.leads() {
 		r.Served = append(r.Served, "tun")
@@ -107,17 +108,17 @@ func (s *Source) reportWildcard(domain string, p *offer.Resource, r *peer.NameRe
 		}
 	}
 	if over > 0 {
-		troubles = append(troubles, fmt.Sprintf("some ports of %d of its names are served by the proxy only: there are too many", over))
+		troubles = append(troubles, fmt.Sprintf("%d of its names have too many ports: the proxy alone serves the rest", over))
 	}
 	slices.Sort(troubles)
 	return troubles
 }
 
-// reportPorts goes by the endpoints that were planned, since these are few
-// whatever p lists.
+// reportPorts goes through the planned endpoints, which are few, and not through the
+// ports that p lists.
 func (s *Source) reportPorts(host string, p *offer.Resource, r *peer.NameReport) (troubles []string) {
 	failed := make(map[string][]uint16)
-	named := make(map[bool][]uint16) // by whether they are UDP's
+	named := make(map[bool][]uint16) // the key is true for UDP
 	for _, e := range s.plan.of[host] {
 		if e.udp && !p.UDP || !e.udp && !p.TCP || !offer.Contains(p.Ports, e.port) {
 			continue
@@ -146,7 +147,7 @@ func (s *Source) reportPorts(host string, p *offer.Resource, r *peer.NameReport)
 		troubles = append(troubles, word+strings.Join(spans(ports), ", ")+": "+text)
 	}
 	if n := s.plan.over[host]; n > 0 {
-		troubles = append(troubles, fmt.Sprintf("%d ports are served by the proxy only, since %d in all have a listener", n, MaxListeners))
+		troubles = append(troubles, fmt.Sprintf("the proxy alone serves %d of its ports: at most %d ports have a listener", n, MaxListeners))
 	}
 	slices.Sort(troubles)
 	return troubles
@@ -202,7 +203,7 @@ func (s *Source) explainHolder(h owner.Process, port int) string {
 	return fmt.Sprintf("taken by %s; map another to it, as in \"%d:%d\"", who, mapped(port), port)
 }
 
-// mapped suggests a port to use instead.
+// mapped suggests another port.
 func mapped(port int) int {
 	if port <= 50000 {
 		return port + 10000
@@ -210,7 +211,7 @@ func mapped(port int) int {
 	return port - 10000
 }
 
-// isHelper tells whether program is this one, of whatever version.
+// isHelper tells whether program is this one, in any version.
 func isHelper(program string) bool {
 	self, err := os.Executable()
 	return strings.HasPrefix(program, "causeway") || err == nil && program == filepath.Base(self)

@@ -9,13 +9,13 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 )
 
-// maxNumbers bounds how many names get a number, of those that there are, so
-// that a free one is found soon.
+// maxNumbers bounds how many names get a number. Some numbers stay free, so that the
+// search for one is short.
 const maxNumbers = 1<<hostnet.RangeBits - 512
 
-// numbers gives every name a number, which its address in whatever ranges
-// follows from: the same in every run of this user, mostly, and never one that
-// another name had in this session. It is safe for concurrent use.
+// numbers gives every name a number, from which its address in any range follows. The
+// number is mostly the same in every run of this user, and never one that another
+// name had in this session. It is safe for concurrent use.
 type numbers struct {
 	uid int
 
@@ -29,7 +29,7 @@ func newNumbers(uid int) *numbers {
 	return &numbers{uid: uid, of: make(map[string]uint16), names: make(map[uint16]string)}
 }
 
-// lead makes r the ranges, and tells whether they were others.
+// lead makes r the ranges, and tells whether they have changed.
 func (n *numbers) lead(r hostnet.Ranges) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -45,8 +45,8 @@ func (n *numbers) leads() bool {
 	return n.ranges != hostnet.Ranges{}
 }
 
-// give returns the addresses of host; v4 is not valid if there are no ranges, or
-// no number is left.
+// give returns the addresses of host. If there are no ranges, or no number is left,
+// v4 is not valid.
 func (n *numbers) give(host string) (v4, v6 netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -58,7 +58,8 @@ func (n *numbers) give(host string) (v4, v6 netip.Addr) {
 		return v4, v6
 	}
 	for try := 0; !ok; try++ {
-		// Neither the network nor the device itself, nor what reads as a broadcast.
+		// Not the network's or the device's own address, nor one that looks like a
+		// broadcast.
 		number = uint16(2 + digest("number", strconv.Itoa(n.uid), host, strconv.Itoa(try))%(1<<hostnet.RangeBits-3))
 		if n.names[number] == "" {
 			n.of[host], n.names[number], ok = number, host, true
@@ -67,7 +68,7 @@ func (n *numbers) give(host string) (v4, v6 netip.Addr) {
 	return n.ranges.At(number)
 }
 
-// at returns the name that has a, if any.
+// at returns the name that has the address a, if any.
 func (n *numbers) at(a netip.Addr) (string, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -95,15 +96,15 @@ func (s *Source) Lead(r hostnet.Ranges) {
 	s.reconcile()
 }
 
-// At returns the name that a stands for by the last call of Lead, if any. It may
-// not be covered any more.
+// At returns the name that a stands for since the last call of Lead, if any. No
+// resource may cover the name any more.
 func (s *Source) At(a netip.Addr) (string, bool) { return s.numbers.at(a) }
 
-// led is where a name is told to be, if that leads to a device.
+// led has the addresses of a name that lead to a device.
 type led struct{ v4, v6 netip.Addr }
 
-// findLed works out which names lead to the device: all that programs can find,
-// whether they have a listener or not. The caller holds s.mu.
+// findLed decides which names lead to the device: all names that programs can find.
+// The caller holds s.mu.
 func (s *Source) findLed(exact []string) {
 	s.led = make(map[string]led)
 	for _, names := range [][]string{exact, s.looked} {

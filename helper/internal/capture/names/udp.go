@@ -42,7 +42,8 @@ func (d *datagrams) serve() {
 			return
 		}
 		if err != nil {
-			// Of an earlier datagram, or such as no memory left: it may pass.
+			// The error is about an earlier datagram, or for example no memory is
+			// left: try again.
 			select {
 			case <-ctx.Done():
 			case <-time.After(time.Millisecond):

@@ -25,17 +25,17 @@ import (
 
 const (
 	dialTime = 30 * time.Second
-	// What the gateway has no answer to within this, with a link that is lost for
-	// longer than a client waits, has timed out.
+	// openTime is how long the gateway may take to answer, also while the link is
+	// lost.
 	openTime = 2 * time.Minute
 )
 
-// dialer opens connections: by the gateway, or as this machine did before.
+// dialer opens connections: by the gateway, or as this machine did without the proxy.
 type dialer struct {
 	o        Options
 	upstream func(*url.URL) (*url.URL, error) // the proxy for a URL, nil for none
 	net      net.Dialer
-	direct   *http.Transport // for requests that no resource has
+	direct   *http.Transport // for requests to other targets than resources
 }
 
 func newDialer(o Options, self string) dialer {
@@ -48,7 +48,7 @@ func newDialer(o Options, self string) dialer {
 	d.upstream = func(u *url.URL) (*url.URL, error) {
 		via, err := find(u)
 		if via != nil && isSelf(via, self, o.UID) {
-			return nil, err // an environment of ours, inherited
+			return nil, err // a causeway session has set this environment
 		}
 		return via, err
 	}
@@ -63,8 +63,8 @@ func newDialer(o Options, self string) dialer {
 	return d
 }
 
-// environment is what this process finds in its environment, ALL_PROXY included,
-// which httpproxy does not know.
+// environment returns the proxy settings of this process's environment, with
+// ALL_PROXY, which httpproxy does not know.
 func environment() *httpproxy.Config {
 	env := httpproxy.FromEnvironment()
 	all := cmp.Or(os.Getenv("ALL_PROXY"), os.Getenv("all_proxy"))
@@ -73,8 +73,8 @@ func environment() *httpproxy.Config {
 	return env
 }
 
-// isSelf tells whether via is a causeway proxy of this user: this one, or that
-// of another session, which might have this one for its own upstream.
+// isSelf tells whether via is a causeway proxy of this user: this one, or one of
+// another session. The other one might use this one as its upstream.
 func isSelf(via *url.URL, self string, uid int) bool {
 	port, err := strconv.Atoi(via.Port())
 	if err != nil || net.JoinHostPort("127.0.0.1", via.Port()) != self && !slices.Contains(Ports(uid), port) {
@@ -117,7 +117,7 @@ func (d *dialer) open(ctx context.Context, source, host string, port uint16, who
 	return st, nil
 }
 
-// dialDirect connects as a program on this machine would have without us.
+// dialDirect connects as a program on this machine would without the proxy.
 func (d *dialer) dialDirect(ctx context.Context, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
@@ -159,7 +159,7 @@ func (d *dialer) connectVia(ctx context.Context, via *url.URL, addr string) (net
 	return c, nil
 }
 
-// directError gives an error of a direct connection the code of a flow's.
+// directError gives an error of a direct connection the code that a flow would have.
 func directError(err error) error {
 	return &tunnel.Error{Code: flow.Code(err), Reason: err.Error()}
 }

@@ -32,7 +32,7 @@ func (p *Proxy) httpServer() *http.Server {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.Host = r.In.Host
 			r.Out.URL = asWritten(r.In)
-			for name := range r.In.Header { // which Rewrite leaves out
+			for name := range r.In.Header { // ReverseProxy removes these
 				if name == "Forwarded" || strings.HasPrefix(name, "X-Forwarded-") {
 					r.Out.Header[name] = r.In.Header[name]
 				}
@@ -50,7 +50,7 @@ func (p *Proxy) httpServer() *http.Server {
 			}
 			if via, err := p.out.upstream(r.URL); err == nil && via != nil && r.URL.Opaque != "" {
 				r = r.Clone(r.Context())
-				r.URL.Opaque = "//" + r.URL.Host + r.URL.Opaque // the proxy wants the whole URL
+				r.URL.Opaque = "//" + r.URL.Host + r.URL.Opaque // a proxy gets the whole URL
 			}
 			resp, err := p.out.direct.RoundTrip(r)
 			if err != nil {
@@ -91,7 +91,7 @@ func (p *Proxy) httpServer() *http.Server {
 	}
 }
 
-// asWritten is the URL of a request whose path and query go on as the client wrote
+// asWritten returns the URL of a request. Its path and query stay as the client wrote
 // them: characters such as "|" are not escaped.
 func asWritten(r *http.Request) *url.URL {
 	u := *r.URL
@@ -102,9 +102,9 @@ func asWritten(r *http.Request) *url.URL {
 	return &u
 }
 
-// viaGateway is the way to resources for one client. Connections are pooled per
-// target, which the gateway has judged, for this client alone: it has judged who
-// asks, too. It resets them when the approval ends.
+// viaGateway is one client's way to resources. It pools connections per target, for
+// this client alone: the gateway has judged the target and the program. The gateway
+// resets the connections when the approval ends.
 func (p *Proxy) viaGateway(who owner.Owner) *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
@@ -112,8 +112,8 @@ func (p *Proxy) viaGateway(who owner.Owner) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			// The transport goes on dialling for later requests when this one is
-			// given up; not after Close.
+			// If the client gives this request up, the transport goes on dialling for
+			// later requests. Close ends that.
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
 			defer context.AfterFunc(p.ctx, cancel)()
@@ -127,7 +127,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// connect serves CONNECT: nothing is accepted before the target is connected.
+// connect serves CONNECT. It confirms nothing before the target is connected.
 func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 	host, port, err := splitTarget(r.Host, "")
 	if err != nil {
@@ -147,7 +147,7 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 	client := connOf(r.Context())
 	defer client.finish()
 	_ = c.SetDeadline(time.Time{})
-	// What the client sent ahead of the reply comes first.
+	// The client may have sent data ahead of the reply. This data comes first.
 	ahead, _ := rw.Reader.Peek(rw.Reader.Buffered())
 	_, err = io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n")
 	if err == nil && len(ahead) > 0 {
@@ -161,8 +161,8 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 	p.o.Gateway.Relay(p.ctx, client.TCPConn, target, tunnel.Target{Network: tunnel.TCP, Host: tunnel.Clean(host), Port: port})
 }
 
-// refuse answers a request that failed: which part failed, where, and what to
-// do. Where the client is gone, nobody is left to answer.
+// refuse answers a request that failed: it tells what failed, for which target, and
+// what to do. It writes nothing if the client is gone.
 func refuse(w http.ResponseWriter, target string, err error) {
 	if errors.Is(err, context.Canceled) {
 		panic(http.ErrAbortHandler)
@@ -179,7 +179,7 @@ func refuse(w http.ResponseWriter, target string, err error) {
 	http.Error(w, fmt.Sprintf("causeway: %s: %v. %s", tunnel.Clean(target), err, advice), status)
 }
 
-// splitTarget reads host and port; without a port it is the given one.
+// splitTarget reads host and port. If s has no port, it returns the given one.
 func splitTarget(s, port string) (string, uint16, error) {
 	host := s
 	if h, p, err := net.SplitHostPort(s); err == nil {

@@ -1,7 +1,7 @@
-// Package proxy is the capture source for programs that speak to a proxy: one
-// loopback port for SOCKS5, SOCKS4, SOCKS4a and HTTP, told apart by the first byte. What belongs
-// to a resource goes to the gateway, which judges it; the rest goes where it
-// went before. It has no policy of its own.
+// Package proxy is the capture source for programs that use a proxy. It has one
+// loopback port for SOCKS5, SOCKS4, SOCKS4a and HTTP, which the first byte tells
+// apart. Connections to resources go to the gateway, which judges them. Other
+// connections go where they went before. The package has no policy of its own.
 package proxy
 
 import (
@@ -24,8 +24,8 @@ import (
 const (
 	maxConns      = 4096
 	handshakeTime = 30 * time.Second
-	// The ports tried in turn: the same ones at every start, so that terminals
-	// with an older environment stay valid.
+	// The range of ports. A user's proxy tries the same ports at every start, so that
+	// the environment of older terminals stays valid.
 	firstPort = 27180
 	lastPort  = 27979
 	portTries = 32
@@ -40,18 +40,19 @@ type Options struct {
 	// "tcp", "udp" or "lookup", the last with port 0.
 	Match func(network, host string, port uint16) bool
 
-	// Strict tells whether what no resource has is refused; nil means no.
+	// Strict tells whether the proxy refuses targets that are not resources; nil
+	// means no.
 	Strict func() bool
 
-	// Check and CheckUDP tell who sent something, or refuse them.
+	// Check and CheckUDP tell which user a client belongs to, or refuse it.
 	Check    func(net.Conn) (owner.Owner, error)
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
 
-	// Environment is the proxy that programs here had before; nil means what
-	// this process finds in its environment.
+	// Environment has the proxy that programs here used before; nil means the
+	// environment of this process.
 	Environment *httpproxy.Config
 
-	UID  int // picks the port, so that each user has one of their own
+	UID  int // each user has a port of their own
 	Port int // 0 means the user's own
 }
 
@@ -69,8 +70,8 @@ type Proxy struct {
 	wg   sync.WaitGroup
 }
 
-// Ports are the ports at which a user's proxy may be, in the order in which
-// they are tried.
+// Ports returns the ports at which a user's proxy may listen, in the order in which
+// it tries them.
 func Ports(uid int) []int {
 	ports := make([]int, 0, portTries)
 	const n = lastPort - firstPort + 1
@@ -88,7 +89,7 @@ func Listen(o Options) (*Proxy, error) {
 	}
 	var ln net.Listener
 	var err error
-	c := net.ListenConfig{KeepAlive: -1} // whose end is on this machine tells of its end
+	c := net.ListenConfig{KeepAlive: -1} // the kernel reports the end of a client on this machine
 	for _, port := range ports {
 		if ln, err = c.Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
 			break
@@ -127,7 +128,7 @@ func (p *Proxy) accept() {
 			return
 		}
 		if err != nil {
-			// Out of descriptors, most likely: wait for some to be free again.
+			// Most likely no descriptors are left: wait until some are free.
 			p.o.Log.Warn().Err(err).Msg("accept proxy client")
 			select {
 			case <-time.After(100 * time.Millisecond):
@@ -149,7 +150,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve finds out what the client speaks. It owns c.
+// serve finds out which protocol the client speaks. It owns c.
 func (p *Proxy) serve(c *net.TCPConn) {
 	stop := context.AfterFunc(p.ctx, func() { _ = c.Close() })
 	defer stop()
@@ -186,7 +187,7 @@ type peeked struct {
 	once  sync.Once
 	done  chan struct{}
 
-	resources *http.Transport // for the requests of HTTP on it; nil before
+	resources *http.Transport // for its HTTP requests; nil before the first
 }
 
 func (c *peeked) Read(p []byte) (int, error) {
@@ -198,7 +199,7 @@ func (c *peeked) Read(p []byte) (int, error) {
 	return c.TCPConn.Read(p)
 }
 
-// finish says that nothing is done for the connection any more.
+// finish says that the server is done with the connection.
 func (c *peeked) finish() {
 	c.once.Do(func() {
 		if c.resources != nil {
@@ -216,8 +217,8 @@ type handoff struct {
 	done  chan struct{}
 }
 
-// serve hands c over and waits until the server is done with it, so that its
-// slot stays taken.
+// serve hands c over and waits until the server is done with it. The connection keeps
+// its slot until then.
 func (h *handoff) serve(ctx context.Context, c *peeked) {
 	select {
 	case h.conns <- c:

@@ -66,7 +66,7 @@ func (p *Proxy) serveSOCKS(c *net.TCPConn, who owner.Owner) {
 	}
 }
 
-// greetSOCKS settles on no authentication and reads the request.
+// greetSOCKS agrees on no authentication and reads the request.
 func greetSOCKS(c io.ReadWriter) (cmd byte, host string, port uint16, err error) {
 	var b [256]byte
 	if _, err = io.ReadFull(c, b[:1]); err != nil {
@@ -138,7 +138,8 @@ func readAddress(r io.Reader) (host string, port uint16, err error) {
 	return addr.Unmap().String(), binary.BigEndian.Uint16(b[n:]), nil
 }
 
-// notInName tells what stands in no name; "%" would begin an address's zone.
+// notInName tells which characters no name has; "%" would begin the zone of an
+// address.
 func notInName(r rune) bool { return r <= ' ' || r == '%' || r == 0x7f }
 
 // appendAddress appends host and port as readAddress reads them.
@@ -162,7 +163,7 @@ func replySOCKS(c io.Writer, code byte, bound netip.AddrPort) {
 	_, _ = c.Write(appendAddress([]byte{socksVersion, code, 0}, bound.Addr().Unmap().String(), bound.Port()))
 }
 
-// replyCode is what SOCKS5 has for the outcome of a dial.
+// replyCode is the SOCKS5 reply for the outcome of a dial.
 func replyCode(err error) byte {
 	switch flow.Code(err) {
 	case tunnel.Denied:
@@ -203,11 +204,11 @@ func (p *Proxy) connectSOCKS(c *net.TCPConn, host string, port uint16, who owner
 	p.o.Gateway.Relay(p.ctx, c, target, tunnel.Target{Network: tunnel.TCP, Host: tunnel.Clean(host), Port: port})
 }
 
-// whileThere returns a context that ends when the client has left. stop, which
-// has to be called, ends the watch and the context.
+// whileThere returns a context that ends when the client has left. The caller must
+// call stop, which ends the watch and the context.
 func whileThere(ctx context.Context, c *net.TCPConn) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	unwatch := netx.WatchPeer(c, cancel) // nobody ends just one direction before the reply is there
+	unwatch := netx.WatchPeer(c, cancel) // clients do not half-close before the reply
 	return ctx, func() { unwatch(); cancel() }
 }
 

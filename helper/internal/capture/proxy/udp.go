@@ -36,7 +36,7 @@ type association struct {
 	destinations flow.Demux[destination]
 
 	mu     sync.Mutex
-	client netip.AddrPort // the address that talks to relay, once one has
+	client netip.AddrPort // the address that sent the first datagram
 }
 
 // socksAssociate relays datagrams until the client closes c.
@@ -84,7 +84,7 @@ func (a *association) fromClient() {
 	}
 }
 
-// isClient ties the association to the first address that spoke.
+// isClient ties the association to the first address that sent a datagram.
 func (a *association) isClient(from netip.AddrPort) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -124,7 +124,7 @@ func (a *association) open(ctx context.Context, d destination, who owner.Owner) 
 	return a.p.out.net.DialContext(ctx, "udp", net.JoinHostPort(d.host, strconv.Itoa(int(d.port))))
 }
 
-// toClient passes on what d sends.
+// toClient passes on a datagram of d.
 func (a *association) toClient(d destination, b []byte) {
 	a.mu.Lock()
 	client := a.client

@@ -15,9 +15,8 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// conn is a program's end of a flow, in the form that netx.Relay likes: it takes
-// a buffer only once there is something to put in. One goroutine may read and
-// one write. On UDP each chunk is a datagram.
+// conn is a program's end of a flow. It takes a buffer only once there is data for
+// it. One goroutine may read and one may write. On UDP each chunk is a datagram.
 type conn struct {
 	ep       tcpip.Endpoint
 	wq       *waiter.Queue
@@ -28,8 +27,8 @@ type conn struct {
 	entries  [2]waiter.Entry
 	closing  sync.Once
 
-	share            func() int // how large a buffer may be now; nil: as it is
-	received, toSend int        // how large they are; each its goroutine's
+	share            func() int // the size that a buffer may have now; nil: buffers keep their size
+	received, toSend int        // the sizes of the buffers; each belongs to its goroutine
 }
 
 var (
@@ -92,7 +91,7 @@ func (c *conn) fitToSend() {
 	}
 }
 
-// changed sets size to the share that it is to have, if that is quite another.
+// changed sets size to the current share, if the two differ by a factor of 2 or more.
 func (c *conn) changed(size *int) bool {
 	if c.share == nil {
 		return false
@@ -105,7 +104,7 @@ func (c *conn) changed(size *int) bool {
 	return true
 }
 
-// Read is for the interface's sake.
+// Read implements net.Conn.
 func (c *conn) Read(b []byte) (int, error) {
 	chunk, err := c.ReadUpTo(min(len(b), netx.MaxChunk))
 	if err != nil {
@@ -170,7 +169,7 @@ func (c *conn) CloseWrite() error {
 // Reset aborts the connection in both directions.
 func (c *conn) Reset(string) { c.end(c.ep.Abort) }
 
-// Close ends the connection in order, as far as it has not ended.
+// Close ends the connection in order, unless it has ended.
 func (c *conn) Close() error {
 	c.end(c.ep.Close)
 	return nil
@@ -185,19 +184,19 @@ func (c *conn) end(how func()) {
 	})
 }
 
-// LocalAddr is what the program connected to.
+// LocalAddr is the address that the program connected to.
 func (c *conn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(c.t.server) }
 
-// RemoteAddr is the program's.
+// RemoteAddr is the program's address.
 func (c *conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.t.client) }
 
-// There are no deadlines: Reset ends what waits.
+// There are no deadlines: Reset ends calls that wait.
 
 func (c *conn) SetDeadline(time.Time) error      { return os.ErrNoDeadline }
 func (c *conn) SetReadDeadline(time.Time) error  { return os.ErrNoDeadline }
 func (c *conn) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }
 
-// goError is the error that a socket of the system would have returned.
+// goError returns the error that a socket of the system would return.
 func goError(err tcpip.Error) error {
 	switch err.(type) {
 	case *tcpip.ErrClosedForReceive:

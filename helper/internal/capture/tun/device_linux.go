@@ -8,8 +8,8 @@ import (
 	wgtun "golang.zx2c4.com/wireguard/tun"
 )
 
-// openDevice makes a device of file, which it closes. Nobody watches the link:
-// whoever takes it down or away ends its reads.
+// openDevice makes a device of file, which it closes. Nothing watches the link: if it
+// is taken down or removed, reads fail.
 func openDevice(file *os.File) (wgtun.Device, error) {
 	defer func() { _ = file.Close() }()
 	raw, err := file.SyscallConn()

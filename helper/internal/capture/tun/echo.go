@@ -10,12 +10,13 @@ import (
 const (
 	maxEchoes = 128     // echo requests that wait for their replies at a time
 	maxEchoed = 1 << 20 // bytes that they carry
-	// echoTime is how long a reply is waited for: longer than the gateway does.
+	// echoTime is how long the capture waits for a reply, which is longer than the
+	// gateway waits.
 	echoTime = 20 * time.Second
 )
 
-// ping takes the echo request at b[at:], a packet of t. What is too much at a
-// time is lost.
+// ping takes the echo request at b[at:], a packet of t. If too many are under way, it
+// drops the request.
 func (e *engine) ping(t tuple, b []byte, at int) {
 	if !e.covers("icmp", t.server) {
 		e.link.send(unreachable(t, quoteEcho(b, at), prohibited))
@@ -45,10 +46,10 @@ func (e *engine) ping(t tuple, b []byte, at int) {
 	}
 }
 
-// quoteEcho is what an ICMP error tells of the echo request at b[at:].
+// quoteEcho is the part of the echo request at b[at:] that an ICMP error repeats.
 func quoteEcho(b []byte, at int) []byte { return b[:at+icmpHeader] }
 
-// echo answers one echo request as the gateway's own was.
+// echo answers one echo request as the gateway's own request was answered.
 func (e *engine) echo(t tuple, packet []byte, at int) {
 	ctx, cancel := context.WithTimeout(e.ctx, echoTime)
 	defer cancel()

@@ -20,23 +20,23 @@ import (
 
 const (
 	nic = 1
-	// All connections share about this much memory for what they have received
-	// and not passed on, and as much for what they have to send: each is given its
-	// part, within bounds, when it moves. Those that stall one after another hold
-	// little more than the sum of that series.
+	// All connections share about this much memory for data that they have received
+	// and not passed on, and as much for data to send. A connection gets its share,
+	// within bounds, whenever it moves data. Connections that stall one after another
+	// hold little more than this in all.
 	bufferBudget = 2 << 20
 	leastBuffer  = 8 << 10
 	mostBuffer   = 512 << 10
 	firstBuffer  = 16 << 10 // during the handshake
-	// timeWait is short since a local device neither delays nor doubles packets,
-	// and the program's kernel may use its port again at once.
+	// timeWait is short: a local device neither delays nor duplicates packets, and
+	// the program's kernel may use its port again at once.
 	timeWait = 250 * time.Millisecond
-	// settle is how long the kernel may take to look at packets that were written:
-	// it drops those that it has not when the device goes.
+	// settle is how long the kernel may take to process packets that were written.
+	// When the device goes, the kernel drops the packets that it has not processed.
 	settle = 50 * time.Millisecond
 )
 
-// engine terminates the TCP and UDP that comes from one device.
+// engine terminates the TCP and UDP of one device.
 type engine struct {
 	o     Options
 	index int // of the device
@@ -51,13 +51,13 @@ type engine struct {
 	mu       sync.Mutex
 	closing  bool
 	attempts map[tuple]*attempt
-	flows    atomic.Int32 // of TCP that are open; they become more under mu
+	flows    atomic.Int32 // open TCP connections; they increase under mu
 	datagram int          // flows of UDP
 	echoes   int          // echo requests that wait for their replies
 	echoing  int          // bytes of them
 }
 
-// newEngine serves dev, of which it becomes the owner, until close.
+// newEngine serves dev until close. It becomes the owner of dev.
 func newEngine(o Options, dev wgtun.Device, mtu, index int) (*engine, error) {
 	e := &engine{o: o, index: index, link: &link{dev: dev, mtu: uint32(mtu)}, gone: make(chan struct{}),
 		attempts: make(map[tuple]*attempt)}
@@ -83,8 +83,8 @@ func newEngine(o Options, dev wgtun.Device, mtu, index int) (*engine, error) {
 
 func (e *engine) configure() error {
 	s := e.stack
-	// The scale of a window, which is for good, is that of the largest buffer as
-	// long as buffers may grow by themselves.
+	// A connection's window scale never changes. While buffers may grow by
+	// themselves, the stack chooses the scale for the largest buffer.
 	sack, grow, wait := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true), tcpip.TCPTimeWaitTimeoutOption(timeWait)
 	for _, o := range []tcpip.SettableTransportProtocolOption{
 		&sack, &grow, &wait,
@@ -100,7 +100,7 @@ func (e *engine) configure() error {
 	if err := s.CreateNIC(nic, e.link); err != nil {
 		return fmt.Errorf("attach the device: %s", err)
 	}
-	// Every address that is routed here is one of ours.
+	// The stack accepts every address that is routed to the device.
 	if err := s.SetPromiscuousMode(nic, true); err != nil {
 		return fmt.Errorf("attach the device: %s", err)
 	}
@@ -139,8 +139,8 @@ func (e *engine) spawn(f func()) bool {
 	return true
 }
 
-// close resets the flows, so that programs are told, and closes the device,
-// with which its routes go. It waits for everything that it started.
+// close resets the flows, so that programs notice, and closes the device, which
+// removes its routes. It waits for everything that the engine started.
 func (e *engine) close() {
 	e.mu.Lock()
 	e.closing = true
@@ -156,7 +156,7 @@ func (e *engine) close() {
 	e.stack.Destroy()
 }
 
-// tupleOf is the flow that the stack knows by id.
+// tupleOf returns the flow that the stack knows by id.
 func tupleOf(id stack.TransportEndpointID) tuple {
 	client, _ := netip.AddrFromSlice(id.RemoteAddress.AsSlice())
 	server, _ := netip.AddrFromSlice(id.LocalAddress.AsSlice())

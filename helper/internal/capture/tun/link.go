@@ -15,17 +15,19 @@ import (
 )
 
 const (
-	// headroom is what the device wants in front of a packet that is written.
+	// headroom is the space that the device needs in front of a packet that is
+	// written.
 	headroom = 10
 	// maxHeaders bounds IP and transport header of a packet.
 	maxHeaders = 160
 	maxPacket  = 65535
-	// maxFaults is how many reads in a row may fail before the device is given up.
+	// maxFaults is how many reads in a row may fail before the engine gives the
+	// device up.
 	maxFaults = 100
 )
 
-// link is the device as the stack sees it. What the stack sends is written at
-// once, in the sender's goroutine: a local device takes it without waiting.
+// link is the device as the stack sees it. It writes packets of the stack at once, in
+// the sender's goroutine: a local device accepts them without waiting.
 type link struct {
 	dev        wgtun.Device
 	mtu        uint32
@@ -34,11 +36,11 @@ type link struct {
 
 var _ stack.LinkEndpoint = (*link)(nil)
 
-// read gives every packet to handle until the device is closed, which is no
-// error. The packet is handle's until it returns.
+// read gives every packet to handle until the device is closed, which is no error.
+// The packet is valid until handle returns.
 func (l *link) read(handle func([]byte)) error {
-	// A large packet that comes as several is cut into pieces of equal size: the
-	// later ones of them can only be short.
+	// The device may return a large packet in several pieces of equal size, so the
+	// later pieces are short.
 	bufs, sizes := make([][]byte, l.dev.BatchSize()), make([]int, l.dev.BatchSize())
 	for i := range bufs {
 		bufs[i] = make([]byte, maxPacket/max(i, 1)+maxHeaders)
@@ -57,12 +59,12 @@ func (l *link) read(handle func([]byte)) error {
 		case faults == maxFaults:
 			return fmt.Errorf("read from the device: %w", err)
 		default:
-			faults++ // of one packet, it may be
+			faults++ // it may be about one packet only
 		}
 	}
 }
 
-// deliver gives the stack a packet, of which it takes a copy.
+// deliver gives the stack a copy of a packet.
 func (l *link) deliver(b []byte) {
 	d := l.dispatcher.Load()
 	if d == nil || len(b) == 0 {
@@ -78,7 +80,7 @@ func (l *link) deliver(b []byte) {
 	p.DecRef()
 }
 
-// send writes one packet that the stack knows nothing of.
+// send writes one packet that the stack did not make.
 func (l *link) send(b []byte) {
 	_, _ = l.dev.Write([][]byte{append(make([]byte, headroom, headroom+len(b)), b...)}, headroom)
 }
@@ -110,13 +112,14 @@ func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	return list.Len(), nil
 }
 
-// isMulticast tells of the stack's own business with neighbours that it has not.
+// isMulticast recognises neighbour discovery of the stack: the device has no
+// neighbours.
 func isMulticast(p *stack.PacketBuffer) bool {
 	b := p.NetworkHeader().Slice()
 	return len(b) >= v6Header && b[0]>>4 == 6 && b[24] == 0xff || len(b) >= v4Header && b[0]>>4 == 4 && b[16]>>4 == 14
 }
 
-// Attach is told of the stack.
+// Attach sets the stack.
 func (l *link) Attach(d stack.NetworkDispatcher) {
 	if d == nil {
 		l.dispatcher.Store(nil)
@@ -128,15 +131,15 @@ func (l *link) Attach(d stack.NetworkDispatcher) {
 // IsAttached tells whether there is a stack.
 func (l *link) IsAttached() bool { return l.dispatcher.Load() != nil }
 
-// MTU is the device's.
+// MTU returns the MTU of the device.
 func (l *link) MTU() uint32 { return l.mtu }
 
-// Capabilities says that what comes from the kernel has good checksums.
+// Capabilities says that packets from the kernel have good checksums.
 func (l *link) Capabilities() stack.LinkEndpointCapabilities {
 	return stack.CapabilityRXChecksumOffload
 }
 
-// ARPHardwareType says that there is none.
+// ARPHardwareType says that there is no ARP.
 func (l *link) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareNone }
 
 // The rest of a LinkEndpoint has no meaning here.

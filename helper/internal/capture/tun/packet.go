@@ -12,7 +12,7 @@ import (
 // tuple is one flow, seen from the program that began it.
 type tuple struct{ client, server netip.AddrPort }
 
-// verdict is what becomes of a packet from the device.
+// verdict is what the engine does with a packet from the device.
 type verdict uint8
 
 const (
@@ -27,7 +27,7 @@ const (
 	v6Header  = header.IPv6MinimumSize
 	tcpHeader = header.TCPMinimumSize
 	udpHeader = header.UDPMinimumSize
-	// icmpHeader is that of an echo, of either version.
+	// icmpHeader is the header size of an echo, the same for both versions.
 	icmpHeader = header.ICMPv4MinimumSize
 )
 
@@ -37,8 +37,8 @@ var echoTypes = map[bool]struct{ protocol, request, reply uint8 }{
 	true:  {uint8(header.ICMPv6ProtocolNumber), uint8(header.ICMPv6EchoRequest), uint8(header.ICMPv6EchoReply)},
 }
 
-// classify tells what a packet is. at is where its TCP or ICMP header begins, if
-// its verdict is open or echo.
+// classify tells what a packet is. If its verdict is open or echo, its TCP or ICMP
+// header begins at offset at.
 func classify(b []byte) (v verdict, t tuple, at int) {
 	var protocol uint8
 	switch {
@@ -97,7 +97,8 @@ func appendIP(b []byte, from, to netip.Addr, protocol tcpip.TransportProtocolNum
 	return append(b, h...)
 }
 
-// reset is the server's refusal of the SYN at syn[at:], a packet of t.
+// reset is the reset with which the server refuses the SYN at syn[at:], a packet of
+// t.
 func reset(t tuple, syn []byte, at int) []byte {
 	from, to := t.server.Addr(), t.client.Addr()
 	h := header.TCP(make([]byte, tcpHeader))
@@ -107,7 +108,7 @@ func reset(t tuple, syn []byte, at int) []byte {
 	return append(appendIP(nil, from, to, header.TCPProtocolNumber, tcpHeader), h...)
 }
 
-// reason is why a target cannot be reached, as ICMP tells it.
+// reason is the ICMP code for why a target cannot be reached.
 type reason struct {
 	v4 header.ICMPv4Code
 	v6 header.ICMPv6Code
@@ -156,7 +157,7 @@ func echoReply(t tuple, asked, data []byte) []byte {
 	return append(appendIP(nil, from, to, tcpip.TransportProtocolNumber(kind.protocol), len(h)), h...)
 }
 
-// datagram is the beginning of a datagram of t, to be quoted.
+// datagram is the beginning of a datagram of t, for an ICMP error to repeat.
 func datagram(t tuple) []byte {
 	h := header.UDP(make([]byte, udpHeader))
 	h.Encode(&header.UDPFields{SrcPort: t.client.Port(), DstPort: t.server.Port(), Length: udpHeader})

@@ -18,20 +18,20 @@ import (
 const (
 	maxAttempts = 1024 // connections that wait for the gateway at a time
 	maxFlows    = 4096 // connections at a time
-	// handshakeTime is how long a program may take to complete a handshake that it
-	// began, once the gateway has connected.
+	// handshakeTime is how long a program may take to complete its handshake after
+	// the gateway has connected.
 	handshakeTime = 10 * time.Second
 )
 
-// attempt is a connection that a program has asked for. Its SYN is kept back
-// until the gateway has connected, and only then given to the stack: before
-// that nothing is accepted.
+// attempt is a connection that a program has asked for. The engine keeps its SYN
+// until the gateway has connected, and only then gives it to the stack: before that,
+// nothing is accepted.
 type attempt struct {
 	syn    []byte
 	at     int
 	beside bool       // no resource has the port: this machine itself connects
 	ready  bool       // the gateway has connected
-	conn   chan *conn // of capacity 1: what the stack made of the SYN; nil if the program gave up
+	conn   chan *conn // of capacity 1: the stack's connection; nil if the program gave up
 }
 
 // begin takes the SYN syn, a packet of t.
@@ -52,8 +52,7 @@ func (e *engine) begin(t tuple, syn []byte, at int) {
 		}
 		return
 	}
-	// Where there are too many, the program tries again, as on a network that
-	// loses packets.
+	// If there are too many, the SYN is dropped, and the program sends it again.
 	if len(e.attempts) < maxAttempts && e.flows.Load() < maxFlows && !e.closing {
 		a := &attempt{syn: append([]byte(nil), syn...), at: at, beside: beside, conn: make(chan *conn, 1)}
 		e.attempts[t] = a
@@ -85,7 +84,7 @@ func (e *engine) carry(t tuple, a *attempt) {
 	e.o.Gateway.Relay(e.ctx, c, st, t.server)
 }
 
-// dial asks who connects, and the gateway.
+// dial checks which user connects, and asks the gateway.
 func (e *engine) dial(t tuple, beside bool) (net.Conn, error) {
 	who, err := e.o.Check(t.client, t.server, e.index)
 	if err != nil {
@@ -123,7 +122,7 @@ func (e *engine) openBeside(ctx context.Context, network string, t tuple) (net.C
 	return nil, &tunnel.Error{Code: code, Reason: err.Error()}
 }
 
-// target is what the gateway is asked for: by name, if the address stands for one.
+// target is the target for the gateway: a name, if the address stands for one.
 func (e *engine) target(n tunnel.Network, t tuple) tunnel.Target {
 	target := tunnel.Target{Network: n, Host: t.server.Addr().String(), Port: t.server.Port()}
 	if name, ok := e.nameAt(t.server.Addr()); ok {
@@ -132,7 +131,7 @@ func (e *engine) target(n tunnel.Network, t tuple) tunnel.Target {
 	return target
 }
 
-// covers tells whether a resource has what a flow to server is for.
+// covers tells whether a resource covers a flow to server.
 func (e *engine) covers(network string, server netip.AddrPort) bool {
 	if name, ok := e.nameAt(server.Addr()); ok {
 		return e.o.CoversName(network, name, server.Port())
@@ -148,7 +147,7 @@ func (e *engine) nameAt(a netip.Addr) (string, bool) {
 	return e.o.Names.At(a)
 }
 
-// refuse answers a SYN as the network would have.
+// refuse answers a SYN as a network would.
 func (e *engine) refuse(t tuple, a *attempt, err error) {
 	if why, ok := reasonOf(err); ok {
 		e.link.send(unreachable(t, a.syn[:min(len(a.syn), a.at+tcpHeader)], why))
@@ -157,7 +156,7 @@ func (e *engine) refuse(t tuple, a *attempt, err error) {
 	}
 }
 
-// reasonOf is what ICMP says of a target that the gateway did not connect to.
+// reasonOf is the ICMP code for a target that the gateway did not connect to.
 func reasonOf(err error) (reason, bool) {
 	failed, ok := errors.AsType[*tunnel.Error](err)
 	if !ok {
@@ -174,8 +173,8 @@ func reasonOf(err error) (reason, bool) {
 	return reason{}, false
 }
 
-// refused tells whether the program is to see a refusal. The rest is silence, in
-// which a program tries again: a time-out, or too much at a time.
+// refused tells whether the program gets a refusal. On a timeout or an overload it
+// gets no answer, and tries again.
 func refused(err error) bool {
 	if failed, ok := errors.AsType[*tunnel.Error](err); ok {
 		return failed.Code == tunnel.Refused || failed.Code == tunnel.Reset
@@ -189,7 +188,8 @@ func (e *engine) forget(t tuple) {
 	delete(e.attempts, t)
 }
 
-// complete has the stack shake hands with the program; nil if that fails.
+// complete makes the stack shake hands with the program; it returns nil if that
+// fails.
 func (e *engine) complete(t tuple, a *attempt) *conn {
 	e.mu.Lock()
 	a.ready = true
@@ -203,7 +203,7 @@ func (e *engine) complete(t tuple, a *attempt) *conn {
 		return c
 	case <-ctx.Done():
 	}
-	e.forget(t) // after that, accept finds nobody
+	e.forget(t) // after that, accept does not find the attempt
 	select {
 	case c := <-a.conn:
 		return c

@@ -1,12 +1,11 @@
-// Package tun is the capture source for raw addresses: a kernel TUN device, to
-// which the routes of resources that are addresses or networks lead, and a TCP
-// and UDP stack in this process that terminates what comes from it, so that no
-// TCP runs inside TCP. A connection is accepted once the gateway has connected,
-// and refused as the gateway was; a ping is answered if the gateway's was. Other
-// addresses that lead to the device stand for names: what they are asked for,
-// the gateway is asked for by name. The device and its routes go with this
-// process.
-// What may be reached is the gateway's business; privileged is hostnet alone.
+// Package tun is the capture source for addresses, networks and names, by a TUN
+// device. Routes lead to the device for the resources that are addresses or networks,
+// and for the addresses that stand for names. A TCP and UDP stack in this process
+// terminates the connections, so that no TCP runs inside TCP. It accepts a connection
+// after the gateway has connected, and refuses it if the gateway was refused. It
+// answers a ping if the gateway's ping was answered. For an address that stands for a
+// name, it asks the gateway by name. The device and its routes disappear when this
+// process ends. Only hostnet has privileges.
 package tun
 
 import (
@@ -37,7 +36,7 @@ type Host interface {
 	Close() error
 }
 
-// Names tells programs of addresses that stand for names; a names.Source is one.
+// Names gives programs the addresses that stand for names; a names.Source is one.
 type Names interface {
 	// Lead says which addresses lead to the device; zero ranges: none.
 	Lead(hostnet.Ranges)
@@ -45,7 +44,7 @@ type Names interface {
 	At(netip.Addr) (string, bool)
 }
 
-// Started is a device that leads nowhere yet, and who sets its routes.
+// Started is a device without routes, and the Host that sets them.
 type Started struct {
 	Host   Host
 	File   *os.File // the only descriptor
@@ -68,8 +67,8 @@ type Options struct {
 	// before there were resources; nil: such ports are refused. flow.Code knows its
 	// errors.
 	Beside func(ctx context.Context, network, name string, port uint16) (net.Conn, error)
-	// Check tells who connects from client to server by the device of that index,
-	// or refuses them.
+	// Check tells which user connects from client to server by the device with that
+	// index, or refuses the connection.
 	Check func(client, server netip.AddrPort, device int) (owner.Owner, error)
 	// CheckUDP is Check for a datagram from remote.
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
@@ -80,24 +79,24 @@ type Options struct {
 	// Changed is called after Report has changed, if not nil. It must not block
 	// or call back.
 	Changed func()
-	// Retry is how long to wait before a device that was lost is made again, at
-	// first; 0 means 2 s.
+	// Retry is how long the Source waits at first before it makes a lost device
+	// again; 0 means 2 s.
 	Retry time.Duration
 
 	open func(*os.File) (wgtun.Device, error)
 }
 
-// Route is what became of a published resource.
+// Route tells how a published resource is served.
 type Route struct {
-	Address bool   // it is an address or a network: the rest concerns it
+	Address bool   // the resource is an address or a network; otherwise the rest is empty
 	Served  bool   // programs reach it by its addresses
-	Trouble string // what is in the way, or to know; no full stop
+	Trouble string // why it is not served, or a restriction; without full stop
 }
 
 const (
 	lastRetry = time.Minute
-	// refresh is how often routes that were refused are asked for again: what was
-	// in their way may have gone.
+	// refresh is how often the Source asks again for routes that were refused: the
+	// obstacle may be gone.
 	refresh = 10 * time.Second
 )
 
@@ -115,11 +114,11 @@ type Source struct {
 	engine   *engine // nil without a device
 	host     Host    // nil without a device
 	names    hostnet.Ranges
-	err      error // why there is none
+	err      error // why there is no device
 	retry    time.Duration
 	again    time.Time // when to try again; zero: with the next Apply
-	refused  bool      // a route was
-	asked    time.Time // for routes
+	refused  bool      // the host refused a route
+	asked    time.Time // when the Source last set routes
 
 	report atomic.Pointer[[]Route]
 	lost   chan struct{} // of capacity 1: look at the device
@@ -138,7 +137,7 @@ func New(o Options) *Source {
 	return s
 }
 
-// Apply makes set the whole of what is served. Flows that have begun go on. It
+// Apply serves the resources of set, and no others. Flows that have begun go on. It
 // returns when the routes are as Report says.
 func (s *Source) Apply(set *offer.Set) {
 	s.mu.Lock()
@@ -187,7 +186,7 @@ func (s *Source) watch() {
 	}
 }
 
-// look reacts to what happened to the device. The caller holds s.mu.
+// look reacts to a change of the device. The caller holds s.mu.
 func (s *Source) look() {
 	switch {
 	case s.engine != nil && s.dead():
@@ -213,13 +212,13 @@ func (s *Source) dead() bool {
 
 // lose gives the device up, to try again later.
 func (s *Source) lose(err error) {
-	s.o.Log.Warn().Err(err).Msg("no TUN device any more")
+	s.o.Log.Warn().Err(err).Msg("lost the TUN device")
 	s.shut()
 	s.err, s.again = err, time.Now().Add(s.retry)
 	s.retry = min(2*s.retry, lastRetry)
 }
 
-// shut closes the device, to which no name leads then. The caller holds s.mu.
+// shut closes the device. Before that, names lead elsewhere. The caller holds s.mu.
 func (s *Source) shut() {
 	if s.engine == nil {
 		return
@@ -238,8 +237,8 @@ func (s *Source) lead(r hostnet.Ranges) {
 	}
 }
 
-// reconcile brings device and routes in line with what is published. The caller
-// holds s.mu.
+// reconcile brings device and routes in line with the published set. The caller holds
+// s.mu.
 func (s *Source) reconcile() {
 	var prefixes []netip.Prefix
 	for _, r := range s.set.All {
@@ -270,14 +269,14 @@ func (s *Source) reconcile() {
 	refused := func(r hostnet.RouteReport) bool { return r.Refused != "" }
 	s.refused = slices.ContainsFunc(reports, refused)
 	if !slices.ContainsFunc(reports, func(r hostnet.RouteReport) bool { return !refused(r) }) && !forNames {
-		s.shut() // nothing leads there
+		s.shut() // no route leads there
 	} else {
 		s.lead(s.names)
 	}
 	s.updateReport(reports)
 }
 
-// forNames tells whether names are to lead to the device.
+// forNames tells whether there are names that should lead to the device.
 func (s *Source) forNames() bool { return s.o.Names != nil && s.set.HasNames() }
 
 // start makes the device.
@@ -310,8 +309,8 @@ func (s *Source) start() error {
 	return nil
 }
 
-// updateReport works out the report and tells of a change. reports are on the
-// routes, if there is a device. The caller holds s.mu.
+// updateReport makes the report, and calls Changed if it is another one. reports are
+// about the routes, if there is a device. The caller holds s.mu.
 func (s *Source) updateReport(reports []hostnet.RouteReport) {
 	routes := make([]Route, len(s.set.All))
 	for i, r := range s.set.All {

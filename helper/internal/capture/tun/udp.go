@@ -13,11 +13,11 @@ import (
 
 const (
 	maxDatagramFlows = 1024
-	datagramBuffer   = 256 << 10 // of what a program sent and the tunnel has not taken
+	datagramBuffer   = 256 << 10 // bytes that a program sent and the tunnel has not taken
 )
 
-// acceptUDP is the stack's call for the first datagram of a flow. It says false
-// where the port is unreachable.
+// The stack calls acceptUDP for the first datagram of a flow. It returns false if the
+// port is unreachable.
 func (e *engine) acceptUDP(r *udp.ForwarderRequest) bool {
 	t := tupleOf(r.ID())
 	if t.client.Port() == 0 || !e.covers("udp", t.server) && e.besideName(t.server) == "" {
@@ -55,8 +55,7 @@ func (e *engine) acceptUDP(r *udp.ForwarderRequest) bool {
 	return true
 }
 
-// exchange carries the datagrams of one flow until the gateway ends it, since it
-// was idle or refused. It closes c.
+// exchange carries the datagrams of one flow until the gateway ends it. It closes c.
 func (e *engine) exchange(c *conn) {
 	defer func() { _ = c.Close() }()
 	defer context.AfterFunc(e.ctx, func() { _ = c.Close() })()
