@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -16,7 +17,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if how := os.Getenv(remoteVariable); how != "" {
+		beRemote(how)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // TestGrowth simulates a network on which each channel has its bound.
 func TestGrowth(t *testing.T) {

@@ -73,13 +73,19 @@ func (c *Command) Start(ctx context.Context, to *carrier.Conn, open rpc.CaptureO
 	if f, ok := out.(*os.File); ok {
 		l.guard = guard(f)
 	}
-	pipe := rpc.NewStdio(out, in)
+	from := &preamble{ReadCloser: out, tell: func(text []byte) {
+		c.Log.Warn().Str("link", c.Args[0]).Str("text", printed(text)).Msg("the command printed text before the remote's helper spoke")
+	}}
+	pipe := rpc.NewStdio(from, in)
 	if err = l.join(ctx, c, to, pipe, open); err == nil {
 		go l.wait()
 		return l, nil
 	}
 	_ = pipe.Close()
 	go l.wait()
+	if from.echoes() {
+		err = errTerminal
+	}
 	if status := l.Close(false); status != nil {
 		err = fmt.Errorf("%w (%w)", err, status)
 	}
