@@ -29,6 +29,13 @@ import (
 const (
 	stackNIC   = 1
 	stackQueue = 1024 // packets between the stack and the device
+
+	// All connections share about this much memory, in bytes, for what they have
+	// received and not passed on, and as much for what they have to send. Each gets
+	// its part when it begins.
+	bufferBudget = 4 << 20
+	leastBuffer  = 8 << 10
+	mostBuffer   = 1 << 20
 )
 
 // userStack is a network stack of this process with the one device that all its
@@ -173,6 +180,7 @@ func (s *userStack) DialContext(ctx context.Context, network, address string) (n
 	to := tcpip.FullAddress{NIC: stackNIC, Addr: tcpip.AddrFromSlice(a.AsSlice()), Port: at.Port()}
 	switch network {
 	case "tcp":
+		s.fitBuffers()
 		c, err := gonet.DialContextTCP(ctx, s.stack, to, protocolOf(a))
 		if err != nil {
 			return nil, err
@@ -191,6 +199,18 @@ func (s *userStack) DialContext(ctx context.Context, network, address string) (n
 		return gonet.NewUDPConn(&queue, ep), nil
 	}
 	return nil, &net.OpError{Op: "dial", Net: network, Err: net.UnknownNetworkError(network)}
+}
+
+// fitBuffers bounds the buffers of the connections that begin from now on.
+func (s *userStack) fitBuffers() {
+	open := int(s.stack.Stats().TCP.CurrentConnected.Value())
+	most := min(max(bufferBudget/(open+1), leastBuffer), mostBuffer)
+	for _, o := range []tcpip.SettableTransportProtocolOption{
+		&tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: most, Max: most},
+		&tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: most, Max: most},
+	} {
+		_ = s.stack.SetTransportProtocolOption(tcp.ProtocolNumber, o) // valid by construction
+	}
 }
 
 // endpoint opens a socket for datagrams to an address. Those that are too large

@@ -64,8 +64,8 @@ func newKey(t *testing.T) key {
 	return key{k.Bytes(), k.PublicKey().Bytes()}
 }
 
-// office is a WireGuard peer at 10.9.0.1 that echoes TCP and UDP at port 7, and
-// has a name server.
+// office is a WireGuard peer at 10.9.0.1 that echoes TCP and UDP at port 7, sends
+// without end at port 19, and has a name server.
 func office(t *testing.T, own, peer key) (port uint16) {
 	t.Helper()
 	tun, stack, err := netstack.CreateNetTUN([]netip.Addr{netip.MustParseAddr("10.9.0.1")}, nil, 1420)
@@ -89,6 +89,26 @@ func office(t *testing.T, own, peer key) (port uint16) {
 				return
 			}
 			go func() { defer c.Close(); _, _ = io.Copy(c, c) }()
+		}
+	}()
+	flood, err := stack.ListenTCP(&net.TCPAddr{Port: 19})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := flood.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				for b := make([]byte, 16<<10); ; {
+					if _, err := c.Write(b); err != nil {
+						return
+					}
+				}
+			}()
 		}
 	}()
 	u, err := stack.ListenUDP(&net.UDPAddr{Port: 7})
