@@ -10,8 +10,16 @@ import (
 // MaxRoutes bounds the routes of one request.
 const MaxRoutes = 1024
 
-// maxLocal bounds how many networks of this host's own a report names.
-const maxLocal = 8
+const (
+	// maxLocal bounds how many networks of this host's own a report names, and how
+	// many addresses.
+	maxLocal = 8
+	// maxParts bounds the routes that one prefix becomes. An address that is left out
+	// of 10.0.0.0/8 makes 24 of it.
+	maxParts = 512
+	// maxInstalled bounds the routes of a device.
+	maxInstalled = 4096
+)
 
 // RouteReport is what became of one route.
 type RouteReport struct {
@@ -21,6 +29,9 @@ type RouteReport struct {
 	// Local are networks within Prefix that this host has routes of its own to,
 	// which go on to lead there; at most a few of them.
 	Local []netip.Prefix `json:"local,omitempty"`
+	// Around are addresses within Prefix, and what they are, to which this host goes
+	// on to send as before; at most a few of them.
+	Around []string `json:"around,omitempty"`
 }
 
 // Device is a TUN device as its reader has to know it.
@@ -116,7 +127,7 @@ func (s surroundings) isFree(p netip.Prefix) bool {
 		}
 	}
 	_, err := s.judge(p)
-	return err == nil
+	return err == nil && len(s.within(p)) == 0
 }
 
 // has tells whether the device carries the family of a.
@@ -209,13 +220,60 @@ func (s surroundings) judge(p netip.Prefix) (local []netip.Prefix, err error) {
 			local = append(local, r.prefix)
 		}
 	}
-	for _, g := range s.guarded {
-		if p.Contains(g.addr) && p.Bits() >= s.best(g.addr) {
-			return nil, fmt.Errorf("it takes in %s, %s; leave that address out", g.addr, g.what)
-		}
-	}
 	slices.SortFunc(local, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
 	return local[:min(len(local), maxLocal)], nil
+}
+
+// within lists the guarded addresses that a route to p would take from this host's
+// own routes.
+func (s surroundings) within(p netip.Prefix) (all []guarded) {
+	for _, g := range s.guarded {
+		if p.Contains(g.addr) && p.Bits() >= s.best(g.addr) {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+// around returns the prefixes that make up p without the guarded addresses in it.
+// A prefix to which this host has a route of its own is left to that one.
+func (s surroundings) around(p netip.Prefix) (parts []netip.Prefix, out []guarded, err error) {
+	if out = s.within(p); len(out) == 0 {
+		return []netip.Prefix{p}, nil, nil
+	}
+	if p.IsSingleIP() {
+		return nil, nil, fmt.Errorf("%s is %s", out[0].addr, out[0].what)
+	}
+	var split func(p netip.Prefix)
+	split = func(p netip.Prefix) {
+		has := slices.ContainsFunc(out, func(g guarded) bool { return p.Contains(g.addr) })
+		switch {
+		case len(parts) > maxParts:
+		case has && !p.IsSingleIP():
+			low, high := halves(p)
+			split(low)
+			split(high)
+		case !has && !slices.ContainsFunc(s.routes, func(r ownRoute) bool { return r.prefix == p }):
+			parts = append(parts, p)
+		}
+	}
+	split(p)
+	if len(parts) > maxParts {
+		return nil, nil, fmt.Errorf("it takes in %d addresses that have to stay as they are, such as %s, %s; name smaller networks",
+			len(out), out[0].addr, out[0].what)
+	}
+	if len(parts) == 0 {
+		return nil, nil, fmt.Errorf("all of its addresses have to stay as they are, such as %s, %s", out[0].addr, out[0].what)
+	}
+	return parts, out, nil
+}
+
+// halves returns the two prefixes that make up p, which is no single address.
+func halves(p netip.Prefix) (low, high netip.Prefix) {
+	b := p.Addr().AsSlice()
+	b[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
+	a, _ := netip.AddrFromSlice(b)
+	return netip.PrefixFrom(p.Addr(), p.Bits()+1), netip.PrefixFrom(a, p.Bits()+1)
 }
 
 // best is how many bits of a this host's own routes tell apart.
@@ -266,21 +324,16 @@ func (t *tunnel) setRoutes(prefixes []netip.Prefix, survey func(*Device) (surrou
 		}
 	}
 	reports := make([]RouteReport, len(prefixes))
+	parts := make([][]netip.Prefix, len(prefixes)) // by report; nil of one that is refused
 	wanted := make(map[netip.Prefix]bool, len(prefixes))
 	for i, p := range prefixes {
-		local, err := s.judge(p)
-		if err == nil && !t.device.has(p.Addr()) {
-			err = errors.New("IPv6 is off on this machine")
+		parts[i], reports[i] = t.plan(s, p)
+		if len(wanted)+len(parts[i]) > maxInstalled {
+			parts[i], reports[i] = nil, RouteReport{Prefix: p, Refused: fmt.Sprintf("more than %d routes would lead to the device", maxInstalled)}
 		}
-		if err == nil && t.device.Names.contain(p) {
-			err = errors.New("its addresses stand for names on this machine")
+		for _, part := range parts[i] {
+			wanted[part] = true
 		}
-		reports[i] = RouteReport{Prefix: p, Local: local}
-		if err != nil {
-			reports[i] = RouteReport{Prefix: p, Refused: err.Error()}
-			continue
-		}
-		wanted[p] = true
 	}
 	for p := range t.routes {
 		if !wanted[p] {
@@ -291,14 +344,40 @@ func (t *tunnel) setRoutes(prefixes []netip.Prefix, survey func(*Device) (surrou
 		}
 	}
 	for i, p := range prefixes {
-		if !wanted[p] || t.routes[p] {
-			continue
+		for _, part := range parts[i] {
+			if t.routes[part] {
+				continue
+			}
+			if err := change(t.device, true, part); err != nil {
+				reports[i] = RouteReport{Prefix: p, Refused: "the system refuses the route: " + err.Error()}
+				break
+			}
+			t.routes[part] = true
 		}
-		if err := change(t.device, true, p); err != nil {
-			reports[i] = RouteReport{Prefix: p, Refused: "the system refuses the route: " + err.Error()}
-			continue
-		}
-		t.routes[p] = true
 	}
 	return reports, nil
+}
+
+// plan returns the routes by which p is served, and the report on it.
+func (t *tunnel) plan(s surroundings, p netip.Prefix) ([]netip.Prefix, RouteReport) {
+	local, err := s.judge(p)
+	if err == nil && !t.device.has(p.Addr()) {
+		err = errors.New("IPv6 is off on this machine")
+	}
+	if err == nil && t.device.Names.contain(p) {
+		err = errors.New("its addresses stand for names on this machine")
+	}
+	var parts []netip.Prefix
+	var out []guarded
+	if err == nil {
+		parts, out, err = s.around(p)
+	}
+	if err != nil {
+		return nil, RouteReport{Prefix: p, Refused: err.Error()}
+	}
+	r := RouteReport{Prefix: p, Local: local}
+	for _, g := range out[:min(len(out), maxLocal)] {
+		r.Around = append(r.Around, g.addr.String()+", "+g.what)
+	}
+	return parts, r
 }

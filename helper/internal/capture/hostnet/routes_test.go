@@ -60,16 +60,18 @@ func TestJudgeRoutes(t *testing.T) {
 		{"172.17.0.0/16", "same addresses"},
 		{"10.6.0.0/24", "another window"},
 		{"172.17.0.2/32", "an address of this machine"},
-		{"172.17.0.0/24", "172.17.0.1, a next hop"}, // more specific than the network that it is in
-		{"172.17.0.1/32", "172.17.0.1, a next hop"},
+		{"172.17.0.0/24", "around 172.17.0.1"}, // more specific than the network that it is in
+		{"172.17.0.1/32", "172.17.0.1 is a next hop"},
 		{"172.16.0.0/12", "local 172.17.0.0/16"}, // whose longer prefix keeps the next hop where it is
-		{"10.5.0.0/24", "the nameserver"},
-		{"10.0.0.0/8", "10.240.0.9, the editor"},
-		{"10.240.0.0/24", "10.240.0.9, the editor"},
+		{"10.5.0.0/24", "around 10.5.0.53"},
+		{"10.5.0.53/32", "10.5.0.53 is the nameserver"},
+		{"10.0.0.0/8", "local 10.5.0.0/16 10.6.0.0/24 around 10.240.0.9"},
+		{"10.240.0.0/24", "around 10.240.0.9"},
 		{"10.0.0.0/9", "local 10.5.0.0/16 10.6.0.0/24"},
-		{"168.63.129.16/32", "the cloud"},
-		{"168.0.0.0/8", "the cloud"},
-		{"fd01::/80", "fd01::1, a next hop"},
+		{"168.63.129.16/32", "168.63.129.16 is the cloud"},
+		{"168.0.0.0/8", "around 168.63.129.16"},
+		{"fd01::/80", "around fd01::1"},
+		{"fd01::1/128", "fd01::1 is a next hop"},
 		{"fd00::/8", "local fd01::/64"},
 	} {
 		local, err := host().judge(netip.MustParsePrefix(c.prefix))
@@ -79,6 +81,13 @@ func TestJudgeRoutes(t *testing.T) {
 		}
 		if got != "" {
 			got = "local" + got
+		}
+		if err == nil {
+			var out []guarded
+			_, out, err = host().around(netip.MustParsePrefix(c.prefix))
+			for _, g := range out {
+				got = strings.TrimSpace(got + " around " + g.addr.String())
+			}
 		}
 		if err != nil {
 			got = err.Error()
@@ -139,7 +148,7 @@ func TestSetRoutes(t *testing.T) {
 		}
 		return refused
 	}
-	if d := cmp.Diff([]string{"10.0.0.0/8", "fd77::/64", "10.30.0.0/16"}, set("10.20.0.0/16", "10.0.0.0/8", "fd77::/64", "10.30.0.0/16", "10.21.0.0/16")); d != "" {
+	if d := cmp.Diff([]string{"0.0.0.0/0", "fd77::/64", "10.30.0.0/16"}, set("10.20.0.0/16", "0.0.0.0/0", "fd77::/64", "10.30.0.0/16", "10.21.0.0/16")); d != "" {
 		t.Error(d)
 	}
 	set("10.21.0.0/16", "10.22.0.0/16")
@@ -149,6 +158,80 @@ func TestSetRoutes(t *testing.T) {
 	}
 	if len(did) != 6 || len(tun.routes) != 0 {
 		t.Errorf("in the end %v, %v", did, tun.routes)
+	}
+}
+
+// A network with an address in it that has to stay as it is becomes several, which
+// make up the whole without that address.
+func TestRoutesAround(t *testing.T) {
+	s := surroundings{routes: host().routes}
+	for _, a := range []string{"10.99.0.2", "10.99.0.3", "10.240.0.9", "10.6.0.7", "fd77::5"} {
+		s.guarded = append(s.guarded, guarded{netip.MustParseAddr(a), "a nameserver of this machine"})
+	}
+	for _, text := range []string{"10.0.0.0/8", "10.99.0.2/31", "10.99.0.0/24", "fd77::/64"} {
+		p := netip.MustParsePrefix(text)
+		parts, out, err := s.around(p)
+		if text == "10.99.0.2/31" {
+			if err == nil {
+				t.Errorf("%s: %v %v", p, parts, out)
+			}
+			continue
+		}
+		if err != nil || len(parts) < 2 || len(parts) > 80 {
+			t.Fatalf("%s: %d parts, %v", p, len(parts), err)
+		}
+		covered := func(a netip.Addr) (n int) {
+			for _, part := range parts {
+				if part.Contains(a) {
+					n++
+				}
+			}
+			return n
+		}
+		for _, g := range s.guarded {
+			if n := covered(g.addr); n != 0 && g.addr != netip.MustParseAddr("10.6.0.7") { // whose longer route goes first
+				t.Errorf("%s: %s is taken in", p, g.addr)
+			}
+		}
+		last := p.Addr()
+		for _, a := range []netip.Addr{p.Addr(), netip.MustParseAddr("10.99.0.1"), netip.MustParseAddr("10.99.0.4"), netip.MustParseAddr("10.240.0.8"),
+			netip.MustParseAddr("10.240.0.10"), netip.MustParseAddr("10.255.255.255"), netip.MustParseAddr("fd77::4"), netip.MustParseAddr("fd77::ffff:ffff:ffff:ffff")} {
+			if p.Contains(a) && covered(a) != 1 {
+				t.Errorf("%s: %s is in %d parts", p, a, covered(a))
+			}
+		}
+		if last != parts[0].Addr() {
+			t.Errorf("%s begins at %s", p, parts[0])
+		}
+	}
+	many := surroundings{}
+	for i := range 100 {
+		many.guarded = append(many.guarded, guarded{netip.AddrFrom4([4]byte{10, byte(i), 7, 7}), "the editor"})
+	}
+	if parts, _, err := many.around(netip.MustParsePrefix("10.0.0.0/8")); err == nil {
+		t.Errorf("%d parts", len(parts))
+	}
+	// The parts come and go with the network.
+	var there []string
+	change := func(_ *Device, add bool, p netip.Prefix) error {
+		if add {
+			there = append(there, p.String())
+		} else {
+			there = slices.DeleteFunc(there, func(s string) bool { return s == p.String() })
+		}
+		return nil
+	}
+	tun := tunnel{device: &Device{Addresses: []netip.Addr{netip.MustParseAddr("198.18.1.1")}}, routes: map[netip.Prefix]bool{}}
+	look := func(*Device) (surroundings, error) { return s, nil }
+	reports, err := tun.setRoutes(prefixes("10.99.0.0/29"), look, change)
+	if err != nil || reports[0].Refused != "" || len(reports[0].Around) != 2 || !strings.Contains(reports[0].Around[0], "10.99.0.2, a nameserver") {
+		t.Errorf("%+v %v", reports, err)
+	}
+	if d := cmp.Diff([]string{"10.99.0.0/31", "10.99.0.4/30"}, there); d != "" {
+		t.Error(d)
+	}
+	if _, err := tun.setRoutes(nil, look, change); err != nil || len(there) != 0 {
+		t.Errorf("%v stay, %v", there, err)
 	}
 }
 

@@ -342,12 +342,17 @@ func routeOf(r hostnet.RouteReport) Route {
 		return Route{Address: true, Trouble: "no route leads to " + r.Prefix.String() + ": " + r.Refused}
 	}
 	route := Route{Address: true, Served: true}
+	var stays []string
+	if len(r.Around) > 0 {
+		stays = append(stays, "these addresses stay as they are: "+strings.Join(r.Around, "; "))
+	}
 	if len(r.Local) > 0 {
 		local := make([]string, len(r.Local))
 		for i, p := range r.Local {
 			local[i] = p.String()
 		}
-		route.Trouble = "this machine's own networks stay as they are: " + strings.Join(local, ", ")
+		stays = append(stays, "this machine's own networks stay as they are: "+strings.Join(local, ", "))
 	}
+	route.Trouble = strings.Join(stays, "; ")
 	return route
 }
