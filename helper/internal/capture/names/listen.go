@@ -153,6 +153,7 @@ func (s *Source) accept(ln net.Listener, e endpoint) {
 
 // serve carries one accepted connection, and closes it.
 func (s *Source) serve(c *net.TCPConn, e endpoint) {
+	s.recent.touch(e.host)
 	target := tunnel.Target{Network: tunnel.TCP, Host: e.host, Port: e.port}
 	who, err := s.o.Check(c)
 	if err != nil {

@@ -44,6 +44,19 @@ func (t *table) lead(host string, at led) {
 	}
 }
 
+// remove removes host.
+func (t *table) remove(host string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, a := range []netip.Addr{t.addrs[host], t.six[host]} {
+		if t.names[a] == host {
+			delete(t.names, a)
+		}
+	}
+	delete(t.addrs, host)
+	delete(t.six, host)
+}
+
 // of returns the addresses of host; v4 is not valid if it is not served.
 func (t *table) of(host string) (v4, v6 netip.Addr) {
 	t.mu.RLock()
@@ -62,13 +75,15 @@ func (t *table) at(a netip.Addr) (string, bool) {
 // Errors of Address.
 var (
 	ErrNotCovered = errors.New("no published resource has that name")
-	ErrTooMany    = errors.New("too many names were looked up")
+	ErrTooMany    = errors.New("too many names below wildcards are in use")
 )
 
 // Address returns the IPv4 address at which name is served; name is in lower case and
 // without trailing dot. The first call for a name that only a wildcard covers creates
-// its listeners. As long as s exists, no other name gets the same address.
+// its listeners. As long as the name may be in use, no other name gets the same
+// address: see Options.Idle.
 func (s *Source) Address(name string) (netip.Addr, error) {
+	s.recent.touch(name)
 	if a, _ := s.served.Load().of(name); a.IsValid() {
 		return a, nil
 	}
@@ -82,7 +97,7 @@ func (s *Source) Address(name string) (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("address of %s: %w", name, ErrNotCovered)
 	case s.lookedSet[name]:
 		return netip.Addr{}, s.whyNot(name)
-	case len(s.looked) >= maxLooked:
+	case s.full() && !s.makeRoom():
 		return netip.Addr{}, fmt.Errorf("address of %s: %w", name, ErrTooMany)
 	}
 	s.look(name)

@@ -58,6 +58,9 @@ type Options struct {
 	// Retry is how often the Source tries again to bind a port that is taken; 0 means
 	// every 2 s.
 	Retry time.Duration
+	// Idle is how long a name below a wildcard must be unused before another name
+	// may take its place; 0 means 1 h.
+	Idle time.Duration
 	// Linger is how long listeners go on after their names lead to a device, for
 	// programs that looked the names up before; 0 means 1 min.
 	Linger time.Duration
@@ -89,6 +92,7 @@ type Source struct {
 	closed    bool
 	set       *offer.Set
 	looked    []string // names that wildcards cover, in the order of look-up
+	recent    recent   // of these
 	lookedSet map[string]bool
 	plan      *plan
 	byDNS     bool // programs ask the stub resolver
@@ -109,6 +113,9 @@ type Source struct {
 func New(o Options) *Source {
 	if o.Retry == 0 {
 		o.Retry = 2 * time.Second
+	}
+	if o.Idle == 0 {
+		o.Idle = time.Hour
 	}
 	if o.Linger == 0 {
 		o.Linger = time.Minute
@@ -142,7 +149,13 @@ func (s *Source) Apply(set *offer.Set) {
 		s.wg.Go(s.watch)
 	}
 	s.set = set
-	s.looked = slices.DeleteFunc(s.looked, func(name string) bool { return len(set.Wildcards(name)) == 0 })
+	s.looked = slices.DeleteFunc(s.looked, func(name string) bool {
+		gone := len(set.Wildcards(name)) == 0
+		if gone {
+			s.recent.remove(name)
+		}
+		return gone
+	})
 	s.lookedSet = make(map[string]bool, len(s.looked))
 	for _, name := range s.looked {
 		s.lookedSet[name] = true
@@ -223,6 +236,7 @@ func (s *Source) reconcile() {
 // cost does not depend on what else is served. The caller holds s.mu.
 func (s *Source) look(name string) {
 	s.looked, s.lookedSet[name] = append(s.looked, name), true
+	s.recent.add(name)
 	if s.shares() || s.hosts.editor == nil && s.hosts.err == nil || s.hosts.died() || s.hosts.mayRestart() {
 		s.reconcile() // other names, or the privileged child, may be affected
 		return
@@ -250,7 +264,7 @@ func (s *Source) look(name string) {
 	if leads {
 		s.served.Load().lead(name, at)
 	}
-	if failed || s.plan.over[name] > 0 || len(s.looked) >= maxLooked {
+	if failed || s.plan.over[name] > 0 {
 		s.findHolders()
 		s.updateReport()
 	}

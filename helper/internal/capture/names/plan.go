@@ -18,7 +18,7 @@ const MaxListeners = 1024
 
 // Bounds of the names that wildcards cover.
 const (
-	maxLooked      = 1024 // names in a session
+	maxLooked      = 2560 // names at a time
 	maxLookedPorts = 128  // listeners of one of them
 	maxLookedAll   = 2048 // listeners of all of them
 )
@@ -75,6 +75,13 @@ func (p *plan) look(set *offer.Set, host string) {
 	all := portsOf(set.Wildcards(host))
 	p.add(host, all, min(maxLookedPorts, maxLookedAll-p.looked))
 	p.looked += len(p.of[host])
+}
+
+// forget takes a name out that look has planned for.
+func (p *plan) forget(host string) {
+	p.looked -= len(p.of[host])
+	delete(p.of, host)
+	delete(p.over, host)
 }
 
 // share plans for hosts with their ports, for at most budget endpoints in all. It

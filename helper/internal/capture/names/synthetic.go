@@ -14,8 +14,8 @@ import (
 const maxNumbers = 1<<hostnet.RangeBits - 512
 
 // numbers gives every name a number, from which its address in any range follows. The
-// number is mostly the same in every run of this user, and never one that another
-// name had in this session. It is safe for concurrent use.
+// number is mostly the same in every run of this user. As long as a name may be in
+// use, no other name gets its number. It is safe for concurrent use.
 type numbers struct {
 	uid int
 
@@ -68,6 +68,16 @@ func (n *numbers) give(host string) (v4, v6 netip.Addr) {
 	return n.ranges.At(number)
 }
 
+// free makes the number of host available to other names.
+func (n *numbers) free(host string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if number, ok := n.of[host]; ok {
+		delete(n.of, host)
+		delete(n.names, number)
+	}
+}
+
 // at returns the name that has the address a, if any.
 func (n *numbers) at(a netip.Addr) (string, bool) {
 	n.mu.Lock()
@@ -77,12 +87,12 @@ func (n *numbers) at(a netip.Addr) (string, bool) {
 	return name, ok && name != ""
 }
 
-// Lead tells s of the addresses that lead to a device of this process, whose
-// reader asks At. From then on programs get these addresses, and names have no
-// listeners. Listeners that there are go on for a minute. Zero ranges mean that
-// there is no device any more: names get listeners again. Lead returns when the
-// hosts file is up to date. Within the life of s an address never becomes that of
-// another name.
+// Lead tells s of the addresses that lead to a device of this process, whose reader
+// asks At. From then on programs get these addresses, and names have no listeners.
+// Listeners that there are go on for a minute. Zero ranges mean that there is no
+// device any more: names get listeners again. Lead returns when the hosts file is up
+// to date. An address becomes that of another name only if both are below wildcards
+// and the first was unused for Options.Idle.
 func (s *Source) Lead(r hostnet.Ranges) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +108,13 @@ func (s *Source) Lead(r hostnet.Ranges) {
 
 // At returns the name that a stands for since the last call of Lead, if any. No
 // resource may cover the name any more.
-func (s *Source) At(a netip.Addr) (string, bool) { return s.numbers.at(a) }
+func (s *Source) At(a netip.Addr) (string, bool) {
+	name, ok := s.numbers.at(a)
+	if ok {
+		s.recent.touch(name)
+	}
+	return name, ok
+}
 
 // led has the addresses of a name that lead to a device.
 type led struct{ v4, v6 netip.Addr }

@@ -57,6 +57,7 @@ func (d *datagrams) serve() {
 			d.s.o.Gateway.Stranger(d.target, err)
 			continue
 		}
+		d.s.recent.touch(d.target.Host)
 		clients.Take(from, who, buf.Room()[:n])
 	}
 }
