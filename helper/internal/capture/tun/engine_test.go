@@ -3,10 +3,12 @@ package tun
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -175,6 +177,48 @@ func TestDatagrams(t *testing.T) {
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+// More sources of datagrams than flows at a time: every one gets its answer.
+func TestManyDatagramSources(t *testing.T) {
+	r := newRig(t)
+	var answering sync.WaitGroup
+	answering.Go(func() {
+		for {
+			st, err := r.gateway.Accept()
+			if err != nil {
+				return
+			}
+			answering.Go(func() {
+				defer st.Close()
+				_ = st.Reply(tunnel.Connected, "")
+				b := make([]byte, 100)
+				for {
+					n, err := st.Read(b)
+					if err != nil {
+						return
+					}
+					_, _ = st.Write(b[:n])
+				}
+			})
+		}
+	})
+	for i := range 1300 {
+		c, err := r.program.DialUDPAddrPort(netip.AddrPort{}, server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprint(i)
+		_, _ = c.Write([]byte(want))
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		b := make([]byte, 100)
+		if n, err := c.Read(b); err != nil || string(b[:n]) != want {
+			t.Fatalf("source %d: %q %v", i, b[:n], err)
+		}
+		_ = c.Close()
+	}
+	_ = r.gateway.Close()
+	answering.Wait()
 }
 
 func TestDatagramRefusals(t *testing.T) {

@@ -12,7 +12,9 @@ import (
 )
 
 const (
-	maxDatagramFlows = 1024
+	// maxDatagramFlows is more than a flow.Gateway has flows, so that a new one can
+	// take the place of another.
+	maxDatagramFlows = 2048
 	datagramBuffer   = 256 << 10 // bytes that a program sent and the tunnel has not taken
 )
 
