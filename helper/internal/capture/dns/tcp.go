@@ -58,17 +58,22 @@ func (l *listener) Accept() (net.Conn, error) {
 			_ = c.Close()
 			continue
 		}
-		x := &client{Conn: c, s: l.s, leave: func() { <-l.slots }}
+		x := newClient(l.s, c, func() { <-l.slots })
 		if l.s.o.Place != nil {
 			if _, err := l.s.o.Check(c); err != nil {
 				_ = x.Close()
 				continue
 			}
 		}
-		x.ctx, x.stop = context.WithCancel(l.s.ctx)
-		context.AfterFunc(x.ctx, func() { _ = c.Close() })
 		return x, nil
 	}
+}
+
+func newClient(s *Source, c net.Conn, leave func()) *client {
+	x := &client{Conn: c, s: s, leave: leave}
+	x.ctx, x.stop = context.WithCancel(s.ctx)
+	context.AfterFunc(x.ctx, func() { _ = c.Close() })
+	return x
 }
 
 // client is a client's TCP connection, and the connection to a nameserver for its
@@ -109,9 +114,7 @@ func (c *client) Write(b []byte) (int, error) {
 // Close ends the connection and waits for the answers under way.
 func (c *client) Close() error {
 	c.once.Do(func() {
-		if c.stop != nil {
-			c.stop()
-		}
+		c.stop()
 		_ = c.Conn.Close()
 		c.wg.Wait()
 		c.leave()

@@ -277,7 +277,7 @@ func (s *Source) toListen(all []endpoint) []endpoint {
 	lingers := time.Now().Before(s.linger)
 	return slices.DeleteFunc(slices.Clone(all), func(e endpoint) bool {
 		_, leads := s.led[e.host]
-		return leads && !(lingers && s.listeners[e] != nil)
+		return leads && (!lingers || s.listeners[e] == nil)
 	})
 }
 
