@@ -195,13 +195,25 @@ func (c *Conn) Write(p []byte) (int, error) {
 // Close ends the carrier and tells the peer.
 func (c *Conn) Close() error { return c.CloseWithReason("") }
 
-// CloseWithReason ends the carrier and tells the peer why, if a link is there.
-// All goroutines have ended when it returns.
+// endedHere is the end of a carrier that this side ended for a reason.
+type endedHere struct{ reason string }
+
+func (e *endedHere) Error() string { return e.reason }
+
+// Is makes it match net.ErrClosed, as an end without a reason does.
+func (e *endedHere) Is(target error) bool { return target == net.ErrClosed }
+
+// CloseWithReason ends the carrier and tells the peer why, if a link is there. Err
+// gives the reason too. All goroutines have ended when it returns.
 func (c *Conn) CloseWithReason(reason string) error {
 	c.mu.Lock()
 	first := c.err == nil
 	if first {
-		c.finish(net.ErrClosed)
+		if reason == "" {
+			c.finish(net.ErrClosed)
+		} else {
+			c.finish(&endedHere{reason})
+		}
 		c.told = make(chan struct{})
 	}
 	told := c.told
@@ -235,11 +247,17 @@ func (c *Conn) CloseWithReason(reason string) error {
 	c.wg.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.e.in.start = c.e.received // nobody reads any more
-	c.e.in.free()
-	c.e.out.free()
+	c.discard()
 	c.account.Close()
 	return nil
+}
+
+// discard gives the memory of a carrier back that has ended. Called with mu held.
+func (c *Conn) discard() {
+	c.e.in.start = c.e.received // nothing can be read any more
+	c.e.in.free()
+	c.e.out.free()
+	c.state()
 }
 
 // state tells the account what the buffers hold. Called with mu held.
@@ -255,6 +273,7 @@ func (c *Conn) state() {
 func (c *Conn) shed() {
 	c.mu.Lock()
 	c.finish(errors.New("its buffers took most of the memory that this helper has for all sessions"))
+	c.discard()
 	c.mu.Unlock()
 	c.o.Changed()
 }

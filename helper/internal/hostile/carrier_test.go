@@ -18,7 +18,7 @@ import (
 
 // Types of the carrier's frames.
 const (
-	linkHello, linkProof, linkData, linkAck, linkPing, linkPush = 1, 2, 3, 4, 5, 8
+	linkHello, linkProof, linkData, linkAck, linkPing, linkClose, linkPush = 1, 2, 3, 4, 5, 7, 8
 )
 
 // ackFields is what data and acknowledgements tell.

@@ -90,23 +90,34 @@ func (a *Account) Hold(n int) {
 	}
 }
 
-// relieve has the account that holds the most free some.
+// relieve has the accounts that hold the most free some, until all hold less than
+// the limit or nobody can free any.
 func (b *Budget) relieve() {
 	b.mu.Lock()
-	var most *Account
-	for a := range b.accounts {
-		if most == nil || a.used > most.used {
-			most = a
+	defer b.mu.Unlock()
+	var tried map[*Account]bool // in vain
+	for b.used > b.limit {
+		var most *Account
+		for a := range b.accounts {
+			if !tried[a] && (most == nil || a.used > most.used) {
+				most = a
+			}
+		}
+		if most == nil {
+			break
+		}
+		before := most.used
+		b.mu.Unlock()
+		most.shed()
+		b.mu.Lock()
+		if most.used >= before {
+			if tried == nil {
+				tried = make(map[*Account]bool)
+			}
+			tried[most] = true
 		}
 	}
-	over := b.used > b.limit
-	b.mu.Unlock()
-	if over && most != nil {
-		most.shed()
-	}
-	b.mu.Lock()
 	b.shedding = false
-	b.mu.Unlock()
 }
 
 // Fits tells whether the user may well hold n bytes more: no account should hold

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -48,6 +49,17 @@ func (g *guard) Read(p []byte) (int, error) {
 	}
 	g.held = append(g.held[:0], p[whole:n]...)
 	return whole, nil
+}
+
+// Close tells the peer, if the connection can, how it broke the protocol.
+func (g *guard) Close() error {
+	g.s.end(net.ErrClosed) // should it be yamux that gives up
+	if offence, ok := errors.AsType[*breach](g.s.Err()); ok {
+		if c, ok := g.Conn.(interface{ CloseWithReason(string) error }); ok {
+			return c.CloseWithReason(offence.Error())
+		}
+	}
+	return g.Conn.Close()
 }
 
 func (g *guard) Write(p []byte) (int, error) {

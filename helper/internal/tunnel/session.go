@@ -73,7 +73,6 @@ var moving = func() chan struct{} {
 // Session is one end of a tunnel.
 type Session struct {
 	log      zerolog.Logger
-	conn     net.Conn
 	mux      *yamux.Session
 	police   *police
 	server   bool
@@ -84,6 +83,7 @@ type Session struct {
 	accepted chan *Stream
 	controls chan *Stream
 	done     chan struct{}
+	quiet    chan struct{} // closed when the session has ended and no stream reads from yamux
 	wg       sync.WaitGroup
 
 	mu       sync.Mutex
@@ -122,9 +122,9 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 		start = yamux.Server
 	}
 	s := &Session{
-		log: o.Log, conn: conn, server: server, maxFlows: o.MaxFlows,
+		log: o.Log, server: server, maxFlows: o.MaxFlows,
 		accepted: make(chan *Stream), controls: make(chan *Stream, 1),
-		done: make(chan struct{}), streams: make(map[*Stream]struct{}), waiting: make(map[*Stream]time.Duration),
+		done: make(chan struct{}), quiet: make(chan struct{}), streams: make(map[*Stream]struct{}), waiting: make(map[*Stream]time.Duration),
 	}
 	if s.maxFlows == 0 {
 		s.maxFlows = defaultMaxFlows
@@ -205,14 +205,17 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// end records the first reason and takes everything down without waiting.
+// end records the first reason and takes everything down. It returns when no stream
+// reads from yamux any more, but does not wait for goroutines.
 func (s *Session) end(reason error) {
 	s.mu.Lock()
 	if s.err != nil {
 		s.mu.Unlock()
+		<-s.quiet
 		return
 	}
 	s.err = reason
+	failure := s.closedErrorLocked(reason)
 	streams := make([]*Stream, 0, len(s.streams))
 	for st := range s.streams {
 		streams = append(streams, st)
@@ -221,19 +224,16 @@ func (s *Session) end(reason error) {
 	s.mu.Unlock()
 	close(s.done)
 	s.police.end()
-	offence, broken := errors.AsType[*breach](reason)
-	if broken {
+	if _, broken := errors.AsType[*breach](reason); broken {
 		s.log.Warn().Err(reason).Msg("session ended")
 	}
 	for _, st := range streams {
-		st.fail(s.closedError(reason))
 		_ = st.raw.SetReadDeadline(time.Unix(1, 0)) // see guard
+		st.fail(failure)
 	}
+	close(s.quiet)
 	go func() {
 		defer s.wg.Done()
-		if c, ok := s.conn.(interface{ CloseWithReason(string) error }); ok && broken {
-			_ = c.CloseWithReason(offence.Error())
-		}
 		_ = s.mux.Close()
 	}()
 }
