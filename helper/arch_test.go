@@ -54,7 +54,7 @@ var rules = map[string]rule{
 	"carrier":           {may: "netx", never: "tunnel/... rpc peer", without: "github.com/hashicorp/... net/http os/exec"},
 	"rpc":               {may: "resource", tests: "hostile", never: "gateway/... capture/... tunnel/... carrier cli", without: "github.com/hashicorp/... github.com/spf13/..."},
 
-	"hostile": {tests: "carrier netx tunnel", without: "github.com/... net/http os/exec"},
+	"hostile": {tests: "carrier netx tunnel tunnel/tunneltest", without: "github.com/... net/http os/exec"},
 
 	"gateway": {may: "gateway/dial gateway/judge gateway/probe gateway/show gateway/turns netx peer records resource tunnel",
 		tests:   "gateway/dialtest nethost tunnel/tunneltest",
