@@ -171,7 +171,7 @@ export class Controller {
       retry(backoff(attempt, 1000, 30_000));
     } else {
       this.dispatch({ type: 'failed', message: errorText(error) });
-      this.options.trouble(error);
+      this.options.trouble(error instanceof Trouble ? error : notConnected(error));
     }
   }
 
@@ -250,4 +250,14 @@ export class Controller {
     this.current = next;
     this.options.changed(next);
   }
+}
+
+/** Returns the message about an attempt to connect that has failed, with what the user can do. */
+function notConnected(error: unknown): Trouble {
+  const remedies = [
+    { title: l10n.t('Try Again'), command: 'causeway.connect' },
+    { title: l10n.t('Show Log'), command: 'causeway.showLog' },
+  ];
+  const message = l10n.t('Causeway could not connect. {0} The log has more.', sentence(errorText(error)));
+  return new Trouble(message, remedies, { cause: error });
 }

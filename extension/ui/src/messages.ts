@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import type { Approval, ApprovalAnswers, Decision } from '../../shared/src/protocol';
-import { errorText, plain } from '../../shared/src/text';
+import { errorText, plain, sentence } from '../../shared/src/text';
 import { approvalsText, approvalText, type Question, summary } from './approvalText';
 import type { Identity } from './identity';
 import { type Remedy, Trouble } from './trouble';
@@ -9,9 +9,15 @@ import { type Remedy, Trouble } from './trouble';
 export function showTrouble(error: unknown): void {
   const showLog: Remedy = { title: vscode.l10n.t('Show Log'), command: 'causeway.showLog' };
   const remedies = error instanceof Trouble && error.remedies.length > 0 ? error.remedies : [showLog];
-  void vscode.window.showErrorMessage(`Causeway: ${errorText(error)}`, ...remedies).then((chosen) => {
-    if (chosen) void vscode.commands.executeCommand(chosen.command, ...(chosen.args ?? []));
-  });
+  const text =
+    error instanceof Trouble
+      ? sentence(error.message, 1000)
+      : vscode.l10n.t('Something failed. {0} The log has more.', sentence(errorText(error)));
+  void vscode.window
+    .showErrorMessage(text.includes('Causeway') ? text : `Causeway: ${text}`, ...remedies)
+    .then((chosen) => {
+      if (chosen) void vscode.commands.executeCommand(chosen.command, ...(chosen.args ?? []));
+    });
 }
 
 /**

@@ -168,7 +168,11 @@ describe('Controller', () => {
       runs[0]?.done(error);
       await attempt;
       expect(controller.state).toEqual({ kind: 'error', message: error.message });
-      expect(troubles).toEqual([error]);
+      expect(troubles).toEqual([expect.any(Trouble)]);
+      expect((troubles[0] as Trouble).message).toMatch(
+        error instanceof Trouble ? /^pair first$/ : /could not connect. X\./,
+      );
+      expect((troubles[0] as Trouble).remedies.length).toBe(error instanceof Trouble ? 0 : 2);
     }
   });
 });

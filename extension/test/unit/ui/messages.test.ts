@@ -102,6 +102,16 @@ describe('askApprovals', () => {
 });
 
 describe('showTrouble', () => {
+  it('shows whole sentences, with our name once', () => {
+    for (const text of ['pair first', 'Causeway could not connect. X.']) showTrouble(new Trouble(text));
+    showTrouble(new Error('the helper is gone'));
+    expect(window.showErrorMessage.mock.calls.map(([text]: unknown[]) => text)).toEqual([
+      'Causeway: Pair first.',
+      'Causeway could not connect. X.',
+      'Causeway: Something failed. The helper is gone. The log has more.',
+    ]);
+  });
+
   it('has the remedies as buttons, or else the log', async () => {
     window.showErrorMessage.mockImplementation(((_: string, button: unknown) => Promise.resolve(button)) as never);
     showTrouble(new Trouble('pair first', [{ title: 'Pair…', command: 'causeway.pairLocalHelper', args: [1] }]));
