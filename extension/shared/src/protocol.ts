@@ -157,7 +157,8 @@ export interface ResourceStatus {
   as?: string;
   /** Only these programs may use the resource. Absent: all. */
   programs?: string[];
-  from: 'user' | 'workspace';
+  /** file: the helper's own list, which its command line names. */
+  from: 'user' | 'workspace' | 'file';
   state: 'pending' | 'denied' | 'ready' | 'trouble';
   served: string[];
   address?: string;

@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import type { Problem } from '../../shared/src/protocol';
+import type { Problem, ResourceStatus } from '../../shared/src/protocol';
 import { sentence } from '../../shared/src/text';
 import { locate, locateResource, type Span, settingsPath } from './settingsFile';
 
@@ -46,7 +46,7 @@ export class SettingsDiagnostics implements vscode.Disposable {
   }
 
   /** Opens the settings file at a resource; false if no file has it. */
-  async openResource({ from, name }: { from: 'user' | 'workspace'; name: string }): Promise<boolean> {
+  async openResource({ from, name }: Pick<ResourceStatus, 'from' | 'name'>): Promise<boolean> {
     const setting = from === 'workspace' ? 'causeway.workspaceResources' : 'causeway.resources';
     return reveal(await this.search(setting, (text) => locateResource(text, setting, name)));
   }

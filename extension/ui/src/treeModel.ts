@@ -143,8 +143,19 @@ function tooltip(resource: ResourceStatus, traffic: string): string {
   lines.push(traffic);
   if (resource.note) lines.push(markdown(resource.note));
   if (resource.lastError) lines.push(l10n.t('Last error: {0}', markdown(errorLine(resource.lastError))));
-  lines.push(resource.from === 'workspace' ? l10n.t('The workspace asks for it') : l10n.t('From your settings'));
+  lines.push(origin(resource));
   return lines.join('\n\n');
+}
+
+function origin({ from }: ResourceStatus): string {
+  switch (from) {
+    case 'user':
+      return l10n.t('From your settings');
+    case 'workspace':
+      return l10n.t('The workspace asks for it');
+    case 'file':
+      return l10n.t("From the list of the helper's command line");
+  }
 }
 
 function servedText(served: string): string {
