@@ -140,6 +140,7 @@ test('the companion comes from the file that the package brought, without a gall
   const editor = await openEditor(world);
   try {
     await editor.run('Causeway: Connect');
+    await editor.statusIs(/waiting for approval/);
     await editor.dialog(/Once/);
     await editor.statusIs(/connected \(1 resource/);
     assert.ok(isInstalled(world));

@@ -126,6 +126,7 @@ test('approve what was picked from the list, in one modal dialog, and connect', 
   await until('the tree shows the resources', async () =>
     (await editor.rows()).some((row) => row.includes('orders-db.corp.test:5432')),
   );
+  await until('the log of the editor has what the gateway says', () => /\] gateway: /.test(log()));
   await editor.shot('desktop-connected');
 });
 
