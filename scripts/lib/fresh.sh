@@ -40,12 +40,12 @@ fresh_root() {
     cp -L /etc/ssl/certs/ca-certificates.crt "$fresh/usr/local/share/ca-certificates/machine.crt"
   fi
   fresh_node
-  git clone -q --no-hardlinks . "$fresh/src/causeway"
+  git clone -q --no-hardlinks . "$fresh/causeway"
   # Changes that are not committed count too.
   # shellcheck disable=SC2016 # expanded by the inner shell
   git ls-files -z --cached --others --exclude-standard |
     xargs -0 sh -c 'for file; do [ ! -e "$file" ] || printf "%s\0" "$file"; done' sh |
-    xargs -0 cp -a --parents -t "$fresh/src/causeway"
+    xargs -0 cp -a --parents -t "$fresh/causeway"
 }
 
 # debian_sources: prints "URI RELEASE COMPONENT" for each Debian source of apt.
@@ -107,5 +107,5 @@ in_fresh() {
     cd "$root"
     exec chroot "$root" env -i "$@"
   ' bash "$fresh" "$(go env GOROOT)" "$modules" "$npm_cache" "${fresh_cache-}" \
-    "${environment[@]}" bash -euo pipefail -c "cd /src/causeway; $1"
+    "${environment[@]}" bash -euo pipefail -c "cd /causeway; $1"
 }
