@@ -344,10 +344,10 @@ func TestDNSLeavesWhatOthersKeep(t *testing.T) {
 	if resolvConf(t) != kept {
 		t.Error("resolv.conf was edited")
 	}
-	if !strings.Contains(s.log.String(), "another program keeps it: ConnMan") {
+	if !strings.Contains(s.log.String(), "another program manages it: ConnMan") {
 		t.Error("nobody is told")
 	}
-	if out := mustCloud(t, 20*time.Second, helper+" doctor capture"); !strings.Contains(out, "is left alone: another program keeps it: ConnMan") {
+	if out := mustCloud(t, 20*time.Second, helper+" doctor capture"); !strings.Contains(out, "is not changed: another program manages it: ConnMan") {
 		t.Error(out)
 	}
 }

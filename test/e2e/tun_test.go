@@ -209,6 +209,8 @@ for a in (("10.77.0.14", 98), ("10.77.0.2", 7)):
 	})
 }
 
+// A route to everything and one to a needed address are refused. A network with
+// such an address in it is served around that address.
 func TestTunRefusesWhatWouldCutOff(t *testing.T) {
 	s := connect(t, addresses)
 	for name, want := range map[string]string{
@@ -221,7 +223,7 @@ func TestTunRefusesWhatWouldCutOff(t *testing.T) {
 			t.Fatalf("no resource %s in %+v", name, s.first)
 		}
 		r := s.first.Resources[at]
-		served := want == "" || name == "overlap"
+		served := want == "" || name == "overlap" || name == "editor"
 		if !strings.Contains(r.Trouble, want) || want == "" && r.Trouble != "" || slices.Contains(r.Served, "tun") != served {
 			t.Errorf("%s: served by %v, trouble %q; want %q", name, r.Served, r.Trouble, want)
 		}
@@ -230,15 +232,18 @@ func TestTunRefusesWhatWouldCutOff(t *testing.T) {
 		t.Errorf("notes: %q", s.first.Notes)
 	}
 	routes := tunRoutes(t)
-	for _, want := range []string{"10.77.0.0/24", "10.77.8.0/23", "fd77::/64", "198.51.96.0/20"} {
+	for _, want := range []string{"10.77.0.0/24", "10.77.8.0/23", "fd77::/64", "198.51.96.0/20", "10.78.0.8/29"} {
 		if !strings.Contains(routes, want) {
 			t.Errorf("no route to %s:\n%s", want, routes)
 		}
 	}
-	for _, bad := range []string{"default", "10.78.", "198.51.100."} {
+	for _, bad := range []string{"default", "10.78.0.0/28", "198.51.100."} {
 		if strings.Contains(routes, bad) {
 			t.Errorf("a route to %s:\n%s", bad, routes)
 		}
+	}
+	if got := onCloud(t, "ip route get 10.78.0.1"); strings.Contains(got, "causeway") {
+		t.Errorf("the editor's connection goes by the device: %s", got)
 	}
 }
 

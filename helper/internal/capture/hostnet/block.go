@@ -1,8 +1,8 @@
-// Package hostnet changes the network set-up of the remote host for the
-// capture: a block of the hosts file, resolv.conf, a TUN device and routes to it.
-// It holds the only code that may run with privileges, so it depends on little
-// more than the standard library, accepts only what it can check, and undoes what
-// it did when its caller is gone.
+// Package hostnet changes the network set-up of the remote host for the capture: a
+// block of the hosts file, resolv.conf, a TUN device and routes to it. It holds the
+// only code that may run with privileges. So it depends on little more than the
+// standard library and kernelnet, accepts only requests that it can check, and
+// undoes its changes when its caller is gone.
 package hostnet
 
 import (
@@ -17,22 +17,22 @@ type Entry struct {
 	Names   []string   `json:"names"`
 }
 
-// A block is delimited by two lines that carry the id of the process that
-// wrote it, and each line of ours in it ends with tag, so that a line which
-// somebody else put there is known as such.
+// Two lines with the id of the writing process delimit a block. Each line of ours in
+// it ends with tag, so lines of other programs in the block can be told apart.
 const (
 	beginMark = "# BEGIN causeway "
 	endMark   = "# END causeway "
 	tag       = "\t# causeway"
-	// joined follows the id where the file did not end with a newline before us.
+	// joined follows the id if the file did not end with a newline before the block
+	// was added.
 	joined = " +newline"
 )
 
-// Edit returns content with entries as the block of id: in the place of the
-// block that is there, else at the end. Without entries the block is removed.
-// Every line outside that block, and inside it every line that is not ours,
-// stays as it is, byte for byte. A block without its end, or with another
-// beginning before its end, is not taken for a block.
+// Edit returns content with entries as the block of id. The block replaces an
+// existing block of id, or goes to the end. Without entries the block is removed.
+// All lines outside that block stay as they are, byte for byte, and so do lines of
+// other programs inside it. A block that has no end, or in which another one begins,
+// does not count as a block.
 func Edit(content []byte, entries []Entry, id string) []byte {
 	rest, at, flag := remove(content, func(found string) bool { return found == id })
 	if len(entries) == 0 {
@@ -64,9 +64,10 @@ func Clean(content []byte, alive func(id string) bool) []byte {
 	return rest
 }
 
-// remove returns content without the complete blocks that match, the offset in
-// the result where the first of them was, or its length, and whether what stands
-// before that still has the newline which that block once needed.
+// remove returns content without the complete blocks that match. at is the offset in
+// the result at which the first of them was, or the length of the result. flagged
+// tells whether the text before at still has the newline that was added for that
+// block.
 func remove(content []byte, match func(id string) bool) (rest []byte, at int, flagged bool) {
 	lines := bytes.SplitAfter(content, []byte("\n"))
 	drop := make([]bool, len(lines))

@@ -9,9 +9,9 @@ import (
 	"os"
 )
 
-// bridgeRanges are those of which a process gets one for the names that it
-// serves behind a bridge: of networks that are for measurements, and for
-// carriers, and so in few others.
+// bridgeRanges are the ranges for names behind bridges; each process takes one. They
+// belong to networks for measurements and for carriers, which few other networks
+// use.
 func bridgeRanges() (all []netip.Prefix) {
 	for _, net := range [][2]byte{{198, 19}, {100, 127}} {
 		for n := range 16 {
@@ -21,8 +21,8 @@ func bridgeRanges() (all []netip.Prefix) {
 	return all
 }
 
-// freeRange returns the first range that no route of this host leads into and
-// that claim can have.
+// freeRange returns the first range that no route of this host overlaps and for
+// which claim succeeds.
 func freeRange(own []ownRoute, claim func(netip.Prefix) bool) (netip.Prefix, error) {
 	for _, p := range bridgeRanges() {
 		taken := false
@@ -36,8 +36,8 @@ func freeRange(own []ownRoute, claim func(netip.Prefix) bool) (netip.Prefix, err
 	return netip.Prefix{}, errors.New("no range of addresses is free")
 }
 
-// served is the bridge of this process: the addresses that this host answers
-// for there lead to it while the process lives.
+// served is the bridge of this process. This host answers for the addresses of the
+// names there while the process lives.
 type served struct {
 	name  string
 	own   netip.Addr   // this host's on it
@@ -45,7 +45,7 @@ type served struct {
 	claim *os.File     // that the range is ours; the kernel frees it with the process
 }
 
-// begin takes a range into use for a bridge of this host.
+// begin takes a range for a bridge of this host.
 func (s *served) begin(name string) error {
 	if s.name != "" {
 		return errors.New("there is a bridge already")
@@ -74,8 +74,8 @@ func (s *served) end() error {
 	return err
 }
 
-// checkListen admits the ports of the names, and those of this host's own
-// address there, but for a port that needs no privilege.
+// checkListen admits ports below 1024 of the names' addresses and of this host's own
+// address on the bridge.
 func (s *served) checkListen(e endpoint) error {
 	switch a := e.At.Addr(); {
 	case s.name == "" || e.Device != s.name:
@@ -88,16 +88,16 @@ func (s *served) checkListen(e endpoint) error {
 	return nil
 }
 
-// CheckBridge tells whether name may be that of a bridge at all.
+// CheckBridge tells whether name is a possible name of a bridge.
 func CheckBridge(name string) error {
 	if name == "" || len(name) > 15 || name == "." || name == ".." {
-		return fmt.Errorf("%q is no name of a bridge", name)
+		return fmt.Errorf("%q cannot be the name of a bridge", name)
 	}
 	for i := range len(name) {
 		switch c := name[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
 		default:
-			return fmt.Errorf("%q is no name of a bridge", name)
+			return fmt.Errorf("%q cannot be the name of a bridge", name)
 		}
 	}
 	return nil
@@ -109,7 +109,7 @@ func BridgeAddress(name string) (netip.Prefix, error) {
 		return netip.Prefix{}, err
 	}
 	if _, err := os.Stat("/sys/class/net/" + name + "/bridge"); err != nil {
-		return netip.Prefix{}, fmt.Errorf("%s is no bridge of this machine", name)
+		return netip.Prefix{}, fmt.Errorf("%s is not a bridge of this machine", name)
 	}
 	i, err := net.InterfaceByName(name)
 	if err != nil {
@@ -132,8 +132,8 @@ func BridgeAddress(name string) (netip.Prefix, error) {
 	return netip.Prefix{}, fmt.Errorf("%s has no IPv4 address", name)
 }
 
-// StartBridge is Start for the addresses of names that programs behind a bridge
-// of this host use: all of the prefix, at which it may be listened then.
+// StartBridge is Start for the names that programs behind a bridge of this host use.
+// names is the prefix of their addresses; the caller can listen on all of them.
 func StartBridge(ctx context.Context, o StartOptions, name string) (h *Host, names netip.Prefix, err error) {
 	t := task{what: "add addresses for " + name, lacks: "that takes root"}
 	if os.Geteuid() != 0 {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// claimRange binds a socket that stands for p in this network namespace, where
-// one process at a time can have it, and no longer than it lives.
+// claimRange binds a socket that stands for p in this network namespace. One process
+// at a time can have it, until it ends.
 func claimRange(p netip.Prefix) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -24,7 +24,7 @@ func claimRange(p netip.Prefix) (*os.File, error) {
 	return os.NewFile(uintptr(fd), p.String()), nil
 }
 
-// takeRange claims a free range and has this host answer for it.
+// takeRange claims a free range and makes this host answer for it.
 func takeRange() (claim *os.File, names netip.Prefix, err error) {
 	own, err := ownRoutes(-1)
 	if err != nil {
@@ -58,8 +58,8 @@ func changeRange(p netip.Prefix, add bool) error {
 	return os.NewSyscallError("remove route", err)
 }
 
-// sweepRanges removes the routes of processes that are gone: those to ranges
-// that can be claimed.
+// sweepRanges removes routes that processes left behind. If a range can be claimed,
+// its process is gone.
 func sweepRanges() {
 	own, err := ownRoutes(-1)
 	if err != nil {
@@ -78,8 +78,8 @@ func sweepRanges() {
 	}
 }
 
-// BindTo has a socket take only what comes by that device. It takes no
-// privilege for a socket that is bound to none.
+// BindTo makes a socket receive only from that device. It needs no privilege if the
+// socket is not bound to a device.
 func BindTo(device string) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
 		var err error

@@ -19,8 +19,8 @@ const (
 
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
 
-// check normalises entries in place and refuses everything but host names on
-// addresses of loopback, and on those that lead to our devices.
+// check normalises entries in place. It admits only host names, with loopback
+// addresses or addresses of our devices.
 func check(entries []Entry) error {
 	if len(entries) > MaxEntries {
 		return fmt.Errorf("%d entries: at most %d are allowed", len(entries), MaxEntries)
@@ -45,17 +45,18 @@ func check(entries []Entry) error {
 
 func isLoopback(a netip.Addr) bool { return a.Is4() && loopback.Contains(a) }
 
-// isNames tells whether names may have a in the hosts file.
+// isNames tells whether the hosts file may give a to names.
 func isNames(a netip.Addr) bool { return isLoopback(a) || a.Zone() == "" && onDevice(a) }
 
-// IsGiven tells whether a in the hosts file is one that names get from a capture,
-// rather than one that the system or its user has there.
+// IsGiven tells whether a in the hosts file is an address that captures give to
+// names, rather than one that the system or its user has put there.
 func IsGiven(a netip.Addr) bool {
 	a = a.Unmap()
-	return isNames(a) && (!a.Is4() || a.As4()[1] != 0) // of 127.0/16 names get none
+	return isNames(a) && (!a.Is4() || a.As4()[1] != 0) // names get no address of 127.0.0.0/16
 }
 
-// checkListen admits the low ports of loopback addresses that no system uses.
+// checkListen admits ports below 1024 on loopback addresses outside 127.0.0.0/16,
+// which systems may use themselves.
 func checkListen(at netip.AddrPort) error {
 	switch b := at.Addr(); {
 	case !isLoopback(b):
@@ -68,8 +69,8 @@ func checkListen(at netip.AddrPort) error {
 	return nil
 }
 
-// CheckName tells whether the hosts file may give name, in lower case, an
-// address: it has to be a host name, and none that stands for this machine.
+// CheckName returns an error if the hosts file must not give name, in lower case, an
+// address: if it is not a host name, or stands for this machine.
 func CheckName(name string) error {
 	hostname, err := os.Hostname()
 	if err != nil {
@@ -118,13 +119,14 @@ func isLabel(s string) bool {
 	return true
 }
 
-// isNumeric tells whether a last label makes resolvers read the name as an address.
+// isNumeric tells whether resolvers read a name with this last label as an address.
 func isNumeric(label string) bool {
 	_, err := strconv.ParseUint(label, 0, 64)
 	return err == nil || strings.Trim(label, "0123456789") == "" || strings.HasPrefix(label, "0x")
 }
 
-// parseID reads "PID-START": a process and when it began, in ticks since boot.
+// parseID reads "PID-START": the process number, and the time of its start in ticks
+// since boot.
 func parseID(id string) (pid int, start uint64, err error) {
 	p, s, ok := strings.Cut(id, "-")
 	if !ok || len(id) > 40 {

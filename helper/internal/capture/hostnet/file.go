@@ -18,18 +18,18 @@ const (
 	lockTime    = 2 * time.Second
 )
 
-// update replaces the content of path by edit of it, in place: in a container
-// the file is a bind mount, which cannot be renamed over. It ends with a look
-// at the file at which edit, which must be idempotent, has nothing to change,
-// and returns what the file was then.
+// update applies edit to the content of path, in place: in a container the file is a
+// bind mount, which cannot be replaced by renaming. edit must be idempotent. update
+// repeats until edit has nothing to change, and returns the file's state at that
+// moment.
 func update(path string, edit func([]byte) []byte) (os.FileInfo, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	// The lock is among ourselves: others do not take it, and since every user
-	// may hold it, it is not waited for without bound.
+	// Only our own processes take this lock. Every user can hold it, so the wait is
+	// bounded.
 	lock(f, lockTime)
 	for range 4 {
 		info, err := f.Stat() // before reading, so that no later change goes unseen
@@ -59,9 +59,9 @@ func readAll(f *os.File) ([]byte, error) {
 	return b, err
 }
 
-// replace writes from the first difference on, which leaves what stands before
-// our block untouched at every moment. A write that fails, as on a full disk,
-// is taken back.
+// replace writes from the first difference on, so the text before our block is
+// complete at every moment. If a write fails, as on a full disk, replace restores
+// the old content.
 func replace(f *os.File, old, want []byte) error {
 	from := 0
 	for from < len(old) && from < len(want) && old[from] == want[from] {
@@ -81,11 +81,11 @@ func write(f *os.File, content []byte, from, size int) error {
 	return f.Truncate(int64(size))
 }
 
-// fillMark begins a line that stands for nothing.
+// fillMark begins a filler line, which has no meaning.
 const fillMark = "\n#causeway"
 
-// fill lengthens content to size, so that the file has no remains of longer
-// content in the moment before it is cut, or for good if we are killed then.
+// fill lengthens content to size. The file then has no remains of longer old content
+// before it is truncated, also if this process is killed at that moment.
 func fill(content []byte, size int) []byte {
 	gap := size - len(content)
 	if gap <= 0 {
@@ -98,7 +98,7 @@ func fill(content []byte, size int) []byte {
 	return append(slices.Clip(content), line...)
 }
 
-// unfill returns content without what fill has added.
+// unfill removes the filler of fill.
 func unfill(content []byte) []byte {
 	for from := 0; ; {
 		i := bytes.Index(content[from:], []byte(fillMark))
@@ -111,7 +111,7 @@ func unfill(content []byte) []byte {
 		if len(after) == 0 || after[0] != '\n' {
 			continue // a line of another kind
 		}
-		after = after[1:] // what others have written since
+		after = after[1:] // other programs have written it since
 		if len(after) > 0 && len(before) > 0 && before[len(before)-1] != '\n' {
 			after = append([]byte("\n"), after...)
 		}
@@ -119,8 +119,8 @@ func unfill(content []byte) []byte {
 	}
 }
 
-// Cleanup removes from the hosts file at path the blocks of processes that are
-// no more, such as a crash left behind.
+// Cleanup removes the blocks of processes that have ended from the hosts file at
+// path. A crash leaves such blocks behind.
 func Cleanup(path string) error {
 	if _, err := update(path, func(b []byte) []byte { return Clean(b, alive) }); err != nil {
 		return fmt.Errorf("clean hosts file: %w", err)
@@ -128,8 +128,8 @@ func Cleanup(path string) error {
 	return nil
 }
 
-// CleanupResolv is Cleanup for resolv.conf; see CheckResolv. A file that another
-// program keeps is left as it is.
+// CleanupResolv is Cleanup for resolv.conf; see CheckResolv. It does not touch a
+// file that another program manages.
 func CleanupResolv(path, run string) error {
 	if err := CheckResolv(path, run); err != nil {
 		if errors.Is(err, ErrManaged) || errors.Is(err, os.ErrNotExist) {

@@ -47,27 +47,27 @@ type Host struct {
 	err  error // valid after done
 }
 
-// Start runs the privileged subcommand: as a plain child if this user may
-// write the hosts file, else by "sudo -n". It returns when the child has shown
-// that it can edit the file; the error says what stands in the way.
+// Start runs the privileged subcommand: as a plain child if this user can write the
+// hosts file, else by "sudo -n". It returns when the child has shown that it can
+// edit the file. The error says why it cannot.
 func Start(ctx context.Context, o StartOptions) (*Host, error) {
 	path := cmp.Or(o.HostsPath, DefaultPath)
 	t := task{"edit " + path, "not writable", writable(path)}
 	return begin(ctx, o, t, func(h *Host) error { return h.SetHosts(ctx, nil) })
 }
 
-// StartResolver is Start for resolv.conf. A file that another program keeps is
-// an error that wraps ErrManaged.
+// StartResolver is Start for resolv.conf. If another program manages the file, the
+// error wraps ErrManaged.
 func StartResolver(ctx context.Context, o StartOptions) (*Host, error) {
 	path := cmp.Or(o.Resolv, DefaultResolvPath)
 	if err := CheckResolv(path, "/run"); err != nil {
-		return nil, fmt.Errorf("%s is left alone: %w", path, err)
+		return nil, fmt.Errorf("%s is not changed: %w", path, err)
 	}
 	t := task{"edit " + path, "not writable", writable(path)}
 	return begin(ctx, o, t, func(h *Host) error { return h.SetResolver(ctx, netip.Addr{}) })
 }
 
-// task is what the subcommand is to do.
+// task describes the subcommand's work.
 type task struct {
 	what   string // as in "cannot what"
 	lacks  string // the right that this user lacks if cause is not nil
@@ -115,8 +115,8 @@ func writable(path string) error {
 	return f.Close()
 }
 
-// withSudo returns the command line that runs argv as root, if the lack of
-// that right is what stands in the way.
+// withSudo returns the command line that runs argv as root, if root's rights are all
+// that is missing.
 func withSudo(argv []string, t task) ([]string, error) {
 	if !errors.Is(t.lacked, os.ErrPermission) || os.Geteuid() == 0 {
 		return nil, t.lacked
@@ -169,8 +169,8 @@ func ended(err error, stderr *tail) error {
 	return fmt.Errorf("privileged subcommand: %w", err)
 }
 
-// SetHosts makes entries the whole of our block in the hosts file. After an
-// error of the subcommand itself, and not of the entries, Done is closed soon.
+// SetHosts replaces our block in the hosts file by entries. If the subcommand itself
+// fails, and not only the entries are refused, Done is closed soon after.
 func (h *Host) SetHosts(ctx context.Context, entries []Entry) error {
 	if err := h.request(ctx, request{Hosts: entries}, nil); err != nil {
 		return fmt.Errorf("set hosts: %w", err)
@@ -178,8 +178,8 @@ func (h *Host) SetHosts(ctx context.Context, entries []Entry) error {
 	return nil
 }
 
-// SetResolver makes the stub resolver at port 53 of addr, which has to be in
-// 127.0.0.0/8, the nameserver of this host; the zero Addr takes it out.
+// SetResolver makes the stub resolver at port 53 of addr the nameserver of this
+// host. addr has to be in 127.0.0.0/8; the zero Addr removes the stub resolver.
 func (h *Host) SetResolver(ctx context.Context, addr netip.Addr) error {
 	if err := h.request(ctx, request{Resolver: &addr}, nil); err != nil {
 		return fmt.Errorf("set resolver: %w", err)
@@ -187,8 +187,8 @@ func (h *Host) SetResolver(ctx context.Context, addr netip.Addr) error {
 	return nil
 }
 
-// Behind is h as it opens ports that are reached by its bridge alone: those of
-// the names' addresses, and of this host's own address there.
+// Behind returns h for ports that only a bridge reaches: those of the names'
+// addresses, and of this host's own address there.
 func (h *Host) Behind(device string) *Behind { return &Behind{h, device} }
 
 // Behind opens ports on a bridge.
@@ -197,8 +197,8 @@ type Behind struct {
 	device string
 }
 
-// ListenTCP opens a port below 1024 with the subcommand's rights. The socket is
-// the caller's.
+// ListenTCP opens a port below 1024 with the subcommand's rights. The caller owns
+// the socket.
 func (b *Behind) ListenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
 	return b.listenTCP(ctx, endpoint{At: at, Device: b.device})
 }
@@ -208,8 +208,8 @@ func (b *Behind) ListenUDP(ctx context.Context, at netip.AddrPort) (net.PacketCo
 	return b.listenUDP(ctx, endpoint{At: at, UDP: true, Device: b.device})
 }
 
-// ListenTCP opens a port below 1024 of an address in 127.0.0.0/8, but not of
-// 127.0.0.0/16, with the subcommand's rights. The socket is the caller's.
+// ListenTCP opens a port below 1024 of an address in 127.0.0.0/8, outside
+// 127.0.0.0/16, with the subcommand's rights. The caller owns the socket.
 func (h *Host) ListenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
 	return h.listenTCP(ctx, endpoint{At: at})
 }
@@ -250,7 +250,8 @@ func (h *Host) listen(ctx context.Context, e endpoint, use func(*os.File) error)
 	return nil
 }
 
-// request sends one request and waits for its answer. then runs if it was good.
+// request sends one request and waits for its answer. It calls then if the answer is
+// positive.
 func (h *Host) request(ctx context.Context, r request, then func(answer) error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -270,8 +271,8 @@ func (h *Host) request(ctx context.Context, r request, then func(answer) error) 
 		err = then(a)
 	}
 	if err != nil {
-		// The answer may still come, and would be taken for that of the next
-		// request: this child is of no use any more.
+		// The answer may still come, and would be taken for the answer to the next
+		// request. So this child cannot be used any more.
 		_ = h.in.Close()
 		return errors.Join(ctx.Err(), err)
 	}
@@ -304,8 +305,8 @@ func (h *Host) Err() error {
 	}
 }
 
-// Close undoes everything and waits for the subcommand to end, which it does
-// within a few seconds.
+// Close makes the subcommand undo its changes and waits until it ends, for at most
+// 10 s.
 func (h *Host) Close() error {
 	_ = h.in.Close()
 	defer h.out.Close()
@@ -319,7 +320,7 @@ func (h *Host) Close() error {
 	case <-h.done:
 		return nil
 	case <-time.After(closeTime):
-		return errors.New("close: the privileged subcommand does not end")
+		return errors.New("close: the privileged subcommand does not end; it may leave its changes behind")
 	}
 }
 

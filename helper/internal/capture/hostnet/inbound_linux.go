@@ -8,7 +8,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/kernelnet"
 )
 
-// maxPeers bounds the peers that routes respect.
+// maxPeers bounds the addresses of peers that routes leave out.
 const maxPeers = 4096
 
 // connections reads which established TCP connections this host has.
@@ -28,7 +28,7 @@ type socketPeer struct {
 	uid   int // whose this host's end is
 }
 
-// socketTable tells connections that come from those that go.
+// socketTable tells incoming connections from outgoing ones.
 type socketTable struct {
 	listening map[uint16]bool
 	peers     map[socketPeer]bool
@@ -47,14 +47,13 @@ func tableOf(all []kernelnet.Socket) *socketTable {
 	return t
 }
 
-// inbound lists the addresses from which connections to ports that this host
-// listens on come.
+// inbound lists the far ends of connections to ports on which this host listens.
 func (t *socketTable) inbound() []netip.Addr {
 	return t.remotes(func(p socketPeer) bool { return t.listening[p.local.Port()] })
 }
 
-// outbound lists the addresses to which root and the users among uids have
-// connections, but for those by a device of ours.
+// outbound lists the far ends of the other connections of root and of the users in
+// uids, except those from a device of ours.
 func (t *socketTable) outbound(uids ...int) []netip.Addr {
 	return t.remotes(func(p socketPeer) bool {
 		return !t.listening[p.local.Port()] && (p.uid == 0 || slices.Contains(uids, p.uid)) && !onDevice(p.local.Addr())

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// part is what we have in one file.
+// part is our text in one file.
 type part struct {
 	path   string
 	edit   func(old []byte) []byte // puts in what we have now, or takes it out
@@ -30,8 +30,8 @@ func (p *part) write() error {
 	return err
 }
 
-// restore puts our part back if the file changed. A failure is tried again at
-// the next look, since seen stays as it was.
+// restore puts our part back if the file changed. If it fails, seen does not change,
+// so the next call tries again.
 func (p *part) restore() {
 	if !p.inUse() {
 		return
@@ -44,7 +44,7 @@ func (p *part) restore() {
 	_ = p.write()
 }
 
-// remove takes our part out, once inUse is false.
+// remove takes our part out of the file. inUse must be false by then.
 func (p *part) remove() error {
 	var err error
 	for range 5 {
@@ -56,7 +56,7 @@ func (p *part) remove() error {
 	return fmt.Errorf("clean up %s: %w", p.path, err)
 }
 
-// changes is what one process has changed on this host.
+// changes are the changes of one process to this host.
 type changes struct {
 	entries     []Entry    // in the hosts file
 	stub        netip.Addr // in resolv.conf
@@ -91,7 +91,7 @@ func (c *changes) restore() {
 }
 
 func (c *changes) undo() error {
-	// Before the hosts block: what it stands for is behind the stub too.
+	// Before the hosts block, since the stub resolver serves the same names.
 	err := c.bridge.end()
 	if c.resolv.inUse() {
 		c.stub = netip.Addr{}

@@ -19,7 +19,8 @@ func identity() (string, error) {
 	return fmt.Sprintf("%d-%d", os.Getpid(), start), nil
 }
 
-// alive tells whether the process of id is still there. In doubt it is.
+// alive tells whether the process of id still runs. If that is unknown, it counts as
+// running.
 func alive(id string) bool {
 	pid, start, err := parseID(id)
 	if err != nil {
@@ -37,13 +38,14 @@ func startTime(pid int) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The name, in parentheses, may hold anything; starttime is the 20th field after it.
+	// The name, in parentheses, can contain any character. starttime is the 20th
+	// field after it.
 	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
 	if len(f) < 20 {
-		return 0, errors.New("unknown form of /proc/PID/stat")
+		return 0, errors.New("/proc/PID/stat has an unknown format")
 	}
 	if f[0][0] == 'Z' || f[0][0] == 'X' {
-		return 0, fs.ErrNotExist // dead, only not yet waited for
+		return 0, fs.ErrNotExist // it has ended; its parent has not waited for it yet
 	}
 	return strconv.ParseUint(string(f[19]), 10, 64)
 }

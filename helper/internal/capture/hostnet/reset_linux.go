@@ -7,11 +7,11 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/kernelnet"
 )
 
-const deviceTime = time.Second // that the kernel has to remove a device
+const deviceTime = time.Second // in which the kernel removes a device
 
-// resetConnections has programs see the end of what went by a device that is
-// gone with a capture that was killed, whose stack reset nothing. A device that
-// stays has its capture, which resets them itself.
+// resetConnections ends the connections of a device that has gone because its
+// capture was killed: that capture's stack could not reset them. If the device
+// stays, its capture still runs and resets them itself.
 func (d *Device) resetConnections() error {
 	if gone, err := kernelnet.WaitGone(d.Index, deviceTime); err != nil || !gone {
 		return err

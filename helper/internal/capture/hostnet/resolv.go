@@ -190,9 +190,9 @@ func nameserver(line []byte) (netip.Addr, bool) {
 	return a, err == nil
 }
 
-// managers are the programs that keep resolv.conf, what their header says, and
-// what is there while they run: the header alone may be a copy's, as in a
-// container whose host has them.
+// managers are the programs that manage resolv.conf, the text in their header, and
+// what exists in /run while they run. The header alone proves nothing: in a
+// container, the file can be a copy of the host's.
 var managers = []struct{ name, header, runs string }{
 	{"systemd-resolved", "systemd-resolved", "systemd/resolve"},
 	{"NetworkManager", "NetworkManager", "NetworkManager"},
@@ -201,12 +201,12 @@ var managers = []struct{ name, header, runs string }{
 	{"ConnMan", "Connection Manager", "connman"},
 }
 
-// ErrManaged means that another program keeps resolv.conf.
-var ErrManaged = errors.New("another program keeps it")
+// ErrManaged means that another program manages resolv.conf.
+var ErrManaged = errors.New("another program manages it")
 
-// CheckResolv returns an error that says why resolv.conf at path is not to be
-// edited; errors.Is finds ErrManaged in it if another program keeps the file.
-// run is where running programs have their folders, "/run".
+// CheckResolv returns an error if resolv.conf at path must not be edited. The error
+// wraps ErrManaged if another program manages the file. run is the folder of running
+// programs, "/run".
 func CheckResolv(path, run string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -220,7 +220,7 @@ func CheckResolv(path, run string) error {
 		return fmt.Errorf("%w: it is a link to %s", ErrManaged, to)
 	}
 	if !info.Mode().IsRegular() {
-		return errors.New("it is no file")
+		return errors.New("it is not a regular file")
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {

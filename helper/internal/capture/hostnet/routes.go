@@ -21,39 +21,39 @@ const (
 	maxInstalled = 4096
 )
 
-// RouteReport is what became of one route.
+// RouteReport tells the result for one requested route.
 type RouteReport struct {
 	Prefix netip.Prefix `json:"prefix"`
 	// Refused says why there is no route; "" if there is one.
 	Refused string `json:"refused,omitempty"`
-	// Local are networks within Prefix that this host has routes of its own to,
-	// which go on to lead there; at most a few of them.
+	// Local are networks within Prefix to which this host has its own routes, which
+	// stay in use; at most maxLocal of them.
 	Local []netip.Prefix `json:"local,omitempty"`
-	// Around are addresses within Prefix, and what they are, to which this host goes
-	// on to send as before; at most a few of them.
+	// Around are addresses within Prefix that the routes leave out, each with the
+	// reason; at most maxLocal of them.
 	Around []string `json:"around,omitempty"`
 }
 
-// Device is a TUN device as its reader has to know it.
+// Device describes a TUN device to the process that reads it.
 type Device struct {
 	Name  string `json:"name"`
 	Index int    `json:"index"`
 	MTU   int    `json:"mtu"`
-	// Addresses are the ones that this host has on it, one of each family that works.
+	// Addresses are this host's addresses on the device, one of each family that
+	// works.
 	Addresses []netip.Addr `json:"addresses"`
-	// Names lead there as long as the device is.
+	// Names are routed to the device as long as it exists.
 	Names Ranges `json:"names"`
 }
 
-// Ranges are addresses that lead to a device and stand for names there, but for
-// the first ones of each. They are of the same size whatever the device.
+// Ranges are addresses that are routed to a device and stand for names there, except
+// the first ones of each range. They have the same size for every device.
 type Ranges struct {
 	V4 netip.Prefix `json:"v4"` // zero: there are none
 	V6 netip.Prefix `json:"v6"` // zero: there are none of IPv6
 }
 
-// RangeBits is how many bits of an address in Ranges.V4 tell names apart; those
-// of Ranges.V6 have more, of which as many count.
+// RangeBits is the number of low bits of an address in Ranges that tell names apart.
 const RangeBits = 12
 
 // At returns the address of each family that has that number.
@@ -71,7 +71,7 @@ func (r Ranges) At(n uint16) (v4, v6 netip.Addr) {
 	return v4, v6
 }
 
-// Number is the one that a has in r, if any.
+// Number returns the number of a in r, if a is in it.
 func (r Ranges) Number(a netip.Addr) (uint16, bool) {
 	b := a.AsSlice()
 	if len(b) < 4 {
@@ -92,8 +92,9 @@ func (r Ranges) contain(p netip.Prefix) bool {
 	return false
 }
 
-// devices4 is for measurements, and so in nobody's network; devices6 is a prefix
-// of RFC 4193 that was drawn for this. Our devices have their addresses there.
+// Our devices have their addresses in devices4 and devices6. devices4 is reserved
+// for measurements, so networks do not use it. devices6 is a random prefix of RFC
+// 4193.
 var (
 	devices4 = netip.MustParsePrefix("198.18.0.0/15")
 	devices6 = netip.MustParsePrefix("fdc5:7a0e:93d1::/48")
@@ -102,9 +103,9 @@ var (
 func onDevice(a netip.Addr) bool { return devices4.Contains(a) || devices6.Contains(a) }
 
 // freeRanges returns the first ranges that no route of this host overlaps, that
-// have nothing guarded, and that claim can have. They are the same ones on every
-// host that has not much there, from the end of devices4, since what else uses
-// that, our bridges too, begins at its beginning.
+// contain no guarded address, and for which claim succeeds. It begins at the end of
+// devices4, since other users of that network, our bridges too, begin at its start.
+// So most hosts get the same ranges.
 func (s surroundings) freeRanges(claim func(v4 netip.Prefix) bool) (Ranges, bool) {
 	for n := range 32 {
 		at := byte(31 - n)
@@ -119,7 +120,8 @@ func (s surroundings) freeRanges(claim func(v4 netip.Prefix) bool) (Ranges, bool
 	return Ranges{}, false
 }
 
-// isFree tells whether nothing but default routes has to do with p.
+// isFree tells whether p overlaps no route but default routes and contains no
+// guarded address.
 func (s surroundings) isFree(p netip.Prefix) bool {
 	for _, r := range s.routes {
 		if r.prefix.Bits() > 0 && r.prefix.Overlaps(p) {
@@ -130,13 +132,12 @@ func (s surroundings) isFree(p netip.Prefix) bool {
 	return err == nil && len(s.within(p)) == 0
 }
 
-// has tells whether the device carries the family of a.
+// has tells whether the device has an address of a's family.
 func (d *Device) has(a netip.Addr) bool {
 	return slices.ContainsFunc(d.Addresses, func(own netip.Addr) bool { return own.Is4() == a.Is4() })
 }
 
-// checkRoutes refuses what is no list of routes at all; what may not be routed
-// is judged one by one.
+// checkRoutes refuses a list that is malformed. plan judges its prefixes one by one.
 func checkRoutes(prefixes []netip.Prefix) error {
 	if len(prefixes) > MaxRoutes {
 		return fmt.Errorf("%d routes: at most %d are allowed", len(prefixes), MaxRoutes)
@@ -144,7 +145,7 @@ func checkRoutes(prefixes []netip.Prefix) error {
 	seen := make(map[netip.Prefix]bool, len(prefixes))
 	for _, p := range prefixes {
 		if !p.IsValid() || p != p.Masked() || p.Addr().Zone() != "" || p.Addr().Is4In6() {
-			return fmt.Errorf("%q is no prefix", p)
+			return fmt.Errorf("%q is not a prefix", p)
 		}
 		if seen[p] {
 			return fmt.Errorf("%s is there twice", p)
@@ -154,7 +155,7 @@ func checkRoutes(prefixes []netip.Prefix) error {
 	return nil
 }
 
-// special are the addresses that no route of ours may touch.
+// special are the networks that our routes must not overlap.
 var special = []struct {
 	prefix netip.Prefix
 	what   string
@@ -170,14 +171,14 @@ var special = []struct {
 	{netip.MustParsePrefix("ff00::/8"), "multicast"},
 }
 
-// metadata are addresses at which clouds serve their machines.
+// metadata are the addresses of clouds' metadata services.
 var metadata = []netip.Addr{
 	netip.MustParseAddr("168.63.129.16"),
 	netip.MustParseAddr("100.100.100.200"),
 	netip.MustParseAddr("fd00:ec2::254"),
 }
 
-// ownRoute is a route of this host that is not of our device.
+// ownRoute is a route of this host that does not lead to our device.
 type ownRoute struct {
 	prefix netip.Prefix
 	via    []netip.Addr // the next hops; more than one of a route by several ways
@@ -185,27 +186,27 @@ type ownRoute struct {
 	twin   bool         // to another device of Causeway's
 }
 
-// guarded is an address that has to stay reachable as it is.
+// guarded is an address that this host needs, so that our routes must leave it out.
 type guarded struct {
 	addr netip.Addr
 	what string
 }
 
-// surroundings are what a decision about routes depends on.
+// surroundings are the facts about this host on which decisions about routes depend.
 type surroundings struct {
 	routes  []ownRoute
 	guarded []guarded
 }
 
-// judge tells what of this host's own stays out of a route to p, or why there
-// may be none.
+// judge returns this host's own networks within p, which stay in use, or an error
+// that says why there must be no route to p.
 func (s surroundings) judge(p netip.Prefix) (local []netip.Prefix, err error) {
 	if p.Bits() == 0 {
-		return nil, errors.New("it would take everything that this machine sends, the editor's connection too; name the networks that are meant")
+		return nil, errors.New("it would carry all traffic of this machine, also the editor's connection; name the networks that you need")
 	}
 	for _, sp := range special {
 		if p.Overlaps(sp.prefix) {
-			return nil, fmt.Errorf("it takes in %s (%s)", sp.prefix, sp.what)
+			return nil, fmt.Errorf("it contains %s (%s)", sp.prefix, sp.what)
 		}
 	}
 	for _, r := range s.routes {
@@ -235,8 +236,8 @@ func (s surroundings) within(p netip.Prefix) (all []guarded) {
 	return all
 }
 
-// around returns the prefixes that make up p without the guarded addresses in it.
-// A prefix to which this host has a route of its own is left to that one.
+// around returns the prefixes that make up p without the guarded addresses in it. It
+// leaves out prefixes to which this host has a route of its own.
 func (s surroundings) around(p netip.Prefix) (parts []netip.Prefix, out []guarded, err error) {
 	if out = s.within(p); len(out) == 0 {
 		return []netip.Prefix{p}, nil, nil
@@ -259,11 +260,11 @@ func (s surroundings) around(p netip.Prefix) (parts []netip.Prefix, out []guarde
 	}
 	split(p)
 	if len(parts) > maxParts {
-		return nil, nil, fmt.Errorf("it takes in %d addresses that have to stay as they are, such as %s, %s; name smaller networks",
+		return nil, nil, fmt.Errorf("it contains %d addresses that this machine needs, such as %s, %s; name smaller networks",
 			len(out), out[0].addr, out[0].what)
 	}
 	if len(parts) == 0 {
-		return nil, nil, fmt.Errorf("all of its addresses have to stay as they are, such as %s, %s", out[0].addr, out[0].what)
+		return nil, nil, fmt.Errorf("this machine needs all of its addresses, such as %s, %s", out[0].addr, out[0].what)
 	}
 	return parts, out, nil
 }
@@ -276,7 +277,7 @@ func halves(p netip.Prefix) (low, high netip.Prefix) {
 	return netip.PrefixFrom(p.Addr(), p.Bits()+1), netip.PrefixFrom(a, p.Bits()+1)
 }
 
-// best is how many bits of a this host's own routes tell apart.
+// best is the prefix length of the most specific own route to a.
 func (s surroundings) best(a netip.Addr) int {
 	bits := 0
 	for _, r := range s.routes {
@@ -299,14 +300,15 @@ func (s surroundings) hops() (all []guarded) {
 	return all
 }
 
-// tunnel is the device of this process, and the routes to it. The device itself
-// belongs to whom its descriptor was passed to, and its routes go with it.
+// tunnel is the device of this process, and the routes to it. The process that
+// received the descriptor owns the device. The routes disappear with the device.
 type tunnel struct {
 	device *Device // nil without one
 	routes map[netip.Prefix]bool
 }
 
-// setRoutes makes prefixes the whole of what leads to the device, as far as it may.
+// setRoutes replaces the routes to the device by routes to prefixes, except those
+// that it refuses.
 func (t *tunnel) setRoutes(prefixes []netip.Prefix, survey func(*Device) (surroundings, error), change func(d *Device, add bool, p netip.Prefix) error) ([]RouteReport, error) {
 	if t.device == nil {
 		return nil, errors.New("there is no device")

@@ -6,10 +6,10 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/kernelnet"
 )
 
-// routeProtocol marks our routes for whoever looks at them.
+// routeProtocol marks our routes in the kernel's table.
 const routeProtocol = 'c'
 
-// ownRoutes lists the routes of this host, but for those of the device at index.
+// ownRoutes lists the routes of this host, except those to the device at index.
 func ownRoutes(index int) ([]ownRoute, error) {
 	routes, err := kernelnet.Routes()
 	if err != nil {

@@ -16,21 +16,21 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/capture/held"
 )
 
-// request is one of eight. Requests and answers are JSON, one a line.
+// request has one of these fields. Requests and answers are JSON, one per line.
 type request struct {
-	// Hosts replaces our whole block of the hosts file, if nothing else is asked.
+	// Hosts replaces our block of the hosts file, if no other field is set.
 	Hosts []Entry `json:"hosts"`
 	// Resolver makes the stub resolver at that address the nameserver; the zero
-	// address takes it out.
+	// address removes the stub resolver.
 	Resolver *netip.Addr `json:"resolver,omitempty"`
-	// Listen opens a port below 1024, and passes the socket on.
+	// Listen opens a port below 1024 and passes the socket to the caller.
 	Listen *endpoint `json:"listen,omitempty"`
-	// Tun makes a TUN device, once, and passes its descriptor on.
+	// Tun makes a TUN device, at most once, and passes its descriptor to the caller.
 	Tun bool `json:"tun,omitempty"`
-	// Routes replaces what leads to that device.
+	// Routes replaces the routes to that device.
 	Routes *[]netip.Prefix `json:"routes,omitempty"`
-	// Bridge has this host answer, once, for addresses of the names that programs
-	// behind that bridge use.
+	// Bridge makes this host answer for the addresses of names behind that bridge,
+	// at most once.
 	Bridge string `json:"bridge,omitempty"`
 	// Watch opens the packet socket that shows SYNs to held ports, and passes it on.
 	Watch bool `json:"watch,omitempty"`
@@ -41,7 +41,7 @@ type request struct {
 type endpoint struct {
 	UDP bool           `json:"udp,omitempty"`
 	At  netip.AddrPort `json:"at"`
-	// Device is the bridge by which alone it is reached; "" for loopback.
+	// Device is the only bridge from which the port is reachable; "" for loopback.
 	Device string `json:"device,omitempty"`
 }
 
@@ -56,22 +56,22 @@ type answer struct {
 
 // Options of Serve.
 type Options struct {
-	// HostsPath is the file to edit; "" means DefaultPath. A command that may
-	// run as root must not take it from its caller.
+	// HostsPath is the file to edit; "" means DefaultPath. A command that can run as
+	// root must not take the path from its caller.
 	HostsPath string
-	// ResolvPath is the other one; "" means DefaultResolvPath. RunDir is where
-	// running programs have their folders; "" means /run.
+	// ResolvPath is the resolver configuration; "" means DefaultResolvPath. RunDir
+	// is the folder of running programs; "" means /run.
 	ResolvPath, RunDir string
-	// Poll is how often the files are looked at besides what the kernel reports of
-	// them; 0 means every 10 s, or every second if the kernel reports nothing.
+	// Poll is the time between two looks at the files, in addition to the kernel's
+	// reports of changes. 0 means 10 s, or 1 s if the kernel reports nothing.
 	Poll time.Duration
 }
 
-// Serve is the whole of the privileged subcommand: it removes what processes
-// that are no more have left, answers the requests on stdin, puts our part back
-// when somebody rewrites a file, and removes it when stdin ends or the process
-// is told to terminate. It changes the process's handling of signals.
-// Returning on a signal, it leaves a reader of stdin behind.
+// Serve is the privileged subcommand. It removes the remains of processes that have
+// ended, and answers the requests on stdin. If another program rewrites a file,
+// Serve puts our part back. When stdin ends or SIGTERM arrives, it removes our part.
+// It changes the process's handling of signals. If it returns because of a signal,
+// it leaves a goroutine that reads stdin behind.
 func Serve(stdin io.Reader, stdout io.Writer, o Options) (err error) {
 	outlive()
 	stop := make(chan os.Signal, 1)

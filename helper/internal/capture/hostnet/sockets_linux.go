@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// controlPair returns a socket for the subcommand's stdin, on which it can pass
-// sockets back, and our end of it. Both ends close with their processes.
+// controlPair returns a socket for the subcommand's stdin and our end of it. The
+// subcommand can pass sockets back on it. Each end closes when its process ends.
 func controlPair() (stdin *os.File, ours net.Conn, err error) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -27,7 +27,7 @@ func controlPair() (stdin *os.File, ours net.Conn, err error) {
 	return stdin, ours, nil
 }
 
-// passSocket opens e and sends the socket to who holds the other end of caller.
+// passSocket opens e and sends the socket to the process at the other end of caller.
 func passSocket(caller io.Reader, e endpoint) error {
 	socket, err := open(e)
 	if err != nil {
@@ -37,8 +37,8 @@ func passSocket(caller io.Reader, e endpoint) error {
 	return pass(caller, socket)
 }
 
-// passDevice makes a TUN device for who holds the other end of caller. It keeps
-// no descriptor, so that the device goes with that process.
+// passDevice makes a TUN device for the process at the other end of caller. It keeps
+// no descriptor, so the device disappears with that process.
 func passDevice(caller io.Reader) (*Device, error) {
 	if _, ok := caller.(*os.File); !ok {
 		return nil, errNoSocket
@@ -54,7 +54,7 @@ func passDevice(caller io.Reader) (*Device, error) {
 	return d, nil
 }
 
-var errNoSocket = errors.New("there is no socket to pass others on")
+var errNoSocket = errors.New("stdin is not a socket, which could pass descriptors")
 
 func pass(caller io.Reader, f *os.File) error {
 	stdin, ok := caller.(*os.File)

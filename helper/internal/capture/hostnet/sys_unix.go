@@ -18,9 +18,11 @@ func lock(f *os.File, d time.Duration) {
 	}
 }
 
-// outlive makes this process deaf to what ends its parent from a terminal, and
-// to a parent that no longer reads, so that it can undo its work after it.
+// outlive makes this process ignore the signals by which a terminal ends its parent,
+// and a closed pipe to the parent. So it can undo its changes after the parent has
+// ended.
 func outlive() { signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE) }
 
-// ownGroup keeps the terminal's signals from a child.
+// ownGroup puts a child into a process group of its own, which the terminal's
+// signals do not reach.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

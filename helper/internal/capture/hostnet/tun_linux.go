@@ -15,14 +15,15 @@ import (
 
 const (
 	tunPath = "/dev/net/tun"
-	// tunMTU is as large as wireguard/tun's buffers and a whole word allow: the
-	// packets of a local device cost by their number.
+	// tunMTU is the largest multiple of 8 that fits into wireguard/tun's buffers: on
+	// a local device the cost depends on the number of packets, not on their size.
 	tunMTU = 65520
-	// inContainers is what to do.
+	// inContainers is the advice for containers.
 	inContainers = `a container needs "runArgs": ["--cap-add=NET_ADMIN", "--device=/dev/net/tun"] in devcontainer.json`
 )
 
-// tunMissing says why no TUN device can be had, before anything is started.
+// tunMissing returns an error if there can be no TUN device. It is checked before
+// the subcommand starts.
 func tunMissing() error {
 	if _, err := os.Stat(tunPath); err != nil {
 		return fmt.Errorf("%w; %s", err, inContainers)
@@ -30,8 +31,8 @@ func tunMissing() error {
 	return nil
 }
 
-// openDevice makes a TUN device that is up and has an address. It goes with its
-// last descriptor, of which the caller gets the only one.
+// openDevice makes a TUN device that is up and has an address. The caller gets its
+// only descriptor; the device disappears when that is closed.
 func openDevice() (_ *os.File, _ *Device, err error) {
 	fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -80,8 +81,8 @@ func (d *Device) raise() error {
 	if _, err := ask(unix.SIOCSIFMTU, func(r *unix.Ifreq) { r.SetUint32(tunMTU) }); err != nil {
 		return fmt.Errorf("set MTU: %w", err)
 	}
-	// No link-local address, and so no neighbour discovery; where /proc/sys cannot
-	// be written, its packets are dropped by the reader.
+	// Without a link-local address there is no neighbour discovery. If /proc/sys is
+	// read-only, the reader of the device drops its packets.
 	_ = os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", d.Name, "addr_gen_mode"), []byte("1"), 0)
 	if _, err := ask(unix.SIOCSIFFLAGS, func(r *unix.Ifreq) { r.SetUint16(unix.IFF_UP) }); err != nil {
 		return fmt.Errorf("set up: %w", err)
@@ -89,15 +90,15 @@ func (d *Device) raise() error {
 	return d.address()
 }
 
-// address gives the device addresses that stand for names, and one of each
-// family for itself: sources of packets, to which nobody connects.
+// address gives the device ranges of addresses that stand for names, and one address
+// of each family of its own, which is only the source of packets.
 func (d *Device) address() error {
 	s, err := survey(d)
 	if err != nil {
 		return err
 	}
 	if names, ok := s.freeRanges(func(p netip.Prefix) bool { return changeRoute(d, true, p) == nil }); ok {
-		// It is ours now, since a route is there once.
+		// The range is ours now: a second route to it cannot be added.
 		if err := kernelnet.AddAddress(d.Index, names.V4.Addr().Next()); err != nil {
 			return fmt.Errorf("add address %s: %w", names.V4.Addr().Next(), err)
 		}
@@ -118,7 +119,8 @@ func (d *Device) address() error {
 	return d.addressAlone(s.routes)
 }
 
-// addressAlone is address where there is no room for names.
+// addressAlone gives the device its own addresses only, since no range for names is
+// free.
 func (d *Device) addressAlone(own []ownRoute) error {
 	v4, err := pick(own)
 	if err != nil {
@@ -136,7 +138,7 @@ func (d *Device) addressAlone(own []ownRoute) error {
 	return nil
 }
 
-// pick finds an address of devices4 that no route of this host has.
+// pick finds an address of devices4 that no route of this host covers.
 func pick(own []ownRoute) (netip.Addr, error) {
 	s := surroundings{routes: own}
 	for range 64 {
@@ -147,10 +149,10 @@ func pick(own []ownRoute) (netip.Addr, error) {
 			return a, nil
 		}
 	}
-	return netip.Addr{}, errors.New("this machine has networks of its own in all of " + devices4.String())
+	return netip.Addr{}, errors.New("this machine's own networks use all of " + devices4.String())
 }
 
-// survey looks at what routes to d must respect.
+// survey collects the facts about this host on which routes to d depend.
 func survey(d *Device) (surroundings, error) {
 	own, err := ownRoutes(d.Index)
 	if err != nil {
@@ -159,7 +161,7 @@ func survey(d *Device) (surroundings, error) {
 	s := surroundings{routes: own}
 	s.guarded = s.hops()
 	for _, a := range metadata {
-		s.guarded = append(s.guarded, guarded{a, "at which clouds serve their machines"})
+		s.guarded = append(s.guarded, guarded{a, "the metadata service of a cloud"})
 	}
 	if content, err := os.ReadFile(DefaultResolvPath); err == nil {
 		_, servers := Nameservers(content, netip.Addr{})
@@ -180,7 +182,7 @@ func survey(d *Device) (surroundings, error) {
 	return s, nil
 }
 
-// caller is the user for whom this process works.
+// caller is the uid of the user for whom this process works.
 func caller() int {
 	if uid, err := strconv.Atoi(os.Getenv("SUDO_UID")); err == nil && os.Getuid() == 0 {
 		return uid

@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// StartTun is Start for a TUN device that leads nowhere yet. The file, which is
-// the caller's, is all that keeps the device and its routes alive.
+// StartTun is Start for a TUN device, to which no resource is routed yet. The caller
+// owns the file. The device and its routes exist until the file is closed.
 func StartTun(ctx context.Context, o StartOptions) (h *Host, file *os.File, d *Device, err error) {
 	if err := tunMissing(); err != nil {
 		return nil, nil, nil, fmt.Errorf("cannot open a TUN device: %w", err)
@@ -30,8 +30,8 @@ func StartTun(ctx context.Context, o StartOptions) (h *Host, file *os.File, d *D
 	return h, file, d, err
 }
 
-// SetRoutes makes prefixes the whole of what leads to the device, but for those
-// that the result says are refused; it is in the order of prefixes.
+// SetRoutes replaces the routes to the device by routes to prefixes. The reports, in
+// the order of prefixes, say which are refused.
 func (h *Host) SetRoutes(ctx context.Context, prefixes []netip.Prefix) (reports []RouteReport, err error) {
 	if prefixes == nil {
 		prefixes = []netip.Prefix{} // none, rather than another request

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchPause is the shortest time between two reports of a watch, so that two
-// programs that rewrite a file after each other do not keep a processor busy.
+// watchPause is the shortest time between two reports of a watch. It bounds the work
+// if we and another program rewrite a file in turns.
 const watchPause = 100 * time.Millisecond
 
 // watch reports changes of files by inotify.
@@ -23,11 +23,12 @@ type watch struct {
 	done    chan struct{}
 }
 
-// watchFiles begins to watch. It returns nil if the kernel cannot.
+// watchFiles starts a watch. It returns nil if the kernel cannot watch.
 //
-// It looks at the files themselves, since in a container they are bind mounts, and
-// at their directories, since elsewhere a new file may take the place. It waits for
-// the writer to close the file: an edit in between would mix two contents.
+// It watches the files themselves, since in a container they are bind mounts, and
+// their directories, since elsewhere programs replace the files by renaming. It
+// waits until the writer closes the file: an edit before that would mix two
+// contents.
 func watchFiles(paths ...string) *watch {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -105,7 +106,7 @@ func (w *watch) concerns(b []byte) bool {
 	return false
 }
 
-// events is where the watch reports; nil of no watch.
+// events returns the channel of the reports; nil if w is nil.
 func (w *watch) events() <-chan struct{} {
 	if w == nil {
 		return nil
