@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errNoDiag means that sock_diag cannot be used here at all.
+// errNoDiag means that sock_diag cannot be used on this system.
 var errNoDiag = errors.New("sock_diag is not available")
 
 const (
@@ -25,8 +25,8 @@ const (
 	anyState   = 0xffffffff
 )
 
-// question is what is asked about sockets. In an exact question of UDP, the kernel
-// takes the remote end for the local one, for historical reasons.
+// question is a request for sockets. In an exact request for UDP, the kernel swaps
+// the local and the remote end, for historical reasons.
 type question struct {
 	family, protocol uint8
 	states           uint32
@@ -48,10 +48,10 @@ func (q question) message(kind netlink.HeaderType, flags netlink.HeaderFlags) ne
 	return netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | flags}, Data: b}
 }
 
-// exact returns the one row at local that is connected to remote, or that takes
-// what comes from remote; ErrGone if there is none. A socket that is bound to a
-// device is found by the index of that one alone. Asked in the family of IPv4, the
-// kernel finds the mapped sockets of IPv6 too.
+// exact returns the socket at local that is connected to remote, or that receives
+// from remote; ErrGone if there is none. A socket that is bound to a device is found
+// only with the index of that device. For IPv4 addresses, the kernel also finds IPv6
+// sockets with mapped addresses.
 func exact(s *service, protocol uint8, local, remote netip.AddrPort, device int) (found Socket, err error) {
 	q := question{family: familyOf(local.Addr()), protocol: protocol, states: anyState, local: local, remote: remote, device: device}
 	if protocol == unix.IPPROTO_UDP {
@@ -97,8 +97,8 @@ func dump(s *service, protocol uint8, port uint16) ([]Socket, error) {
 	return all, nil
 }
 
-// ResetFrom ends the TCP connections whose own address is one of addrs: programs
-// that use one see that it was aborted. It takes CAP_NET_ADMIN.
+// ResetFrom ends the TCP connections whose local address is in addrs. Their programs
+// see ECONNABORTED. It needs CAP_NET_ADMIN.
 func ResetFrom(addrs []netip.Addr) error {
 	s := &service{}
 	defer s.close()
@@ -109,7 +109,7 @@ func ResetFrom(addrs []netip.Addr) error {
 		for _, id := range ids {
 			m := question{family: family, protocol: unix.IPPROTO_TCP}.message(destroyOne, netlink.Acknowledge)
 			copy(m.Data[requestLen-idLen:], id)
-			// A connection that has ended meanwhile is not there any more.
+			// ENOENT: the connection has ended meanwhile.
 			if err := s.ask(m, func([]byte) error { return nil }); err != nil && errno(err) != unix.ENOENT {
 				failed = errors.Join(failed, err)
 			}
@@ -118,8 +118,8 @@ func ResetFrom(addrs []netip.Addr) error {
 	return failed
 }
 
-// connectionsFrom lists the connections of a family whose own address is one of
-// addrs, by the bytes that the kernel knows them by.
+// connectionsFrom lists the kernel's identifiers of the connections of a family
+// whose local address is in addrs.
 func connectionsFrom(s *service, family uint8, addrs []netip.Addr) (ids [][]byte, err error) {
 	q := question{family: family, protocol: unix.IPPROTO_TCP}
 	for _, state := range []int{Established, SynSent, 3, FinWait1, FinWait2, CloseWait, LastAck, Closing} { // 3 is SYN_RECV
@@ -155,7 +155,7 @@ func parseSocket(b []byte) (Socket, error) {
 	}, nil
 }
 
-// diagError tells "no such socket" and "not to be had here" from the rest.
+// diagError turns the kernel's errors into ErrGone and errNoDiag where these apply.
 func diagError(err error) error {
 	if err == nil {
 		return nil

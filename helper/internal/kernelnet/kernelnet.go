@@ -1,7 +1,7 @@
-// Package kernelnet asks the kernel of this machine about its network: the table
-// of sockets, which tells whose a connection is, and routes and addresses. It ends
-// connections and changes routes if it is asked to. It knows nothing of what the
-// answers are for: who may connect, and what may be routed, its callers decide.
+// Package kernelnet asks the kernel of this machine about its network: the table of
+// sockets, which tells whose a connection is, and routes and addresses. It also ends
+// connections and changes routes. Its callers decide who may connect and what may be
+// routed.
 //
 // It works on Linux. Elsewhere each call returns an error that wraps
 // errors.ErrUnsupported.
@@ -29,11 +29,11 @@ const (
 // LoopbackIndex is the index of the loopback device in every network namespace.
 const LoopbackIndex = 1
 
-// ErrGone means that no socket has the addresses, or that the one that had them is
-// closed: the table may still show it, as root's.
+// ErrGone means that no open socket has the addresses. The table can still show a
+// closed socket, with uid 0.
 var ErrGone = errors.New("the connecting socket is gone")
 
-// Socket is one row of a socket table, as its owner sees it.
+// Socket is one row of a socket table, with the addresses as its owner sees them.
 type Socket struct {
 	Local, Remote netip.AddrPort // IPv4 is unmapped, zones are removed
 	State         uint8
@@ -41,7 +41,7 @@ type Socket struct {
 	Inode         uint32 // 0: no process has the socket any more
 }
 
-// Route is a route of this machine that packets take by their destination alone.
+// Route is a route of this machine that depends on the destination of packets only.
 type Route struct {
 	Prefix   netip.Prefix
 	Device   int          // index of the device, 0 if there are several or none
@@ -50,8 +50,9 @@ type Route struct {
 	Protocol uint8        // who has made it, one of RTPROT_*
 }
 
-// PeerUID tells which user made the socket at the other end of c, a TCP connection
-// that was accepted on loopback. The error wraps ErrGone if that end is closed.
+// PeerUID returns the user who opened the socket at the other end of c, a TCP
+// connection that was accepted on loopback. The error wraps ErrGone if that end is
+// closed.
 func PeerUID(c net.Conn) (int, error) {
 	var t Table
 	defer t.Close()
@@ -80,7 +81,8 @@ func (t *Table) Peer(c net.Conn) (Socket, error) {
 	return s, nil
 }
 
-// Unmap returns a as the tables of this package have it: IPv4 out of IPv6, and no zone.
+// Unmap returns a in the form that this package uses: without a zone, and IPv4 in
+// place of IPv4-mapped IPv6.
 func Unmap(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }

@@ -23,7 +23,7 @@ func WaitGone(device int, limit time.Duration) (bool, error) {
 	if err := c.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return false, fmt.Errorf("watch devices: %w", err)
 	}
-	// Only now, so that its end is not missed in between.
+	// The check comes after the subscription, so no removal is missed.
 	if _, err := net.InterfaceByIndex(device); err != nil {
 		return true, nil
 	}

@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// answerTime bounds one read. The kernel answers within the call; this is for
-	// one that does not.
+	// answerTime bounds the wait for an answer. The kernel normally answers within
+	// the system call.
 	answerTime = time.Second
-	// maxMessage is larger than any message of the kernel's to us: those of a dump
-	// are of at most 32 KiB.
+	// maxMessage is the largest message that the kernel sends, which is part of a
+	// dump.
 	maxMessage = 32 << 10
 	// maxIdle bounds the sockets that wait for the next question.
 	maxIdle = 4
@@ -30,16 +30,16 @@ type service struct {
 	idle []*netlink.Conn
 }
 
-// ask sends a message and calls each with the body of every message of the answer
-// but acknowledgements, until the answer ends. The body is valid during the call.
-// An error of each ends that too. The kernel's own error is a syscall.Errno.
+// ask sends a message and calls each with the body of every message of the answer,
+// except acknowledgements. The body is valid during the call. ask stops at the first
+// error of each. An error of the kernel is a syscall.Errno.
 func (s *service) ask(m netlink.Message, each func(body []byte) error) error {
 	c, err := s.take()
 	if err != nil {
 		return err
 	}
 	if err := converse(c, m, each); err != nil {
-		// An answer that came late would be taken for that of the next question.
+		// A late answer would be taken for the answer to the next question.
 		_ = c.Close()
 		return err
 	}
@@ -114,11 +114,11 @@ func converse(c *netlink.Conn, m netlink.Message, each func(body []byte) error) 
 	return failed
 }
 
-// errInterrupted means that what was listed changed meanwhile, so that the list may
-// not be complete.
+// errInterrupted means that the kernel's list changed while it was read, so the
+// result can be incomplete.
 var errInterrupted = errors.New("the list changed while it was read")
 
-// errno is the number of an error of the kernel's, 0 if it is another one.
+// errno returns the error number in err, 0 if it has none.
 func errno(err error) unix.Errno {
 	if n, ok := errors.AsType[unix.Errno](err); ok {
 		return n

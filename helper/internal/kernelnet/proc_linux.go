@@ -17,8 +17,8 @@ import (
 // the process's first thread.
 const procNet = "/proc/thread-self/net/"
 
-// TCPSockets returns the TCP sockets of both families that want chooses, out of
-// all that this network namespace has.
+// TCPSockets returns the TCP sockets of this network namespace, of both families,
+// for which want returns true.
 func TCPSockets(want func(Socket) bool) ([]Socket, error) { return procBoth("tcp", want) }
 
 // procTCP finds the socket at local that is connected to remote.

@@ -43,8 +43,8 @@ func routes() (all []Route, err error) {
 	return all, nil
 }
 
-// parseRoute reads a struct rtmsg and its attributes. ok is false for what is no
-// route that packets take by their destination alone.
+// parseRoute reads a struct rtmsg and its attributes. ok is false for other messages
+// and for routes that depend on more than the destination.
 func parseRoute(b []byte) (r Route, ok bool) {
 	if len(b) < unix.SizeofRtMsg {
 		return r, false
@@ -117,12 +117,12 @@ func hopsOf(b []byte) (hops []netip.Addr) {
 }
 
 // AddRoute adds a route to r.Prefix by r.Device. It fails with EEXIST if this
-// machine has a route to the same prefix. Via is not used. A route that is Local
-// makes every address of the prefix this machine's own.
+// machine has a route to the same prefix. Via is not used. A Local route makes every
+// address of the prefix an address of this machine.
 func AddRoute(r Route) error { return change(unix.RTM_NEWROUTE, netlink.Create|netlink.Excl, r) }
 
-// RemoveRoute removes what AddRoute has added. It fails with ESRCH if there is no
-// such route.
+// RemoveRoute removes a route that AddRoute added. It fails with ESRCH if there is
+// no such route.
 func RemoveRoute(r Route) error { return change(unix.RTM_DELROUTE, 0, r) }
 
 func change(kind netlink.HeaderType, flags netlink.HeaderFlags, r Route) error {
@@ -140,7 +140,7 @@ func change(kind netlink.HeaderType, flags netlink.HeaderFlags, r Route) error {
 		netlink.Attribute{Type: unix.RTA_OIF, Data: binary.NativeEndian.AppendUint32(nil, uint32(r.Device))})
 }
 
-// AddAddress gives the device of that index an address, and no network with it.
+// AddAddress gives the device of that index a single address, without a network.
 func AddAddress(device int, a netip.Addr) error {
 	header := []byte{familyOf(a), uint8(a.BitLen()), 0, unix.RT_SCOPE_UNIVERSE}
 	if a.Is6() {

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Table looks sockets of this network namespace up: by sock_diag, whose exact
-// look-up costs the same however many sockets there are, and from /proc where a
-// sandbox or a missing kernel module forbids that. The zero value is ready. It is
-// safe for concurrent use: no call waits for another one's answer.
+// Table looks up sockets of this network namespace. It uses sock_diag, whose exact
+// look-up costs the same for any number of sockets. If a sandbox or a missing kernel
+// module prevents that, it reads /proc. The zero value is ready. A Table is safe for
+// concurrent use, and no call waits for the answer to another one.
 type Table struct {
-	// ProcOnly has every look-up read /proc, as if sock_diag could not be used.
+	// ProcOnly makes every look-up read /proc, as if sock_diag could not be used.
 	ProcOnly bool
 
 	diag   service
@@ -25,8 +25,9 @@ type Table struct {
 func (t *Table) Close() error { return t.diag.close() }
 
 // TCP returns the TCP socket at local that is connected to remote by the device of
-// that index; with connecting also one that waits for remote's answer. Both ends
-// are addresses as Unmap returns them. Without such a socket the error is ErrGone.
+// that index. With connecting, it also returns a socket that waits for remote's
+// answer. local and remote have the form that Unmap returns. If there is no such
+// socket, the error is ErrGone.
 func (t *Table) TCP(local, remote netip.AddrPort, device int, connecting bool) (Socket, error) {
 	s, err := t.diagTCP(local, remote, device)
 	if errors.Is(err, errNoDiag) {
@@ -49,9 +50,9 @@ func (t *Table) TCP(local, remote netip.AddrPort, device int, connecting bool) (
 	return Socket{}, ErrGone // TIME_WAIT
 }
 
-// UDP returns the UDP socket that takes what comes from remote to local. Without
-// one, or where only /proc can be read, the error is ErrGone. It says nothing of
-// other sockets on the same port: UDPPort does.
+// UDP returns the UDP socket that receives datagrams from remote to local. If there
+// is none, or if only /proc can be read, the error is ErrGone. Other sockets can be
+// on the same port: UDPPort lists them.
 func (t *Table) UDP(local, remote netip.AddrPort) (Socket, error) {
 	var s Socket
 	err := t.ask(func(diag *service) (err error) {
@@ -77,8 +78,8 @@ func (t *Table) UDPPort(port uint16) ([]Socket, error) {
 	return all, err
 }
 
-// Echo returns the ping sockets with the identifier id, and the raw sockets of
-// ICMP, both of client's family. Of neither there are many.
+// Echo returns the ping sockets with the identifier id, and the raw sockets of ICMP,
+// both of client's family.
 func (t *Table) Echo(client netip.Addr, id uint16) (ping, raw []Socket, err error) {
 	suffix, protocol := "", uint16(unix.IPPROTO_ICMP)
 	if client.Is6() {
@@ -90,7 +91,7 @@ func (t *Table) Echo(client netip.Addr, id uint16) (ping, raw []Socket, err erro
 	return ping, raw, err
 }
 
-// FellBack tells whether look-ups read /proc by now.
+// FellBack tells whether look-ups read /proc.
 func (t *Table) FellBack() bool { return t.ProcOnly || t.noDiag.Load() }
 
 func (t *Table) diagTCP(local, remote netip.AddrPort, device int) (found Socket, err error) {
@@ -105,8 +106,8 @@ func (t *Table) diagTCP(local, remote netip.AddrPort, device int) (found Socket,
 	if !errors.Is(err, ErrGone) || t.proven.Load() {
 		return Socket{}, err
 	}
-	// A kernel without tcp_diag says "not found" of everything: see whether it
-	// finds our own end, which is there as long as the caller holds it.
+	// A kernel without tcp_diag answers "not found" to everything. So look up our
+	// own end, which exists while the caller holds the connection.
 	err = t.ask(func(diag *service) (err error) {
 		_, err = exact(diag, unix.IPPROTO_TCP, remote, local, device)
 		return err

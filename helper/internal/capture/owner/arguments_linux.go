@@ -10,12 +10,12 @@ import (
 
 const (
 	maxCommandLine = 4 << 10 // bytes that are read
-	maxArguments   = 1 << 10 // bytes that are told
+	maxArguments   = 1 << 10 // bytes of the result
 )
 
-// Arguments are the command line of the process pid, if that is uid's and runs
-// program: escaped, quoted where it is needed, and cut to about 1 KiB. "" if it
-// is neither, or gone. They may hold secrets: who asks shows them and nothing more.
+// Arguments returns the command line of the process pid if it belongs to uid and
+// runs program, else "". The result is escaped, quoted where needed, and cut to
+// about 1 KiB. It can contain secrets: callers show it and do not store it.
 func Arguments(pid int, program string, uid int) string {
 	if pid <= 0 || !belongs(pid, uid) || Program(pid) != program {
 		return ""
@@ -32,7 +32,7 @@ func Arguments(pid int, program string, uid int) string {
 	return quoted(strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00"))
 }
 
-// quoted joins arguments as a person would write them.
+// quoted joins arguments as a person would type them.
 func quoted(args []string) string {
 	var b strings.Builder
 	for i, a := range args {

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bounds of one search, and of all together: to know who asks must not cost what
-// the asking does. A look is at a descriptor or, for lookPerPID of them, a process.
+// Bounds of one search, and of all searches per second: finding a process must cost
+// less than its connection. One look is one descriptor; a process counts as
+// lookPerPID looks.
 const (
 	maxLooks   = 2000
 	mustLooks  = 200_000 // where it has to be found
@@ -20,16 +21,16 @@ const (
 	lookPerPID = 8
 )
 
-// finder tells which process has a socket. It knows by the descriptors of those
-// processes that this user may look at.
+// finder finds the process that has a socket, among the processes whose descriptors
+// this user may list.
 type finder struct {
 	recent []int // pids that had one, the latest first
 	looks  float64
 	at     time.Time // when looks was that many
 }
 
-// find returns the process with the socket; zero if that cannot be told, or only
-// by looking at too much.
+// find returns the process with the socket; 0 if no process is found within the
+// bounds.
 func (f *finder) find(inode uint32, uid int, must bool) (pid int) {
 	now := time.Now()
 	f.looks = min(looksASec, f.looks+looksASec*now.Sub(f.at).Seconds()) // at first, very long ago
@@ -51,7 +52,7 @@ func (f *finder) find(inode uint32, uid int, must bool) (pid int) {
 	}
 	all := pids()
 	left -= len(all) / lookPerPID
-	// The newest first: whoever connects has mostly just begun.
+	// The newest first, since most processes connect soon after their start.
 	for _, pid := range all {
 		if left <= 0 {
 			return 0
@@ -76,7 +77,8 @@ func (f *finder) found(pid int) int {
 	return pid
 }
 
-// pids lists the processes, the newest first where numbers have not wrapped.
+// pids lists the processes, the highest number first. That is the newest, unless the
+// numbers have wrapped.
 func pids() []int {
 	fd, names := list("/proc", math.MaxInt)
 	if fd < 0 {
@@ -93,9 +95,9 @@ func pids() []int {
 	return all
 }
 
-// list opens a folder of /proc, for the caller to close, and returns the names in
-// it, not many more than most; the descriptor is negative if it cannot be opened.
-// An os.File would try each time whether it can be waited for.
+// list opens a folder of /proc and returns about most of the names in it. The caller
+// closes fd, which is negative if the folder cannot be opened. An os.File would cost
+// an attempt to register it with the poller.
 func list(folder string, most int) (fd int, names []string) {
 	fd, err := unix.Open(folder, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -120,7 +122,7 @@ func belongs(pid, uid int) bool {
 	return syscall.Stat("/proc/"+strconv.Itoa(pid), &st) == nil && int(st.Uid) == uid
 }
 
-// holds tells whether one of the process's descriptors is want, a link of /proc.
+// holds tells whether one of the process's descriptors links to want.
 func holds(pid int, want string, left *int) bool {
 	if *left <= 0 {
 		return false

@@ -13,9 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Holders tells which processes listen on the TCP ports of addrs, each at that
-// address or at all addresses; what nobody listens on is missing. It reads the
-// descriptors of every process, so it is for reports, not for every connection.
+// Holders finds the processes that listen on the TCP ports of addrs, at that address
+// or at all addresses. The result lacks addresses on which no process listens.
+// Holders reads the descriptors of every process, so call it for reports and not for
+// every connection.
 func Holders(addrs []netip.AddrPort) (map[netip.AddrPort]Process, error) {
 	rows, err := kernelnet.TCPSockets(func(s kernelnet.Socket) bool { return s.State == kernelnet.Listen })
 	if err != nil {
@@ -55,7 +56,8 @@ func Holders(addrs []netip.AddrPort) (map[netip.AddrPort]Process, error) {
 
 func anyAt(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv4Unspecified(), port) }
 
-// findPIDs fills in the process of each socket inode, as far as it may be seen.
+// findPIDs sets the process of each socket inode, as far as this user may list
+// descriptors.
 func findPIDs(wanted map[uint32]int) {
 	if len(wanted) == 0 {
 		return

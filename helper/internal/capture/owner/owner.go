@@ -1,7 +1,7 @@
-// Package owner tells which user is at the other end of a local connection,
-// from the kernel's socket tables. It guards the listeners of the capture,
-// which every user of the remote host could reach otherwise. It opens no
-// listener and drops no connection: its callers do.
+// Package owner tells which user is at the other end of a local connection, from the
+// kernel's socket tables. It decides who may use the listeners of the capture, which
+// every user of the remote can reach. It opens no listener and closes no connection:
+// its callers do.
 package owner
 
 import (
@@ -17,22 +17,22 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/kernelnet"
 )
 
-// Owner is the user who made a socket.
+// Owner is the user who opened a socket.
 type Owner struct {
 	UID   int
 	User  string // its name, or the number where there is none; "" if unknown
 	Inode uint32 // of the socket; 0 if unknown
 }
 
-// unknown is a sender that is served whoever it is, and that cannot be found.
+// unknown stands for a sender that cannot be found, if everyone is served.
 var unknown = Owner{UID: -1}
 
 // Errors of a check; errors.Is tells them apart.
 var (
-	// ErrGone means that the socket has no owner any more, or never had a row:
-	// a closed socket shows as root's, so it proves nothing.
+	// ErrGone means that the socket is closed or was never in the table. A closed
+	// socket shows uid 0, so its row proves nothing.
 	ErrGone = kernelnet.ErrGone
-	// ErrStranger means that another user made the socket.
+	// ErrStranger means that a user who is not served opened the socket.
 	ErrStranger = errors.New("another user's socket")
 )
 
@@ -64,8 +64,8 @@ const (
 	maxTold  = 16
 )
 
-// New returns a Checker that allows uid, the effective one of the helper, and
-// root. It opens nothing before the first check.
+// New returns a Checker that allows root and uid, the helper's effective user. It
+// opens no socket before the first check.
 func New(uid int) *Checker {
 	return &Checker{uid: uid, names: make(map[int]string), told: make(map[int]bool), senders: make(map[datagrams]sender)}
 }
@@ -73,10 +73,10 @@ func New(uid int) *Checker {
 // Close releases the Checker's sockets. Checks after it open others.
 func (k *Checker) Close() error { return k.table.Close() }
 
-// Check tells who connected c, a TCP connection accepted on this host. It
-// fails unless the client's socket is there, has an owner, and that is an
-// allowed user or root. If everyone is served, it does not fail: a client that
-// is gone has no name then.
+// Check finds the user at the other end of c, a TCP connection accepted on this
+// host. It fails if the client's socket is closed, or belongs to a user who is not
+// allowed. If everyone is served, it does not fail; the Owner of a closed socket has
+// no name then.
 func (k *Checker) Check(c net.Conn) (Owner, error) { return k.settle(k.checkConn(c)) }
 
 func (k *Checker) checkConn(c net.Conn) (Owner, error) {
@@ -87,8 +87,8 @@ func (k *Checker) checkConn(c net.Conn) (Owner, error) {
 	return k.judge(s)
 }
 
-// CheckConnecting is Check for a connection from client, a socket of this host,
-// to server, an address beyond the device of that index, that may not be
+// CheckConnecting is Check for a connection from client, a socket of this host, to
+// server, an address beyond the device of that index. The connection need not be
 // established yet.
 func (k *Checker) CheckConnecting(client, server netip.AddrPort, device int) (Owner, error) {
 	return k.settle(k.checkConnecting(client, server, device))
@@ -103,10 +103,10 @@ func (k *Checker) checkConnecting(client, server netip.AddrPort, device int) (Ow
 	return k.judge(s)
 }
 
-// CheckEcho tells who sent an echo request with the identifier id from client, an
-// address of this host. A ping socket is known by its identifier. A raw socket
-// may send any, so that all of those of ICMP have to be allowed ones, and one of
-// them may have sent it.
+// CheckEcho finds the sender of an echo request with the identifier id from client,
+// an address of this host. A ping socket has one identifier. A raw socket can send
+// any, so if there is no ping socket, all raw sockets of ICMP must belong to allowed
+// users.
 func (k *Checker) CheckEcho(client netip.Addr, id uint16) (Owner, error) {
 	return k.settle(k.checkEcho(client, id))
 }
@@ -153,8 +153,8 @@ func (k *Checker) allows(uid int) bool {
 	return uid == 0 || uid == k.uid || k.Users.Everyone || slices.Contains(k.Users.UIDs, uid)
 }
 
-// settle makes the result of a check out of what was found. It tells of a user who
-// is refused.
+// settle turns what was found into the result of a check, and reports a user who is
+// refused.
 func (k *Checker) settle(o Owner, err error) (Owner, error) {
 	if err == nil {
 		return o, nil
@@ -190,10 +190,10 @@ func (s *stranger) Error() string {
 
 func (s *stranger) Unwrap() error { return ErrStranger }
 
-// Process tells which process has the socket that a check was about, as far as
-// this user may know it. It takes well below a millisecond, mostly: where it
-// would cost more, as with very many connections, it knows nothing, unless it
-// has to be found.
+// Process finds the process that has the socket of a check, as far as this user may
+// list descriptors. It usually takes well below a millisecond. If it would take
+// longer, as with very many connections, the result has no process, unless must is
+// set.
 func (k *Checker) Process(o Owner, must bool) Process {
 	k.finding.Lock()
 	defer k.finding.Unlock()
@@ -219,7 +219,7 @@ func (k *Checker) name(uid int) string {
 	return k.names[uid]
 }
 
-// UserName is the name of a user, or the number where there is none.
+// UserName returns the name of a user, or the number if the user has no name.
 func UserName(uid int) string {
 	id := strconv.Itoa(uid)
 	if u, err := user.LookupId(id); err == nil {

@@ -9,32 +9,32 @@ import (
 )
 
 const (
-	// soleTime is how long a socket counts as the only one on its port after all
-	// sockets on the port were looked at. A stranger who takes the port at another
-	// address meanwhile can pass datagrams off as the user's. That opens no door: a
-	// stranger who closes its socket after sending is not seen by a later look either.
+	// soleTime is the time for which the result of a look at all sockets on a port
+	// counts. During this time, another user can bind the port at another address
+	// and forge datagrams of the allowed user. A shorter time would not prevent
+	// that: the other user could close the socket right after sending.
 	soleTime = 100 * time.Millisecond
-	// maxSenders bounds how many senders are known at a time.
+	// maxSenders bounds the senders that are remembered.
 	maxSenders = 1024
 )
 
-// datagrams are those that one socket sends to another.
+// datagrams identifies the datagrams of one socket to another.
 type datagrams struct{ local, remote netip.AddrPort }
 
-// sender is a socket that was found to send datagrams.
+// sender is a socket that sent datagrams and was allowed.
 type sender struct {
 	inode uint32
 	until time.Time // when all sockets on its port are to be looked at again
 }
 
-// CheckUDP tells who sent a datagram from remote, a socket of this host, to
-// local. The source of a datagram proves its port only, since the sender
-// chooses among the host's addresses: so every socket that holds remote's port
-// has to be allowed, and one of them has to be bound to remote's address or to
-// all. The result holds for that moment, not for later datagrams.
+// CheckUDP finds the sender of a datagram from remote, a socket of this host, to
+// local. The source of a datagram proves only the port, since the sender can choose
+// any address of the host. So every socket on remote's port must be allowed, and one
+// of them must be bound to remote's address or to all addresses. The result holds
+// for that moment, not for later datagrams.
 //
 // The kernel walks through its whole table to list the sockets on a port. So while
-// the same socket goes on sending, CheckUDP asks for that one alone, and lists the
+// the same socket keeps sending, CheckUDP looks up only that socket, and lists the
 // others every 100 ms.
 func (k *Checker) CheckUDP(local, remote netip.AddrPort) (Owner, error) {
 	return k.settle(k.checkUDP(local, remote))
@@ -67,8 +67,8 @@ func (k *Checker) checkUDP(local, remote netip.AddrPort) (Owner, error) {
 	return o, err
 }
 
-// stillSends asks whether the socket that was found to send such datagrams still
-// has the address, and whose it is now.
+// stillSends looks up the socket that sent d before. It fails if another socket has
+// the address now, or if the owner is not allowed any more.
 func (k *Checker) stillSends(d datagrams) (Owner, error) {
 	k.sending.Lock()
 	known, ok := k.senders[d]

@@ -26,14 +26,14 @@ const MaxUsers = 16
 // Users says who is served. The zero value serves the capture's own user and root.
 type Users struct {
 	// Everyone serves all users. A sender that cannot be found any more is served
-	// too: whoever it was, it was allowed.
+	// too, since every user is allowed.
 	Everyone bool
 	// UIDs are served besides the capture's own user and root.
 	UIDs []int
 }
 
-// CheckUsers tells whether list may be a list of users: one of the words, or names.
-// An empty list stands for AutoUsers.
+// CheckUsers returns an error if list is not a list of users: one of the words, or
+// names. An empty list means AutoUsers.
 func CheckUsers(list []string) error {
 	if len(list) > MaxUsers {
 		return fmt.Errorf("%d users: at most %d are allowed", len(list), MaxUsers)
@@ -43,7 +43,7 @@ func CheckUsers(list []string) error {
 		case len(list) > 1 && slices.Contains([]string{AutoUsers, MineUsers, EveryoneUsers}, name):
 			return fmt.Errorf("users: %q stands alone, without names beside it", name)
 		case !isUserName(name):
-			return fmt.Errorf("users: %q is no name of a user", name)
+			return fmt.Errorf("users: %q cannot be the name of a user", name)
 		case slices.Contains(list[:i], name):
 			return fmt.Errorf("users: %q is there twice", name)
 		}
@@ -51,7 +51,8 @@ func CheckUsers(list []string) error {
 	return nil
 }
 
-// isUserName admits what Linux, domains and directories have as names of users.
+// isUserName tells whether Linux, Windows domains or directories can have s as the
+// name of a user.
 func isUserName(s string) bool {
 	if s == "" || len(s) > 64 || s[0] == '-' {
 		return false
@@ -92,7 +93,7 @@ func UsersOf(list []string) (u Users, notes []string) {
 	return u, notes
 }
 
-// machine is what is looked at to tell whose this machine is.
+// machine is the part of the system that tells whose machine this is.
 type machine struct {
 	root   string // "/"
 	getenv func(string) string
@@ -102,7 +103,8 @@ type machine struct {
 // services of that person's: _apt, www-data, postgres, the builders of Nix.
 func (m machine) isPersonal() bool { return m.isContainer() && m.people() <= 1 }
 
-// isContainer tells whether this is a container or a codespace. In doubt it is none.
+// isContainer tells whether this is a container or a codespace. If that is unknown,
+// it returns false.
 func (m machine) isContainer() bool {
 	for _, file := range []string{".dockerenv", "run/.containerenv"} {
 		if _, err := os.Stat(filepath.Join(m.root, file)); err == nil {
@@ -135,8 +137,8 @@ func (m machine) hasOverlayRoot() bool {
 	return false
 }
 
-// people counts the accounts of persons: those from uid 1000 on that have a shell.
-// If the accounts cannot be read, there are many.
+// people counts the accounts of persons: those with a uid from 1000 and a login
+// shell. If the accounts cannot be read, it returns a large number.
 func (m machine) people() int {
 	const many = 1 << 20
 	f, err := os.Open(filepath.Join(m.root, "etc/passwd"))
@@ -160,7 +162,7 @@ func (m machine) people() int {
 		}
 		switch filepath.Base(fields[6]) {
 		case "nologin", "false", "sync":
-		default: // none stands for /bin/sh
+		default: // an empty field means /bin/sh
 			uids[uid] = true
 		}
 	}
