@@ -68,18 +68,19 @@ func (s *Source) isPrivate(ctx context.Context, q records.Question, m *dns.Msg, 
 	if len(m.Answer) > 0 || m.Rcode == dns.RcodeServerFailure {
 		return m, true
 	}
-	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
-		other := s.ask(ctx, records.Question{Name: q.Name, Type: kind}, who)
-		switch {
-		case other.Rcode == dns.RcodeServerFailure:
-			return m, true
-		case found(other, kind) && m.Rcode == dns.RcodeRefused:
-			return noRecord(q, addressTTL), true
-		case found(other, kind):
-			return m, true
-		}
+	if q.Type == dns.TypeA {
+		return m, false // address has looked for both families
 	}
-	return m, false
+	other := s.ask(ctx, records.Question{Name: q.Name, Type: dns.TypeA}, who)
+	switch {
+	case other.Rcode == dns.RcodeServerFailure:
+		return m, true
+	case !found(other, dns.TypeA):
+		return m, false
+	case m.Rcode == dns.RcodeRefused:
+		return noRecord(q, addressTTL), true
+	}
+	return m, true
 }
 
 func failure(rcode int) *dns.Msg { return &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: rcode}} }
@@ -125,20 +126,21 @@ func noRecord(q records.Question, ttl uint32) *dns.Msg {
 // either family at the gateway.
 func (s *Source) address(ctx context.Context, q records.Question, who owner.Owner) *dns.Msg {
 	ttl := uint32(addressTTL)
-	var m *dns.Msg
+	var m, refused *dns.Msg
 	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
 		m = s.ask(ctx, records.Question{Name: q.Name, Type: kind}, who)
-		if m.Rcode == dns.RcodeRefused && kind == dns.TypeA {
-			continue // the name may have permitted addresses of the other family
-		}
-		if m.Rcode != dns.RcodeSuccess {
+		switch {
+		case m.Rcode == dns.RcodeRefused && kind == dns.TypeA:
+			refused = m // the name may have permitted addresses of the other family
+		case m.Rcode != dns.RcodeSuccess && refused == nil:
 			return m
-		}
-		if found(m, kind) {
-			ttl = min(ttl, records.Lifetime(m))
+		case found(m, kind):
 			a, err := s.o.Names.Address(q.Name)
-			return s.served(q, a, err, ttl)
+			return s.served(q, a, err, min(ttl, records.Lifetime(m)))
 		}
+	}
+	if refused != nil {
+		return refused
 	}
 	return withoutAlias(q, m)
 }

@@ -132,14 +132,16 @@ func ownSOA(name string) string {
 
 // answers is what the gateway of the tests says, by name.
 var answers = map[string]string{
-	"web.corp.test A":         "web.corp.test. 60 IN A 10.0.0.1",
-	"six.corp.test AAAA":      "six.corp.test. 60 IN AAAA fd00::1",
-	"db.wild.corp.test A":     "db.wild.corp.test. 60 IN A 10.0.0.2",
-	"six.wild.corp.test AAAA": "six.wild.corp.test. 60 IN AAAA fd00::2",
-	"full.corp.test A":        "full.corp.test. 60 IN A 10.0.0.1",
-	"web.corp.test TXT":       `web.corp.test. 60 IN TXT "hello"`,
-	"long.corp.test TXT":      `long.corp.test. 60 IN TXT "` + strings.Repeat("x", 250) + `" "` + strings.Repeat("x", 250) + `" "` + strings.Repeat("x", 250) + `"`,
-	"brief.corp.test TXT":     `brief.corp.test. 0 IN TXT "zero"`,
+	"web.corp.test A":            "web.corp.test. 60 IN A 10.0.0.1",
+	"six.corp.test AAAA":         "six.corp.test. 60 IN AAAA fd00::1",
+	"denied4.corp.test TXT":      `denied4.corp.test. 60 IN TXT "its addresses are denied"`,
+	"denied4.wild.corp.test TXT": `denied4.wild.corp.test. 60 IN TXT "its addresses are denied"`,
+	"db.wild.corp.test A":        "db.wild.corp.test. 60 IN A 10.0.0.2",
+	"six.wild.corp.test AAAA":    "six.wild.corp.test. 60 IN AAAA fd00::2",
+	"full.corp.test A":           "full.corp.test. 60 IN A 10.0.0.1",
+	"web.corp.test TXT":          `web.corp.test. 60 IN TXT "hello"`,
+	"long.corp.test TXT":         `long.corp.test. 60 IN TXT "` + strings.Repeat("x", 250) + `" "` + strings.Repeat("x", 250) + `" "` + strings.Repeat("x", 250) + `"`,
+	"brief.corp.test TXT":        `brief.corp.test. 0 IN TXT "zero"`,
 }
 
 func start(t *testing.T, tweak func(*Options)) *fixture {
@@ -197,7 +199,7 @@ func serveQuestion(st *tunnel.Stream) {
 	defer st.Close()
 	target := st.Request().Target
 	switch {
-	case strings.HasPrefix(target.Host, "denied."):
+	case strings.HasPrefix(target.Host, "denied."), strings.HasPrefix(target.Host, "denied4.") && target.Port == dns.TypeA:
 		_ = st.Reply(tunnel.Denied, "no")
 		return
 	case strings.HasPrefix(target.Host, "failed."):

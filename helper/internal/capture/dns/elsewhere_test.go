@@ -45,6 +45,8 @@ func TestNamesThatAreNotPrivate(t *testing.T) {
 		{"six.wild.corp.test", dns.TypeA, "NOERROR|six.wild.corp.test. 30 IN A 127.9.9.1"},
 		{"nope.corp.test", dns.TypeA, "NXDOMAIN|" + soa},
 		{"denied.corp.test", dns.TypeA, "REFUSED"},
+		{"denied4.corp.test", dns.TypeA, "REFUSED"},
+		{"denied4.wild.corp.test", dns.TypeA, "NOERROR|denied4.wild.corp.test. 60 IN A 192.0.2.1"},
 	} {
 		for _, network := range []string{"udp", "tcp"} {
 			if got := f.ask(network, c.name, c.kind); got != c.want {
