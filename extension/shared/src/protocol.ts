@@ -218,7 +218,7 @@ export interface CaptureOpenParams {
   sources?: Sources;
   /** Network bridges of the remote whose containers reach the resources too. */
   bridges?: string[];
-  /** Who on the remote is served: one of USERS alone, or names of users. None stands for auto. */
+  /** The users of the remote who may reach the resources: one of USERS alone, or names of users. Absent means auto. */
   users?: string[];
 }
 

@@ -11,7 +11,7 @@ export interface Settings {
   sources: Sources;
   /** Network bridges of the remote whose containers reach the resources too. */
   bridges: string[];
-  /** Who on the remote reaches the resources: one of USERS, or names of users. */
+  /** The users of the remote who may reach the resources: one of USERS, or names of users. */
   users: string | string[];
   /** How long a session waits for its link or its window to come back, in minutes. */
   resumeMinutes: number;

@@ -4,7 +4,7 @@ import { bytes, markdown, plain, sentence } from '../../shared/src/text';
 import { shownState } from './resourceText';
 import { clock, flows, resources } from './words';
 
-/** What the status bar shows. The tooltip is Markdown in which only our own links are commands. */
+/** The contents of the status bar's item. The tooltip is Markdown, in which only our own links are commands. */
 export interface StatusText {
   /** Short, with an icon: the status bar has little room. */
   text: string;

@@ -19,7 +19,7 @@ export interface Node {
   spoken?: string;
   /** Set if the line is a resource. */
   resource?: ResourceStatus;
-  /** What the manifest's menus match. */
+  /** The context value that the menus of the manifest match. */
   context?: string;
   /** Set if the line is a program that has flows: its command line is asked for when the user looks at the line. */
   client?: ClientParams;

@@ -62,7 +62,7 @@ export class WebSocketWire implements Wire {
     this.socket.close(1000);
   }
 
-  /** What the end of the socket is to the helper. */
+  /** The same as close: at the end of the socket the helper keeps the session waiting. */
   leave(): void {
     this.close();
   }
