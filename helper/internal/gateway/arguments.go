@@ -16,9 +16,9 @@ const (
 	askTime           = 2 * time.Second
 )
 
-// questions are those to one remote that wait for its word.
+// questions are those to one remote that wait for an answer.
 type questions struct {
-	next chan peer.Ask // taken by whoever writes to the remote
+	next chan peer.Ask // received by session.writePublished
 
 	mu      sync.Mutex
 	allowed bool // the remote understands them
@@ -36,7 +36,7 @@ func (q *questions) open(allowed bool) {
 	q.allowed = allowed
 }
 
-// answered passes on what the remote says; what nobody waits for is dropped.
+// answered passes on an answer of the remote. It drops an answer that nobody waits for.
 func (q *questions) answered(t peer.Told) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -46,7 +46,7 @@ func (q *questions) answered(t peer.Told) {
 	}
 }
 
-// ask returns what the remote says of a program, as it says it.
+// ask returns the answer of the remote about a program, not cleaned.
 func (q *questions) ask(ctx context.Context, pid uint32, program string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -54,7 +54,7 @@ func (q *questions) ask(ctx context.Context, pid uint32, program string) (string
 	q.mu.Lock()
 	if !q.allowed || len(q.waiting) >= maxQuestionsAsked {
 		q.mu.Unlock()
-		return "", errors.New("the remote's helper does not tell that, or is asked too much at once")
+		return "", errors.New("the remote's helper does not support this, or too many questions are under way")
 	}
 	q.last++
 	a := peer.Ask{ID: q.last, PID: pid, Program: program}
@@ -78,8 +78,8 @@ func (q *questions) ask(ctx context.Context, pid uint32, program string) (string
 	}
 }
 
-// Arguments asks the remote for the command line of a program that has a flow
-// to the named resource now: escaped, fit to be shown, and never to be logged.
+// Arguments asks the remote for the command line of a program that has a flow to the
+// named resource now. The result is escaped and fit to be shown. It must not be logged.
 func (g *Gateway) Arguments(ctx context.Context, name string, pid uint32) (string, error) {
 	var of *flow
 	g.mu.Lock()

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Bounds of what is kept of a report, which the remote may fill as it likes.
+// Bounds of what the gateway keeps of a report. The remote decides what is in it.
 const (
 	maxReported   = 2000 // names
 	maxServed     = 64   // of one name
@@ -95,7 +95,7 @@ func (g *Gateway) published() peer.Publish {
 		p.Resources = append(p.Resources, one)
 	}
 	if left > 0 {
-		g.log.Warn().Int("resources", left).Msg("not published: the list of resources and ports is too long")
+		g.log.Warn().Int("resources", left).Msg("resources not published: the list of resources and ports is too long")
 	}
 	return p
 }

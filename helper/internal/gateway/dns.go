@@ -31,7 +31,7 @@ type dnsAnswers struct {
 	turns *turns.Turns // questions, by the name of the resource that covers them
 
 	mu     sync.Mutex
-	caches map[string]*records.Cache // by what resources name as their exit: each has names of its own
+	caches map[string]*records.Cache // by Resource.Exit: each exit has its own names
 }
 
 func newDNSAnswers() dnsAnswers {
@@ -41,7 +41,7 @@ func newDNSAnswers() dnsAnswers {
 	}
 }
 
-// keep forgets what exits other than these, and the machine's own way, answered.
+// keep forgets the answers of all exits except these and the machine's own way.
 func (d *dnsAnswers) keep(exits map[string]dial.Exit) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -74,7 +74,7 @@ func (g *Gateway) query(ctx context.Context, r resource.Resource, q records.Ques
 	return m, nil
 }
 
-// serveDNS answers one question as spec.md of the tunnel says.
+// serveDNS answers one question as the tunnel's spec.md describes.
 func (g *Gateway) serveDNS(ctx context.Context, st *tunnel.Stream) {
 	req := st.Request()
 	b, name, err := g.answer(ctx, req.Target.Host, req.Target.Port)
@@ -92,7 +92,7 @@ func (g *Gateway) serveDNS(ctx context.Context, st *tunnel.Stream) {
 	}
 	_ = st.SetDeadline(time.Now().Add(g.dialer.Timeout()))
 	if _, err := st.Write(b); err == nil && st.CloseWrite() == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(st, 1)) // until the remote's end, or closing would reset
+		_, _ = io.Copy(io.Discard, io.LimitReader(st, 1)) // wait for the remote's end: an earlier Close would reset the stream
 	}
 }
 
@@ -114,7 +114,7 @@ func (g *Gateway) answer(ctx context.Context, host string, qtype uint16) (packed
 	m.Response, m.Compress = true, true
 	m.Question = []dns.Question{{Name: dns.Fqdn(host), Qtype: qtype, Qclass: dns.ClassINET}}
 	if packed, err = m.Pack(); err != nil || len(packed) > records.MaxMessage {
-		return nil, resource, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: "the answer cannot be passed on"}
+		return nil, resource, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: "the answer is too long or cannot be encoded"}
 	}
 	return packed, resource, nil
 }
@@ -173,7 +173,7 @@ func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string
 	defer release()
 	ask := qtype
 	if qtype == dns.TypeANY {
-		ask = dns.TypeA // for whether the name exists
+		ask = dns.TypeA // tells whether the name exists
 	}
 	m, err := g.ask(ctx, first, ask)
 	if err != nil {
@@ -207,7 +207,7 @@ func named(set *resource.Set, host string) ([]resource.Match, error) {
 		return nil, err
 	}
 	labels := strings.ToLower(strings.TrimSuffix(host, owner))
-	// Of a resource that is an address or this machine nobody knows service labels.
+	// An address and this machine itself have no service labels.
 	matches = slices.DeleteFunc(matches, func(m resource.Match) bool { return m.Name == "" || m.Resource.Host.IsLocalhost() || m.ByExit() })
 	for i := range matches {
 		matches[i].Name = labels + matches[i].Name
@@ -223,7 +223,7 @@ func (g *Gateway) ask(ctx context.Context, match resource.Match, qtype uint16) (
 	case !match.Addr.IsValid() && !match.Resource.Host.IsLocalhost():
 		return g.query(ctx, match.Resource, records.Question{Name: match.Name, Type: qtype})
 	}
-	// Only this helper knows that name: it has addresses, and nothing else.
+	// Only this helper knows the name. The name has addresses and no other records.
 	addrs, err := g.dialer.Resolve(ctx, match)
 	m := new(dns.Msg)
 	for _, a := range addrs {
@@ -234,10 +234,10 @@ func (g *Gateway) ask(ctx context.Context, match resource.Match, qtype uint16) (
 	return m, err
 }
 
-// unresolved answers for a name that the exit alone resolves. That it exists has
-// to be supposed, with an address of documentation (RFC 5737) for the one that
-// nobody here knows; the remote's programs see one of loopback. A proxy tells no
-// other records.
+// unresolved answers for a name that only the exit can resolve. It assumes that the
+// name exists, and stands an address for documentation (RFC 5737) in for the unknown
+// one. The remote's programs see a loopback address instead. A proxy cannot answer for
+// other types of record.
 func unresolved(name string, qtype uint16) *dns.Msg {
 	m := new(dns.Msg)
 	switch qtype {
@@ -250,9 +250,8 @@ func unresolved(name string, qtype uint16) *dns.Msg {
 	return m
 }
 
-// judgeAnswer takes the addresses out of m that the policy refuses. It is an
-// error if none is left where there was one: a resolver that points a private
-// name at what the user never approved is not believed in part of it either.
+// judgeAnswer removes the addresses from m that the judge refuses. It returns an error
+// if it refuses all of them.
 func (g *Gateway) judgeAnswer(matches []resource.Match, m *dns.Msg) error {
 	var addrs []netip.Addr
 	for _, rr := range m.Answer {
@@ -274,8 +273,8 @@ func (g *Gateway) judgeAnswer(matches []resource.Match, m *dns.Msg) error {
 	return nil
 }
 
-// minimal is the answer to ANY (RFC 8482, section 4.2) for a name of which m
-// tells whether it exists.
+// minimal returns the answer to ANY (RFC 8482, section 4.2) for a name. m is an answer
+// that reports whether the name exists.
 func minimal(m *dns.Msg, name string) *dns.Msg {
 	if m == nil || m.Rcode != dns.RcodeSuccess {
 		return m
@@ -288,8 +287,8 @@ func minimal(m *dns.Msg, name string) *dns.Msg {
 	return &dns.Msg{Answer: []dns.RR{&dns.HINFO{Hdr: h, Cpu: "RFC8482"}}}
 }
 
-// stripHints takes the addresses out of HTTPS and SVCB records: the remote
-// cannot use them, and they would pass unjudged.
+// stripHints removes the addresses from HTTPS and SVCB records: the remote cannot use
+// them, and nothing has judged them.
 func stripHints(m *dns.Msg) {
 	hint := func(k dns.SVCBKey) bool { return k == dns.SVCB_IPV4HINT || k == dns.SVCB_IPV6HINT }
 	for _, rr := range m.Answer {
@@ -310,8 +309,7 @@ func stripHints(m *dns.Msg) {
 	}
 }
 
-// rename gives the records of a resource's own name the one that the remote
-// uses for it.
+// rename replaces the real name of a resource in m by the name that the remote uses.
 func rename(m *dns.Msg, own, used string) {
 	if dns.CanonicalName(own) == dns.CanonicalName(used) {
 		return

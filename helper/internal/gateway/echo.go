@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	maxEcho   = 65507 // bytes that an echo request over IPv4 can carry
+	maxEcho   = 65507 // most bytes in an echo request over IPv4
 	maxEchoes = 128   // under way at a time
 	echoRate  = 200   // per second
 	// echoPatience is how long an echo request waits for its turn. A longer wait
 	// would show as a round-trip time.
 	echoPatience = 20 * time.Millisecond
-	// echoTime is how long a reply is waited for.
+	// echoTime is how long the gateway waits for a reply.
 	echoTime = 10 * time.Second
-	// echoRead is how long the remote may take to send a request whole.
+	// echoRead is how long the remote may take to send the whole request.
 	echoRead = 5 * time.Second
 )
 
@@ -31,7 +31,7 @@ func (g *Gateway) serveEcho(ctx context.Context, f *flow) {
 		if errors.Is(context.Cause(ctx), errLapsed) {
 			err = errLapsed
 		} else if ctx.Err() != nil {
-			return // nobody waits for it, or the session ends
+			return // the remote has gone, or the session ends
 		}
 		g.refuse(f.st, f, err)
 		return

@@ -18,7 +18,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
-// flow is one that matched a resource, from then until its end.
+// flow is a flow that matched a resource, until it ends.
 type flow struct {
 	st      *tunnel.Stream
 	from    *session
@@ -27,10 +27,10 @@ type flow struct {
 	stats   *stats
 	cancel  context.CancelCauseFunc
 	udp     *exchange  // guarded by Gateway.mu; nil until datagrams pass
-	dialled netip.Addr // guarded by Gateway.mu; zero until the dial has succeeded, and if the exit resolves
+	dialled netip.Addr // guarded by Gateway.mu; zero until the dial has succeeded, or if the exit resolves the name
 }
 
-// target is what the remote asked for, fit for a log.
+// target returns the target of the request, fit for a log.
 func (f *flow) target() string { return targetOf(f.st.Request()) }
 
 func targetOf(r tunnel.Request) string {
@@ -38,12 +38,12 @@ func targetOf(r tunnel.Request) string {
 	return r.Target.String()
 }
 
-// serveFlow takes one stream from its request to its end.
+// serveFlow serves one stream from its request to its end.
 func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Stream) {
 	defer st.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	st.OnEnd(func() { cancel(errGone) }) // nobody waits for the dial any more
+	st.OnEnd(func() { cancel(errGone) })
 	req := st.Request()
 	switch req.Target.Network {
 	case tunnel.Lookup:
@@ -94,15 +94,15 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 	}
 }
 
-// connected is a stream whose answer goes ahead of what the target says. What the
-// remote has said does not wait for it: that may have come just before the links
-// were lost, and servers wait for a first word for seconds only.
+// connected is a stream that sends its answer before the target's first bytes. The
+// remote's first bytes reach the target without waiting for that answer: the links may
+// be down just then, and servers wait only seconds for a client's first bytes.
 type connected struct {
 	*tunnel.Stream
 	replied bool
 }
 
-// WaitWritable comes before all else in a relay's direction to the stream.
+// WaitWritable sends the answer. A relay calls it before it writes to the stream.
 func (c *connected) WaitWritable() (int, error) {
 	if !c.replied {
 		if err := c.Reply(tunnel.Connected, ""); err != nil {
@@ -128,9 +128,9 @@ func (f *flow) countDown(g *Gateway) netx.Counter {
 	return func(n int) { g.down.Add(uint64(n)); f.stats.down.Add(uint64(n)) }
 }
 
-// admit matches a request against the approved set and registers the flow, in
-// one step, so that SetApproved misses none. A flow that comes with an error is
-// not registered, and tells which resource it was refused.
+// admit matches a request against the approved set and registers the flow, in one step,
+// so that SetApproved misses none. If it returns an error, the flow is not registered
+// and is nil unless a resource matched.
 func (g *Gateway) admit(from *session, st *tunnel.Stream, cancel context.CancelCauseFunc) (*flow, error) {
 	f := &flow{st: st, from: from, cancel: cancel, network: resource.TCP}
 	t := st.Request().Target
@@ -163,7 +163,7 @@ func (g *Gateway) admit(from *session, st *tunnel.Stream, cancel context.CancelC
 	return f, nil
 }
 
-// notAdmitted says why a resource takes no connection of a program.
+// notAdmitted returns the reason why a resource refuses a program.
 func notAdmitted(r resource.Resource, program string) string {
 	of := "which program asks is not known"
 	if program != "" {
@@ -191,8 +191,8 @@ func (g *Gateway) forget(f *flow) {
 	}
 }
 
-// stillAllowed says whether the approved set, as it is now, allows a flow that
-// an earlier one allowed. Called with g.mu held.
+// stillAllowed reports whether the approved set of now allows a flow that an earlier
+// set allowed. The caller holds g.mu.
 func (g *Gateway) stillAllowed(f *flow, around judge.Surroundings) bool {
 	t := f.st.Request().Target
 	m, err := g.set.Match(f.network, t.Host, t.Port)
@@ -201,8 +201,8 @@ func (g *Gateway) stillAllowed(f *flow, around judge.Surroundings) bool {
 		return false
 	}
 	if !f.dialled.IsValid() {
-		// Still being resolved or dialled, or without an address that could be
-		// judged: it has what its match gave it.
+		// The flow is still being resolved or dialled, or the exit resolves its name.
+		// Without an address to judge, only the same resource still allows it.
 		return m.Resource.Equal(f.match.Resource)
 	}
 	return judge.Refusal(m, f.dialled, around) == ""
@@ -240,8 +240,8 @@ func (g *Gateway) turn(ctx context.Context, resource string) (release func(), er
 	return release, err
 }
 
-// refuse answers a flow that has failed, and tells the log and the view.
-// f is nil if no resource matched.
+// refuse answers a flow that has failed, and reports the failure in the log and the
+// status. f is nil if no resource matched.
 func (g *Gateway) refuse(st *tunnel.Stream, f *flow, err error) {
 	e := dial.Error(err)
 	name := ""
@@ -251,7 +251,7 @@ func (g *Gateway) refuse(st *tunnel.Stream, f *flow, err error) {
 	}
 	g.refusals.add(st.Request(), name, e)
 	if e.Code == tunnel.Reset {
-		// The target had accepted before that, as a direct connection would show.
+		// The target accepted the connection first. A direct connection would show that.
 		_ = st.Reply(tunnel.Connected, "")
 		st.Reset(e.Reason)
 	} else {
@@ -260,7 +260,7 @@ func (g *Gateway) refuse(st *tunnel.Stream, f *flow, err error) {
 	g.o.OnChange()
 }
 
-// serveLookup answers with the addresses that a resource's name may be dialled at.
+// serveLookup answers with the allowed addresses of a resource's name.
 func (g *Gateway) serveLookup(ctx context.Context, st *tunnel.Stream) {
 	addrs, name, err := g.lookup(ctx, st.Request().Target.Host)
 	if err != nil {
@@ -315,9 +315,9 @@ func (g *Gateway) lookup(ctx context.Context, host string) (allowed []netip.Addr
 	return allowed, first.Resource.Name, err
 }
 
-// allowed returns which of addrs a name may be dialled at by any of the
-// resources that cover it. matches are those that Named returned, at least one;
-// addrs are what the first stands for. The error says why there is none.
+// allowed returns the addresses of a name that the judge allows for any of the resources
+// that cover the name. matches is the result of Named, at least one; addrs are the
+// addresses of its first. The error says why no address is allowed.
 func (g *Gateway) allowed(matches []resource.Match, addrs []netip.Addr) ([]netip.Addr, error) {
 	var out []netip.Addr
 	var why string

@@ -1,7 +1,7 @@
-// Package gateway is the helper's local role: it judges what the remote asks
-// for, resolves names with the machine's own resolver and makes the real
-// connections. It is the only place where policy is enforced. It knows neither
-// the control plane nor how the tunnel's bytes travel.
+// Package gateway is the helper's local role: it serves the flows of the tunnel. For each
+// flow it finds the approved resource, and makes the real connection if the resource
+// allows it. Packages below it judge addresses, dial, test, and keep the user's consent.
+// It knows neither the control plane nor how the tunnel's bytes travel.
 package gateway
 
 import (
@@ -25,14 +25,14 @@ import (
 type Options struct {
 	Log zerolog.Logger
 
-	Dial dial.Options // of resolving and dialling
+	Dial dial.Options // how to resolve and dial
 
 	MaxFlows int           // open at a time; 0 means 4096
-	MaxDials int           // under way at a time, and one more for each resource without one; 0 means 256
-	DialRate rate.Limit    // dials and look-ups per second, in bursts of twice as many; 0 means 500
-	UDPIdle  time.Duration // after which a UDP exchange ends, twice that once both sides spoke; 0 means 1 min
+	MaxDials int           // under way at a time; a resource that has none may always begin one; 0 means 256
+	DialRate rate.Limit    // dials and look-ups per second, in bursts of twice that number; 0 means 500
+	UDPIdle  time.Duration // after which a UDP exchange ends; doubled once the target has answered; 0 means 1 min
 
-	// StrictProxy is published: the remote's proxy refuses what is no resource.
+	// StrictProxy tells the remote's proxy to refuse targets that are not resources.
 	StrictProxy bool
 
 	// OnChange is called when Status may have changed in more than its byte
@@ -46,8 +46,7 @@ const (
 	defaultDialRate = 500
 	defaultUDPIdle  = time.Minute
 
-	// patience is how long a flow waits for its turn to dial, and a question for
-	// its turn to be asked.
+	// patience is how long a dial or a DNS question waits for its turn.
 	patience = 2 * time.Second
 
 	// flowPart bounds the flows of one resource: at most flowPart times as many as
@@ -109,17 +108,17 @@ func New(o Options) *Gateway {
 	}
 }
 
-// SetExits replaces the ways for resources that name one, by that name; the
-// caller closes them, and does not change the map. A resource whose exit is
-// not in it is not reached at all.
+// SetExits replaces the exits, by the names that resources use for them. The caller
+// closes the exits and does not change the map. The gateway denies flows to a resource
+// whose exit is not in the map.
 func (g *Gateway) SetExits(exits map[string]dial.Exit) {
 	g.dialer.SetExits(exits)
 	g.dns.keep(exits)
 }
 
-// SetApproved replaces what the remote may reach, tells it, and resets the
-// flows that the new list would not allow. The names in the list are unique;
-// the caller must not change it afterwards.
+// SetApproved replaces the resources that the remote may reach, publishes them, and
+// resets the flows that the new list does not allow. The names in the list are unique.
+// The caller must not change the list afterwards.
 func (g *Gateway) SetApproved(list []resource.Approved) {
 	resources := make([]resource.Resource, len(list))
 	kept := make(map[string]*stats, len(list))
@@ -158,12 +157,12 @@ func (g *Gateway) SetApproved(list []resource.Approved) {
 // errLapsed ends the flows of a resource that is no longer approved.
 var errLapsed = &tunnel.Error{Code: tunnel.Denied, Reason: "the resource is no longer approved"}
 
-// errGone ends the work for a flow that the remote has given up.
+// errGone ends the work for a flow that the remote has closed.
 var errGone = errors.New("the remote no longer wants the flow")
 
-// Serve answers the flows of one session until the session or ctx ends, and
-// returns why. It becomes the session's owner: it has closed it, and every
-// flow and goroutine has ended, when it returns.
+// Serve serves the flows of one session until the session or ctx ends, and returns the
+// reason. It owns the session from now on. When Serve returns, it has closed the session,
+// and every flow and goroutine has ended.
 func (g *Gateway) Serve(ctx context.Context, ts *tunnel.Session) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -192,8 +191,8 @@ func (g *Gateway) Serve(ctx context.Context, ts *tunnel.Session) error {
 	for {
 		st, err := ts.Accept()
 		if err != nil {
-			// What ended the session itself tells more than what that did to the
-			// control stream; if this side closed it, the cause is here.
+			// If this side has closed the session, the cause of ctx tells more than the
+			// session's own error.
 			if own := ts.Err(); own == net.ErrClosed && ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}

@@ -136,7 +136,7 @@ func TestArguments(t *testing.T) {
 		go func() { _, _ = ask("svc.test", 7) }()
 		<-asked
 	}
-	if told, err := ask("svc.test", 7); err == nil || !strings.Contains(err.Error(), "too much") {
+	if told, err := ask("svc.test", 7); err == nil || !strings.Contains(err.Error(), "too many questions") {
 		t.Errorf("%q, %v", told, err)
 	}
 	_ = st.CloseWrite()

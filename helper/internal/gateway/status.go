@@ -19,24 +19,24 @@ import (
 
 // Status is a snapshot. Every string that came from the remote is fit to be shown.
 type Status struct {
-	Reported  bool // the remote has said what it offers
+	Reported  bool // the remote has sent a report
 	Flows     int
 	Up, Down  uint64 // bytes from the remote to the private network, and back
-	Proxy     string // host:port of the remote's proxy, as it says; empty: none
+	Proxy     string // host:port of the remote's proxy, as reported; empty: none
 	Notes     []string
 	Resources []ResourceStatus // approved ones, in their order
 }
 
-// ResourceStatus is what goes on at one approved resource.
+// ResourceStatus is the state of one approved resource.
 type ResourceStatus struct {
 	resource.Approved
-	Served   []string // how the remote reaches it, as it says
+	Served   []string // how the remote reaches it, as reported
 	Address  string   // its loopback address on the remote
-	Trouble  string   // what is in the way there
+	Trouble  string   // what prevents the remote from reaching it, as reported
 	Flows    int
 	Up, Down uint64
 	LastFail *Failure // nil: none so far
-	Clients  []Client // of its flows, as the remote says; those with the most first, not all of very many
+	Clients  []Client // programs with flows, as reported; most flows first, at most 16
 }
 
 // Client is a program on the remote with flows to a resource.
@@ -47,7 +47,7 @@ type Client struct {
 	Flows   int
 }
 
-// maxClients bounds the clients of a resource that are told of.
+// maxClients bounds ResourceStatus.Clients.
 const maxClients = 16
 
 // Failure is why a flow to a resource failed.
@@ -57,7 +57,7 @@ type Failure struct {
 	Reason string
 }
 
-// Status returns the state of things now.
+// Status returns the current state.
 func (g *Gateway) Status() Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -75,7 +75,7 @@ func (g *Gateway) Status() Status {
 	return s
 }
 
-// clients tells whose the open flows are, by the resource's name. The caller
+// clients returns the programs that have open flows, by the resource's name. The caller
 // holds g.mu.
 func (g *Gateway) clients() map[string][]Client {
 	counts := map[string]map[Client]int{}
@@ -102,8 +102,8 @@ func (g *Gateway) clients() map[string][]Client {
 	return all
 }
 
-// stats counts what happens at one resource. It outlives changes of the
-// approved set in which the name stays.
+// stats counts the flows of one resource. It stays while the approved set has a resource
+// of that name.
 type stats struct {
 	flows    atomic.Int64
 	up, down atomic.Uint64
@@ -126,8 +126,8 @@ func (s *stats) snapshot(a resource.Approved, said peer.NameReport) ResourceStat
 	}
 }
 
-// refusalLog logs flows that failed, at a bounded rate: the remote decides how
-// many there are.
+// refusalLog logs failed flows at a bounded rate, since the remote decides how many
+// there are.
 type refusalLog struct {
 	log        zerolog.Logger
 	limit      *rate.Limiter
@@ -154,7 +154,7 @@ func (l *refusalLog) add(r tunnel.Request, name string, e *tunnel.Error) {
 		Stringer("code", e.Code).Str("reason", e.Reason).Msg("flow refused")
 }
 
-// flush tells of what was left out.
+// flush logs how many flows were left out.
 func (l *refusalLog) flush() {
 	if n := l.suppressed.Swap(0); n > 0 {
 		l.log.Warn().Uint64("suppressed", n).Msg("more flows were refused")

@@ -16,7 +16,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 )
 
-// errIdle ends an exchange in which nothing was said for long enough.
+// errIdle ends an exchange without datagrams for long enough.
 var errIdle = errors.New("idle for too long")
 
 // exchange is a UDP flow: datagrams between a stream and a connected socket.
@@ -29,8 +29,8 @@ type exchange struct {
 	idle     time.Duration
 }
 
-// relayDatagrams passes datagrams both ways, one for one, until the exchange
-// is idle or either side ends it. It closes both ends.
+// relayDatagrams passes datagrams in both directions until the exchange is idle or
+// either side ends it. It closes both ends.
 func (g *Gateway) relayDatagrams(ctx context.Context, f *flow, conn net.Conn) error {
 	x := &exchange{f: f, conn: conn, began: time.Now(), idle: g.o.UDPIdle}
 	x.touch()
@@ -71,10 +71,10 @@ const roomAtOnce = 64
 // errDisplaced ends an exchange in favour of a new one.
 var errDisplaced = errors.New("another exchange needs the place")
 
-// makeRoom ends UDP exchanges of a resource, which nobody notices: a program that sends
-// again gets another one. Exchanges that were answered go first, since most have had
-// their one answer, then the others, those that have been silent for longest first. The
-// caller holds g.mu.
+// makeRoom ends some UDP exchanges of a resource. It ends exchanges that were answered
+// first, since most programs want one answer, then the others. Of each kind it ends those
+// first that have been silent for longest. A program that sends again gets a new exchange.
+// The caller holds g.mu.
 func (g *Gateway) makeRoom(resource string) {
 	type candidate struct {
 		f        *flow
@@ -104,7 +104,7 @@ func (g *Gateway) makeRoom(resource string) {
 
 func (x *exchange) touch() { x.last.Store(int64(time.Since(x.began))) }
 
-// silence returns how long no datagram has passed.
+// silence returns the time since the last datagram.
 func (x *exchange) silence() time.Duration { return time.Since(x.began) - time.Duration(x.last.Load()) }
 
 // send passes the remote's datagrams to the socket.
@@ -166,8 +166,8 @@ func (x *exchange) receive(count netx.Counter) error {
 	}
 }
 
-// lives notes an error of the socket and says whether the exchange goes on, as
-// an unconnected socket's would.
+// lives records an error of the socket and reports whether the exchange goes on. An
+// exchange of an unconnected socket would go on.
 func (x *exchange) lives(err error) bool {
 	errno, ok := errors.AsType[syscall.Errno](err)
 	if !ok || !dial.Survivable(errno) {

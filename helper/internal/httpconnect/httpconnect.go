@@ -20,15 +20,15 @@ import (
 // maxAnswer bounds the header of a proxy's answer, in bytes.
 const maxAnswer = 32 << 10
 
-// Refused is the error of a proxy that answers CONNECT with another status than 200.
-type Refused struct {
+// RefusedError is the error of a proxy that answers CONNECT with another status than 200.
+type RefusedError struct {
 	Code   int // HTTP status
 	Status string
 	Header http.Header
 }
 
 // Error implements error.
-func (r *Refused) Error() string { return "the proxy answers CONNECT with " + r.Status }
+func (r *RefusedError) Error() string { return "the proxy answers CONNECT with " + r.Status }
 
 // Proxy is an HTTP proxy.
 type Proxy struct {
@@ -41,7 +41,7 @@ type Proxy struct {
 type Credentials struct{ User, Password string }
 
 // Open asks the proxy for a connection to address, a host and port. An error of Dial
-// is returned as it is. The error is a *Refused if the proxy answers with another status than
+// is returned as it is. The error is a *RefusedError if the proxy answers with another status than
 // 200.
 func (p Proxy) Open(ctx context.Context, address string) (_ net.Conn, err error) {
 	port := cmp.Or(p.URL.Port(), map[string]string{"http": "80", "https": "443"}[p.URL.Scheme])
@@ -85,7 +85,7 @@ func (p Proxy) ask(c net.Conn, address string) error {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return &Refused{Code: answer.StatusCode, Status: answer.Status, Header: answer.Header}
+		return &RefusedError{Code: answer.StatusCode, Status: answer.Status, Header: answer.Header}
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func TestOpen(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	_, asked, err := open(t, t.Context(), "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=x\r\n\r\n", nil)
-	refused, ok := errors.AsType[*Refused](err)
+	refused, ok := errors.AsType[*RefusedError](err)
 	if !ok || refused.Code != 407 || refused.Header.Get("Proxy-Authenticate") == "" || strings.Contains(asked, "Authorization") {
 		t.Errorf("%v, asked %q", err, asked)
 	}

@@ -11,7 +11,7 @@ var (
 	thisNetwork = netip.MustParsePrefix("0.0.0.0/8")
 	broadcast   = netip.MustParseAddr("255.255.255.255")
 
-	// Ways of writing an IPv4 address inside an IPv6 one.
+	// IPv6 prefixes whose addresses embed an IPv4 address.
 	compatible = netip.MustParsePrefix("::/96")
 	translated = netip.MustParsePrefix("::ffff:0:0:0/96") // SIIT
 	nat64      = netip.MustParsePrefix("64:ff9b::/96")
@@ -122,9 +122,10 @@ func Embedded(a netip.Addr) []netip.Addr {
 	return nil
 }
 
-// nat64Readings returns what translators with prefixes of 48, 56, 64 and 96 bits
-// read out of one address (RFC 6052, section 2.2). Which of them is configured
-// is not known here. A reading in 0.0.0.0/8 is the filling of another, unless there is no other.
+// nat64Readings returns the IPv4 addresses that translators with prefixes of 48, 56, 64
+// and 96 bits read out of one address (RFC 6052, section 2.2). The prefix in use is not
+// known here. A reading in 0.0.0.0/8 counts only if there is no other: it comes from the
+// padding of another prefix length.
 func nat64Readings(b [16]byte, last netip.Addr) []netip.Addr {
 	readings := []netip.Addr{last}
 	for _, r := range [][5]int{{6, 7, 9, 10, 11}, {7, 9, 10, 11, 12}, {9, 10, 11, 12, 13}} {

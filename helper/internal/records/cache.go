@@ -33,9 +33,9 @@ type kept struct {
 // NewCache returns an empty Cache.
 func NewCache() *Cache { return &Cache{cache.New[Question, kept](maxEntries, maxBytes)} }
 
-// Get returns the answer to q, from the cache or by fetch, which runs once for
-// all who ask meanwhile and has to end with its ctx. Its error is not kept. The
-// message is the caller's; its TTLs tell what is left of its lifetime.
+// Get returns the answer to q, from the cache or by fetch. fetch runs once for all who
+// ask at the same time and must end with its ctx. Get does not keep its error. The caller
+// owns the message. Its TTLs are what is left of them.
 func (c *Cache) Get(ctx context.Context, q Question, fetch func(ctx context.Context) (*dns.Msg, error)) (*dns.Msg, error) {
 	k, since, err := c.answers.Get(ctx, q, func(ctx context.Context) (cache.Fetched[kept], error) {
 		began := time.Now()

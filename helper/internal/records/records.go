@@ -1,5 +1,5 @@
-// Package records is what both helpers do with DNS answers: keep them for as
-// long as they last, and tell what a question is about.
+// Package records has what both helpers need for DNS: questions, records, and a cache of
+// answers.
 package records
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// UnknownTTL is that of a record whose lifetime its source does not tell, in seconds.
+// UnknownTTL is the TTL, in seconds, of a record whose source does not tell it.
 const UnknownTTL = 30
 
 // MaxMessage is the size of the longest DNS message, in bytes.
@@ -33,8 +33,8 @@ func QuestionOf(m *dns.Msg) (q Question, ok bool) {
 
 func normal(name string) string { return strings.TrimSuffix(dns.CanonicalName(name), ".") }
 
-// Reverse returns the address that a name below in-addr.arpa or ip6.arpa stands
-// for. ok is false for any other name, and for one of a whole network.
+// Reverse returns the address of a name below in-addr.arpa or ip6.arpa. ok is false for
+// any other name, and for the name of a network.
 func Reverse(name string) (a netip.Addr, ok bool) {
 	name = normal(name)
 	if rest, found := strings.CutSuffix(name, ".in-addr.arpa"); found {
@@ -61,7 +61,7 @@ func Reverse(name string) (a netip.Addr, ok bool) {
 	return netip.AddrFrom16(b), true
 }
 
-// Address returns the record of an address that name has.
+// Address returns the record for an address of a name.
 func Address(name string, a netip.Addr, ttl uint32) dns.RR {
 	h := dns.RR_Header{Name: dns.Fqdn(name), Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: ttl}
 	if a.Is4() {
@@ -71,7 +71,7 @@ func Address(name string, a netip.Addr, ttl uint32) dns.RR {
 	return &dns.AAAA{Hdr: h, AAAA: a.AsSlice()}
 }
 
-// AddressOf returns the address that a record of type A or AAAA holds.
+// AddressOf returns the address in a record of type A or AAAA.
 func AddressOf(rr dns.RR) (a netip.Addr, ok bool) {
 	switch rr := rr.(type) {
 	case *dns.A:
@@ -82,9 +82,9 @@ func AddressOf(rr dns.RR) (a netip.Addr, ok bool) {
 	return a.Unmap(), ok
 }
 
-// Lifetime is how long an answer may be kept, in seconds: as long as its
-// shortest record; one without records as its SOA says (RFC 2308, section 5),
-// and not at all without one or if it is a failure.
+// Lifetime returns how long an answer may be kept, in seconds. That is the least TTL of
+// its records. For an answer without records it follows from the SOA (RFC 2308, section
+// 5). It is 0 without a SOA and for failures.
 func Lifetime(m *dns.Msg) uint32 {
 	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
 		return 0

@@ -10,8 +10,8 @@ import (
 // maxSecret bounds a user and a password, in bytes (RFC 1929).
 const maxSecret = 255
 
-// Credentials are what a proxy asks for. They are printed as a placeholder, so
-// that none reaches a log.
+// Credentials are the user and password for a proxy. They print as a placeholder, so that
+// they do not reach a log.
 type Credentials struct{ User, Password string }
 
 // String returns a placeholder.
@@ -20,10 +20,10 @@ func (Credentials) String() string { return "(credentials)" }
 // GoString returns a placeholder.
 func (Credentials) GoString() string { return "(credentials)" }
 
-// ParseCredentials reads the credentials of proxies: a JSON object from the URL
-// of a proxy, as an exit has it, to {"user": "…", "password": "…"}, in which
-// comments and trailing commas are allowed. It returns them by Exit.String, and
-// every mistake, in words that repeat nothing of what was read.
+// ParseCredentials reads the credentials of proxies: a JSON object that maps the URL of an
+// exit to {"user": "…", "password": "…"}. Comments and trailing commas are allowed. It
+// returns the credentials by Exit.String, and every mistake. The messages do not repeat
+// the input.
 func ParseCredentials(root string, data []byte) (map[string]Credentials, []Problem) {
 	if len(data) > MaxInput {
 		return nil, []Problem{{Path: root, Message: fmt.Sprintf("longer than %d bytes", MaxInput)}}

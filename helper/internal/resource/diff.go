@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Difference is one field that two resources do not share, in the spelling of
-// the settings; lists are joined by ", ".
+// Difference is one field in which two resources differ, in the spelling of the settings.
+// Lists are joined by ", ".
 type Difference struct {
 	Field, Was, Is string
 }
@@ -34,7 +34,7 @@ func Differences(was, is Resource) []Difference {
 	return out
 }
 
-// Equal says whether r and o are the same resource in every field.
+// Equal reports whether r and o are equal in every field.
 func (r Resource) Equal(o Resource) bool { return len(Differences(r, o)) == 0 }
 
 // Within reports whether r is o or o with less in it: the same name, host, as, exit,
@@ -73,8 +73,7 @@ func (r Resource) Within(o Resource) bool {
 	return len(r.Addresses) > 0
 }
 
-// covered says whether p lies in by, which is sorted and may hold neighbours
-// that are not merged.
+// covered reports whether p lies in by, which is sorted and may have adjacent ranges.
 func covered(p Ports, by []Ports) bool {
 	if p.Listen != 0 {
 		return slices.Contains(by, p)

@@ -12,8 +12,8 @@ import (
 	"github.com/tailscale/hujson"
 )
 
-// entry reads one resource. An entry with any mistake is left out: a field that
-// was misspelled may have been meant to restrict it.
+// entry reads one resource. It leaves out an entry with any mistake, since a misspelled
+// field may be a restriction.
 func (p *parser) entry(path string, v hujson.Value) (Resource, bool) {
 	before := p.count
 	obj, ok := v.Value.(*hujson.Object)
@@ -219,8 +219,8 @@ func (p *parser) programs(path string, f map[string]hujson.Value) []string {
 	return slices.Compact(out)
 }
 
-// strings reads a list that must not be empty: an empty restriction would be
-// taken for none.
+// strings reads a list that must not be empty, since an empty restriction looks like
+// none.
 func (p *parser) strings(path string, v hujson.Value, limit int, each func(string) error) {
 	list, ok := v.Value.(*hujson.Array)
 	switch {
@@ -291,7 +291,7 @@ func kindOf(v hujson.Value) string {
 	}
 }
 
-// nearest returns the field that key was probably meant to be, or "".
+// nearest returns the field that is most like key, or "".
 func nearest(key string, names []string) string {
 	lower := strings.ToLower(key)
 	best, bestDistance := "", 3
@@ -306,7 +306,8 @@ func nearest(key string, names []string) string {
 	return best
 }
 
-// distance is the number of edits between two short strings; long ones are far apart.
+// distance returns the number of edits between two strings, or a large number if their
+// lengths differ much.
 func distance(a, b string) int {
 	if len(a) > len(b)+3 {
 		return len(a)

@@ -12,7 +12,7 @@ import (
 	"github.com/tailscale/hujson"
 )
 
-// MaxExits bounds how many exits are named.
+// MaxExits bounds the number of exits.
 const MaxExits = 64
 
 // The types of exit.
@@ -29,7 +29,7 @@ type Exit struct {
 	URL  *url.URL // of a Proxy: scheme socks5, http or https; no credentials, with a port
 }
 
-// String returns what a person is shown: the file or the URL.
+// String returns the file or the URL, for a person to read.
 func (e Exit) String() string {
 	if e.URL != nil {
 		return e.URL.String()
@@ -37,15 +37,14 @@ func (e Exit) String() string {
 	return e.File
 }
 
-// Via is an exit by its name and where it leads, in one line that no other exit
-// has: what a resource names once that is known, so that it is shown, approved
-// and compared whole.
+// Via returns one line that holds the name of an exit and where it leads. Once the exits
+// are known, Resource.Exit is this line, so that the user sees and approves both.
 func (e Exit) Via(name string) string {
 	return name + ": " + e.Type + " " + strconv.Quote(e.String())
 }
 
-// Absolute makes file names absolute, from the folder base on. Without a base it
-// reports those that are not, and leaves their exits out.
+// Absolute makes file names absolute, relative to the folder base. If base is empty, it
+// reports relative names and leaves their exits out.
 func Absolute(root string, exits map[string]Exit, base string) (problems []Problem) {
 	for _, name := range slices.Sorted(maps.Keys(exits)) {
 		e := exits[name]
@@ -149,8 +148,8 @@ func (p *parser) exit(path string, v hujson.Value) (e Exit) {
 	return e
 }
 
-// proxyURL returns the URL of a proxy in its normal spelling, or says what is
-// wrong with s without repeating it, which may hold a password.
+// proxyURL returns the URL of a proxy in its normal spelling. trouble says what is wrong
+// with s. It does not repeat s, which may hold a password.
 func proxyURL(s string) (u *url.URL, trouble string) {
 	if strings.Contains(s, "@") {
 		return nil, `holds a user or a password, which belong in no settings: give the URL without, and them by the command "Causeway: Set Proxy Credentials…" or in the file of --credentials`

@@ -37,8 +37,7 @@ func (r Resource) MarshalJSON() ([]byte, error) {
 	return json.Marshal(e)
 }
 
-// UnmarshalJSON reads a settings entry as Parse does; a mistake is an error
-// that names every one.
+// UnmarshalJSON reads a settings entry as Parse does. The error names every mistake.
 func (r *Resource) UnmarshalJSON(b []byte) error {
 	list, problems := Parse("", slices.Concat([]byte("["), b, []byte("]")))
 	if len(problems) > 0 {

@@ -16,24 +16,24 @@ import (
 const (
 	MaxInput     = 1 << 20 // bytes
 	MaxResources = 1000
-	MaxPorts     = 1024 // listed in one resource, a range counting as one
-	MaxAddresses = 256  // listed in one resource
-	MaxPrograms  = 64   // listed in one resource
+	MaxPorts     = 1024 // in one resource; a range counts as one
+	MaxAddresses = 256  // in one resource
+	MaxPrograms  = 64   // in one resource
 
 	maxProblems    = 1000
 	maxText        = 255  // bytes of a name
 	maxDescription = 500  // bytes
-	maxExit        = 2048 // bytes of an exit, once Via has said where it leads
+	maxExit        = 2048 // bytes of an exit, including where it leads (Via)
 	maxProgram     = 64   // bytes of a program's name
 	maxDepth       = 16
 )
 
 var fieldNames = []string{"name", "host", "ports", "protocols", "addresses", "as", "exit", "resolve", "programs", "description"}
 
-// Parse reads a list of resources: a JSON array in which comments and trailing
-// commas are allowed. It returns every mistake, with paths that begin with
-// root, and the entries that have none; what is not even JSON yields no entry.
-// Nothing, and null, are an empty list.
+// Parse reads a list of resources: a JSON array that may have comments and trailing
+// commas. It returns the entries without mistakes, and every mistake with a path that
+// begins with root. Text that is not JSON has no entries. Empty text and null are an
+// empty list.
 func Parse(root string, data []byte) ([]Resource, []Problem) {
 	if len(data) > MaxInput {
 		return nil, []Problem{{Path: root, Message: fmt.Sprintf("the list is longer than %d bytes", MaxInput)}}
@@ -116,13 +116,13 @@ func (p *parser) list(root string) []Resource {
 	return out
 }
 
-// json reads the whole of the text; false if there is nothing in it to go on with.
+// json reads the whole text. ok is false if the text is empty or cannot be read at all.
 func (p *parser) json(root string) (v hujson.Value, ok bool, err error) {
 	if offset, deep := tooDeep(p.src); deep {
 		p.report(offset, root, "nested too deeply")
 		return v, false, nil
 	}
-	// The parser wants a line end behind a comment.
+	// The parser needs a line end after a comment.
 	v, err = hujson.Parse(append(slices.Clip(p.src), '\n'))
 	return v, err == nil || len(bytes.TrimSpace(p.src)) > 0, err
 }
@@ -154,7 +154,7 @@ func (p *parser) entries(root string, list *hujson.Array) []Resource {
 	return out
 }
 
-// unique reports what a resource shares with an earlier one and must not.
+// unique reports a name or a port that an earlier resource has already.
 func (p *parser) unique(path string, at int, r Resource) {
 	if earlier, ok := p.names[r.Name]; ok {
 		p.report(at, path, "the name %s is that of %s too; give one of them another \"name\"", quote(r.Name), earlier)
@@ -202,7 +202,7 @@ func tooDeep(b []byte) (offset int, ok bool) {
 	return 0, false
 }
 
-// skipComment returns the length of the comment that b begins with, less one.
+// skipComment returns the length of the comment at the start of b, minus one.
 func skipComment(b []byte) int {
 	end := "\n"
 	switch {
@@ -218,7 +218,7 @@ func skipComment(b []byte) int {
 	return 2 + n + len(end) - 1
 }
 
-// quote shows what a person wrote, cut and with everything unprintable escaped.
+// quote returns s in quotes, cut, and with all unprintable characters escaped.
 func quote(s string) string {
 	if len(s) > 80 {
 		s = strings.ToValidUTF8(s[:80], "") + "…"
@@ -231,7 +231,7 @@ func printable(s string) string {
 	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }
 
-// checkText says what makes s unfit to be shown on one line, or "".
+// checkText returns why s cannot be shown on one line, or "".
 func checkText(s string, limit int) string {
 	if len(s) > limit {
 		return fmt.Sprintf("is longer than %d bytes", limit)

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Ports is an inclusive range of ports. A mapped port ("15432:5432") is a range
-// of one whose Listen, the port that the remote's programs use, differs from
-// First, the port of the real service; otherwise Listen is zero.
+// Ports is an inclusive range of ports. A mapped port ("15432:5432") is a range of one
+// port: First is the port of the real service, and Listen is the port that the remote's
+// programs use. Otherwise Listen is zero.
 type Ports struct {
 	First, Last uint16
 	Listen      uint16
@@ -29,7 +29,7 @@ func (p Ports) String() string {
 	return first
 }
 
-// Remote returns the range as programs on the remote use it.
+// Remote returns the range that programs on the remote use.
 func (p Ports) Remote() (first, last uint16) {
 	if p.Listen != 0 {
 		return p.Listen, p.Listen
@@ -37,7 +37,7 @@ func (p Ports) Remote() (first, last uint16) {
 	return p.First, p.Last
 }
 
-// target returns the port of the real service for one that the remote uses.
+// target returns the port of the real service for a port that the remote uses.
 func (p Ports) target(port uint16) (uint16, bool) {
 	first, last := p.Remote()
 	if port == 0 || port < first || port > last {
@@ -85,8 +85,8 @@ func parsePorts(s string) (Ports, error) {
 	return Ports{First: first, Last: last}, nil
 }
 
-// normalPorts sorts ports and merges what overlaps. Two ranges that give one
-// port of the remote different meanings are an error.
+// normalPorts sorts ports and merges ranges that overlap. It returns an error if two
+// ranges give one port of the remote different targets.
 func normalPorts(in []Ports) ([]Ports, error) {
 	slices.SortFunc(in, func(a, b Ports) int {
 		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last), cmp.Compare(a.Listen, b.Listen))
@@ -114,13 +114,13 @@ func normalPorts(in []Ports) ([]Ports, error) {
 	return out, nil
 }
 
-// claim is a range of the remote's ports that the resource with the index by has.
+// claim is a range of the remote's ports that belongs to the resource with the index by.
 type claim struct {
 	first, last uint16
 	by          int
 }
 
-// claims returns what the remote's programs use of ports, sorted.
+// claims returns the ranges that the remote's programs use, sorted.
 func claims(ports []Ports, by int) []claim {
 	out := make([]claim, len(ports))
 	for i, p := range ports {
@@ -135,8 +135,8 @@ func sortClaims(c []claim) {
 	slices.SortFunc(c, func(a, b claim) int { return cmp.Compare(a.first, b.first) })
 }
 
-// overlap returns the first port that both of two sorted, disjoint lists hold,
-// and who has it in a; 0 if there is none.
+// overlap returns the first port that is in both of two sorted lists, and its resource in
+// a. It returns 0 if there is none.
 func overlap(a, b []claim) (port uint16, by int) {
 	for len(a) > 0 && len(b) > 0 {
 		switch {

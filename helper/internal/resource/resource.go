@@ -1,6 +1,6 @@
-// Package resource is the model of what a user allows the remote to reach:
-// the entries of causeway.resources, their normal form, and which of them a
-// target belongs to. It reads no files, resolves no names and approves nothing.
+// Package resource is the model of the setting causeway.resources: its entries, their
+// normal form, and which entry a target belongs to. It reads no files, resolves no names
+// and approves nothing.
 package resource
 
 import (
@@ -17,28 +17,27 @@ type Network string
 const (
 	TCP  Network = "tcp"
 	UDP  Network = "udp"
-	ICMP Network = "icmp" // echo requests, and nothing else of it
+	ICMP Network = "icmp" // echo requests only
 )
 
-// Resource is one validated entry of the settings. Its JSON form is the normal
-// spelling of a settings entry, so two equal resources have equal JSON: what
-// was approved is compared by it.
+// Resource is one validated entry of the settings. Its JSON form is the normal spelling
+// of the entry, so equal resources have equal JSON.
 type Resource struct {
 	Name        string          // unique within its list; defaults to As or Host
 	Host        nethost.Pattern // what to reach
-	Ports       []Ports         // sorted by First; at least one, but for a resource of ICMP alone, which has none
+	Ports       []Ports         // sorted by First; at least one, except for a resource of ICMP only, which has none
 	Protocols   []Network       // sorted, defaults to tcp
-	Addresses   []netip.Prefix  // what the name may resolve to; empty: see the gateway's policy
+	Addresses   []netip.Prefix  // the addresses that the name may resolve to; empty: see gateway/judge
 	As          string          // the name that the remote uses for it; empty: Host itself
-	Exit        string          // how the gateway reaches it, a name of causeway.exits, or what Via made of it; empty: as the machine itself does
-	Resolve     string          // ByExit: the exit resolves the name, and its addresses are not judged; empty: the gateway does
-	Programs    []string        // whose connections it takes, sorted; empty: every program's. See Admits
+	Exit        string          // a name of causeway.exits, or the result of Via; empty: the machine's own network
+	Resolve     string          // ByExit: the exit resolves the name, and no address is judged; empty: the gateway resolves it
+	Programs    []string        // the programs that may use it, sorted; empty: every program. See Admits
 	Description string
 }
 
-// Admits tells whether r takes connections of a program, by the base name of its
-// executable; "" is one that is not known. The name is what the remote says: this
-// keeps other programs of the user from a resource by mistake, not on purpose.
+// Admits reports whether a program may use r. The program is the base name of its
+// executable, or "" if it is not known. The remote reports the name, so this protects
+// against mistakes and not against an attacker.
 func (r Resource) Admits(program string) bool {
 	return len(r.Programs) == 0 || slices.Contains(r.Programs, program)
 }
@@ -46,8 +45,8 @@ func (r Resource) Admits(program string) bool {
 // ByExit is the value of Resource.Resolve for an exit that resolves names.
 const ByExit = "exit"
 
-// RemoteName is the exact name that programs on the remote use for r, or "" if
-// r stands for more than one host or for a bare address without As.
+// RemoteName returns the exact name that programs on the remote use for r, or "" if r
+// stands for many hosts, or for an address without As.
 func (r Resource) RemoteName() string {
 	if r.As != "" {
 		return r.As
@@ -58,8 +57,8 @@ func (r Resource) RemoteName() string {
 	return ""
 }
 
-// RemoteHost is how programs on the remote spell the host of r: RemoteName if
-// there is one, else the wildcard, address or CIDR.
+// RemoteHost returns the host of r as programs on the remote spell it: RemoteName, or
+// else the wildcard, address or CIDR.
 func (r Resource) RemoteHost() string {
 	if name := r.RemoteName(); name != "" {
 		return name
@@ -91,7 +90,7 @@ func stringsOf[T interface{ String() string }](in []T) []string {
 	return out
 }
 
-// pingOnly tells whether protocols have no use for ports.
+// pingOnly reports whether protocols is ICMP only, which has no ports.
 func pingOnly(protocols []Network) bool { return len(protocols) == 1 && protocols[0] == ICMP }
 
 func (r Resource) allows(n Network) bool { return slices.Contains(r.Protocols, n) }

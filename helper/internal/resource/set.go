@@ -15,7 +15,7 @@ type Set struct {
 	index nethost.Index[int] // of indices in list, by how the remote spells the host
 }
 
-// Match is what a target stands for.
+// Match is the resource and the real host and port of a target.
 type Match struct {
 	Resource Resource
 	Name     string     // the real host, if the resource has it by name
@@ -23,11 +23,11 @@ type Match struct {
 	Port     uint16     // the real port
 }
 
-// ByExit says whether the exit, not the gateway, resolves the name.
+// ByExit reports whether the exit, not the gateway, resolves the name.
 func (m Match) ByExit() bool { return m.Name != "" && m.Resource.Resolve == ByExit }
 
-// NewSet builds a set of resources as Parse returns them. Among resources that
-// match equally well the first wins.
+// NewSet returns a set of resources, which Parse has returned. If several resources match
+// equally well, the first one wins.
 func NewSet(list []Resource) *Set {
 	s := &Set{list: list}
 	for i, r := range list {
@@ -41,13 +41,13 @@ func NewSet(list []Resource) *Set {
 	return s
 }
 
-// Resources returns what the set was built of. The caller must not change it.
+// Resources returns the list that the set was built from. The caller must not change it.
 func (s *Set) Resources() []Resource { return s.list }
 
 // Match finds the most specific resource that allows a target: an exact name
 // before a wildcard of more labels before one of fewer, an address before a
-// longer CIDR before a shorter one. ICMP has no port. The error says, in words for the user and
-// fit for a log, why there is none.
+// longer CIDR before a shorter one. ICMP has no port. If there is none, the error is a
+// sentence for the user that says why. It is fit for a log.
 func (s *Set) Match(network Network, host string, port uint16) (Match, error) {
 	h, err := nethost.Parse(host)
 	if err != nil {
@@ -82,8 +82,8 @@ func (s *Set) Match(network Network, host string, port uint16) (Match, error) {
 	return Match{}, err
 }
 
-// Named returns a match, without port, for each resource that covers a host
-// whatever the port, most specific first.
+// Named returns a match without a port for each resource that covers a host at any port,
+// most specific first.
 func (s *Set) Named(host string) ([]Match, error) {
 	h, err := nethost.Parse(host)
 	if err != nil {
@@ -96,7 +96,7 @@ func (s *Set) Named(host string) ([]Match, error) {
 	return out, nil
 }
 
-// match resolves what the remote asked for to the real host.
+// match returns the match of a host that r covers.
 func (r Resource) match(h nethost.Host, port uint16) Match {
 	m := Match{Resource: r, Name: h.Name, Addr: h.Addr, Port: port}
 	if r.As == "" {

@@ -150,7 +150,7 @@ func (d *dialer) connectVia(ctx context.Context, via *url.URL, addr string) (net
 		p.User = &httpconnect.Credentials{User: u.Username(), Password: password}
 	}
 	c, err := p.Open(ctx, addr)
-	if refused, ok := errors.AsType[*httpconnect.Refused](err); ok {
+	if refused, ok := errors.AsType[*httpconnect.RefusedError](err); ok {
 		return nil, fmt.Errorf("the proxy of this machine's environment says %s", refused.Status)
 	}
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package consent keeps what the user allows the remote to reach: it compares the
-// lists of the settings with what the user approved, and returns what is approved and
-// what needs the user's word. It resolves, dials and serves nothing.
+// Package consent keeps the user's approvals. It compares the lists of the settings with
+// the resources that the user approved, and returns which resources are approved and
+// which need an answer of the user. It resolves, dials and serves nothing.
 package consent
 
 import (
@@ -14,18 +14,18 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 )
 
-// Decision is the user's word on a proposal.
+// Decision is the user's answer to a proposal.
 type Decision string
 
-// The decisions. Always holds for the remote and the workspace until the
-// resource changes, the others for this Approvals only.
+// The decisions. Always holds for this remote and workspace until the resource changes.
+// Once and No hold for this Approvals only.
 const (
 	Always Decision = "always"
 	Once   Decision = "once"
 	No     Decision = "no"
 )
 
-// Proposal is a resource that needs the user's word.
+// Proposal is a resource that needs the user's answer.
 type Proposal struct {
 	ID          string // digest of everything shown, authority and workspace included
 	Resource    resource.Resource
@@ -35,8 +35,8 @@ type Proposal struct {
 	Warnings    []string              // sentences
 }
 
-// Review is what became of the lists in the settings. Each resource without a
-// problem is in exactly one of Approved, Pending and Refused.
+// Review is the result for the lists of the settings. Each resource without a problem is
+// in exactly one of Approved, Pending and Refused.
 type Review struct {
 	Approved []resource.Approved
 	Pending  []Proposal
@@ -44,8 +44,8 @@ type Review struct {
 	Problems []resource.Problem
 }
 
-// Approvals keeps what the user allowed to one workspace on one remote. What
-// is allowed always is kept in a file that all gateways of the user share.
+// Approvals keeps the user's decisions for one workspace on one remote. It keeps Always
+// in a file that all gateways of the user share.
 type Approvals struct {
 	store     store
 	authority string
@@ -58,8 +58,8 @@ type Approvals struct {
 	pending     map[string]Proposal          // as last returned
 }
 
-// New returns the approvals of a workspace on a remote, kept in the
-// file at path. It reads nothing yet.
+// New returns the approvals of a workspace on a remote, with the file at path. It does
+// not read the file yet.
 func New(path, authority, workspace string) *Approvals {
 	return &Approvals{
 		store: store{path: path}, authority: authority, workspace: workspace,
@@ -67,9 +67,9 @@ func New(path, authority, workspace string) *Approvals {
 	}
 }
 
-// Review compares the user's list and the workspace's with what was approved.
-// A file that cannot be used is a problem, and then nothing counts as approved
-// but what was in this session.
+// Review compares the lists of the user and of the workspace with the approvals. If the
+// file cannot be used, the result says so in Problems, and only the approvals of this
+// session count.
 func (a *Approvals) Review(user, workspace []resource.Resource) Review {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -77,9 +77,9 @@ func (a *Approvals) Review(user, workspace []resource.Resource) Review {
 	return a.review()
 }
 
-// Answer records the user's word on a pending proposal and returns the new
-// state of things. An error says that the proposal is not pending in this form
-// any more, or that Always could not be kept and holds for this session only.
+// Answer records the user's decision on a pending proposal and returns a new review. It
+// returns an error if the proposal is no longer pending in this form, or if Always could
+// not be written and holds for this session only.
 func (a *Approvals) Answer(id string, d Decision) (Review, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -131,7 +131,7 @@ func (a *Approvals) review() Review {
 	return out
 }
 
-// sort puts a resource where it belongs.
+// sort adds a resource to the part of the review that it belongs to.
 func (a *Approvals) sort(out *Review, r resource.Resource, from string, always map[string]resource.Resource) {
 	if before, ok := a.once[r.Name]; ok && r.Within(before) {
 		a.once[r.Name] = r
@@ -164,8 +164,7 @@ func (a *Approvals) sort(out *Review, r resource.Resource, from string, always m
 	out.Pending = append(out.Pending, p)
 }
 
-// digest covers everything that the user is shown, so that an answer cannot
-// be taken for the answer to something else.
+// digest covers everything that the user sees, so that an answer counts only for that.
 func (p Proposal) digest(authority, workspace string) string {
 	p.ID = ""
 	b, err := json.Marshal(struct {

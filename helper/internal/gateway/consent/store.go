@@ -21,7 +21,7 @@ const (
 	lockPatience = 5 * time.Second
 )
 
-// Path is where approvals are kept unless told otherwise.
+// Path returns the default path of the file of approvals.
 func Path() (string, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
@@ -30,17 +30,17 @@ func Path() (string, error) {
 	return filepath.Join(dir, "causeway", "approved.json"), nil
 }
 
-// store is the file of approvals. Every access opens it anew: other gateways
-// write it too.
+// store is the file of approvals. Every access opens it again, since other gateways
+// write it, too.
 type store struct{ path string }
 
-// stored is the content of the file: authority, workspace, name.
+// stored is the content of the file, by authority, workspace and name.
 type stored struct {
 	Version int                                                `json:"version"`
 	Remotes map[string]map[string]map[string]resource.Resource `json:"remotes"`
 }
 
-// get returns what is approved for a workspace on a remote, by name.
+// get returns the approved resources of a workspace on a remote, by name.
 func (s store) get(authority, workspace string) (map[string]resource.Resource, error) {
 	content, err := s.read()
 	if err != nil {
@@ -49,8 +49,8 @@ func (s store) get(authority, workspace string) (map[string]resource.Resource, e
 	return content.Remotes[authority][workspace], nil
 }
 
-// put records a resource as approved in place of what had its name. A file
-// that cannot be read is left as it is.
+// put records a resource as approved, in place of an earlier one of that name. It does
+// not write a file that it cannot read.
 func (s store) put(authority, workspace string, r resource.Resource) error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return err

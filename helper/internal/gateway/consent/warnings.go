@@ -10,15 +10,15 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 )
 
-// manyPorts is how many ports a resource lists before the user is warned.
+// manyPorts is the number of ports from which on the user is warned.
 const manyPorts = 1000
 
-// warnings says what a person should think twice about before approving r.
+// warnings returns the risks that the user should know before approving r.
 func warnings(r resource.Resource) []string {
 	var out []string
 	warn := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	h := r.Host
-	own, _ := netx.Interfaces() // without them there is less to warn of
+	own, _ := netx.Interfaces() // on an error some warnings are missing
 	switch h.Kind {
 	case nethost.Name:
 		if h.IsLocalhost() {
@@ -49,7 +49,7 @@ func warnings(r resource.Resource) []string {
 		}
 	}
 	if r.Resolve == resource.ByExit {
-		warn("Its exit resolves the name, so no address is judged: whatever the proxy takes the name for is reached, its own loopback and a cloud's metadata included.")
+		warn("Its exit resolves the name, so Causeway judges no address. The proxy decides where the name leads, which may be its own loopback or a cloud's metadata.")
 	}
 	ports := 0
 	for _, p := range r.Ports {
@@ -62,7 +62,7 @@ func warnings(r resource.Resource) []string {
 		warn("It covers %d ports.", ports)
 	}
 	if slices.Contains(r.Protocols, resource.ICMP) && (h.Kind == nethost.Prefix || h.Kind == nethost.Wildcard) {
-		warn("The remote can find out by pings which hosts there are in %s.", h)
+		warn("The remote can find out by pings which hosts exist in %s.", h)
 	}
 	if r.As != "" && !isPrivateName(r.As) {
 		warn("Programs on the remote that ask for %s will be sent to %s.", r.As, h)
@@ -70,7 +70,7 @@ func warnings(r resource.Resource) []string {
 	return out
 }
 
-// isPrivateName says whether a name lies in a domain that is nobody's on the Internet.
+// isPrivateName reports whether a name lies in a domain that nobody owns on the Internet.
 func isPrivateName(name string) bool {
 	for _, d := range []string{".internal", ".test", ".local", ".lan", ".home.arpa", ".corp", ".example"} {
 		if strings.HasSuffix(name, d) {

@@ -30,25 +30,25 @@ type Options struct {
 	// Dial opens a connection to a literal address; nil means a plain connect.
 	Dial netx.DialFunc
 
-	// Resolver finds the addresses of names; nil means SystemResolver, asked once
-	// for the connections of a moment.
+	// Resolver finds the addresses of names; nil means SystemResolver, whose answers
+	// serve for 1 s.
 	Resolver Resolver
 
 	// Records answers for any type of record; nil means this machine's resolver.
 	Records Records
 
 	// Ping sends one ICMP echo request to a literal address and returns the data of
-	// the reply, which is the caller's; nil means as any program of this user may. An
-	// error that is a *tunnel.Error is the answer.
+	// the reply, which the caller owns; nil means ping.Pinger. An error that is a
+	// *tunnel.Error is the answer to the flow.
 	Ping func(ctx context.Context, to netip.Addr, data []byte) ([]byte, error)
 
 	// Interfaces returns the addresses of the machine's interfaces with their
-	// prefix lengths, not masked; nil means what the system says. On an error
-	// everything is refused.
+	// prefix lengths, not masked; nil means those of the system. On an error the
+	// Dialer refuses everything.
 	Interfaces func() ([]netip.Prefix, error)
 
-	// OwnPorts are the ports on which this helper itself listens. No resource
-	// reaches them on this machine.
+	// OwnPorts are the ports on which this helper itself listens. The Dialer refuses
+	// them on this machine.
 	OwnPorts []uint16
 
 	Timeout time.Duration // of resolving and dialling together; 0 means 15 s
@@ -93,15 +93,15 @@ func New(o Options) *Dialer {
 	}
 }
 
-// SetExits replaces the ways for resources that name one, by that name. The caller
-// closes them, and does not change the map.
+// SetExits replaces the exits, by the names that resources use for them. The caller
+// closes the exits and does not change the map.
 func (d *Dialer) SetExits(exits map[string]Exit) { d.exits.Store(&exits) }
 
 // Timeout returns the limit of resolving and dialling together.
 func (d *Dialer) Timeout() time.Duration { return d.timeout }
 
-// Wait waits for the attempts that have lost a race. The caller has ended the contexts
-// of all calls.
+// Wait waits for the attempts that have lost a race. The caller has canceled the
+// contexts of all calls.
 func (d *Dialer) Wait() { d.attempts.Wait() }
 
 // Exit is one way into a private network: it resolves names and dials literal
@@ -109,13 +109,14 @@ func (d *Dialer) Wait() { d.attempts.Wait() }
 type Exit interface {
 	Resolver
 	Records
-	// Dial is as netx.DialFunc; an error that is a *tunnel.Error is the answer.
-	// A name is dialled if its resource has it resolved by the exit.
+	// Dial opens a connection as a netx.DialFunc. The host of the address is a name if
+	// the resource leaves the name to the exit. An error that is a *tunnel.Error is the
+	// answer to the flow.
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Records finds the records of names. The names it is asked for are approved;
-// what it answers is not judged. See systemdns.Resolver for the contract.
+// Records finds the records of names. The caller has checked that the names are
+// approved, and judges the answers. See systemdns.Resolver for the contract.
 type Records interface {
 	Query(ctx context.Context, q records.Question) (*dns.Msg, error)
 }
@@ -165,7 +166,7 @@ func (d *Dialer) Exit(r resource.Resource) (Exit, error) {
 	return nil, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the gateway has no exit called %q", r.Exit)}
 }
 
-// Open connects to what a match stands for. The error is a *tunnel.Error.
+// Open connects to the target of a match. The error is a *tunnel.Error.
 func (d *Dialer) Open(ctx context.Context, network resource.Network, m resource.Match) (Connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
@@ -190,8 +191,8 @@ func (d *Dialer) Open(ctx context.Context, network resource.Network, m resource.
 	return to, nil
 }
 
-// retryIPv6 dials the IPv6 addresses that the look-up did not wait for, after those of
-// IPv4 were tried in vain. failed is returned if there are none.
+// retryIPv6 dials the IPv6 addresses that the look-up did not wait for, after the dial
+// by IPv4 has failed. It returns failed if there are none.
 func (d *Dialer) retryIPv6(ctx context.Context, network resource.Network, m resource.Match, tried []netip.Addr, failed error) (Connection, error) {
 	e, _ := errors.AsType[*tunnel.Error](failed)
 	unreachable := e != nil && (e.Code == tunnel.NetUnreachable || e.Code == tunnel.HostUnreachable || e.Code == tunnel.TimedOut)
@@ -214,7 +215,7 @@ func (d *Dialer) retryIPv6(ctx context.Context, network resource.Network, m reso
 	return d.Race(ctx, string(network), m, v.Allowed)
 }
 
-// OpenByName leaves the name to the exit, whose address nobody here can judge.
+// OpenByName has the exit resolve the name. The gateway cannot judge the address.
 func (d *Dialer) OpenByName(ctx context.Context, network resource.Network, m resource.Match) (Connection, error) {
 	way, err := d.Exit(m.Resource)
 	if err != nil {
@@ -229,7 +230,7 @@ func (d *Dialer) OpenByName(ctx context.Context, network resource.Network, m res
 	return Connection{Conn: conn}, nil
 }
 
-// Resolve returns the addresses that a match may stand for, not judged yet.
+// Resolve returns the addresses of a match, before they are judged.
 func (d *Dialer) Resolve(ctx context.Context, m resource.Match) ([]netip.Addr, error) {
 	switch {
 	case m.Addr.IsValid():
@@ -237,7 +238,7 @@ func (d *Dialer) Resolve(ctx context.Context, m resource.Match) ([]netip.Addr, e
 	case m.Resource.Host.IsLocalhost():
 		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
 	case m.ByExit():
-		return nil, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("%s is resolved by its exit: no address is known here", m.Name)}
+		return nil, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: fmt.Sprintf("the exit resolves %s, so this machine knows no address for it", m.Name)}
 	}
 	way, err := d.Exit(m.Resource)
 	if err != nil {
@@ -273,8 +274,8 @@ func (d *Dialer) Surroundings() (judge.Surroundings, error) {
 	return judge.Surroundings{Own: own, OwnPorts: d.ownPorts}, nil
 }
 
-// Ping sends an echo request to the first of judged addresses that there is a
-// way to, and tells which. The error is a *tunnel.Error.
+// Ping sends an echo request to the first of the judged addresses that has a route, and
+// returns which one. The error is a *tunnel.Error.
 func (d *Dialer) Ping(ctx context.Context, m resource.Match, addrs []netip.Addr, data []byte) (reply []byte, at netip.Addr, err error) {
 	way, err := d.Exit(m.Resource)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
-// codeOfErrno tells what a system call's error means to a flow.
+// codeOfErrno returns the code of a flow for a system call's error.
 func codeOfErrno(e syscall.Errno) tunnel.Code {
 	switch e {
 	case syscall.ECONNREFUSED:
@@ -19,13 +19,13 @@ func codeOfErrno(e syscall.Errno) tunnel.Code {
 		return tunnel.NetUnreachable
 	case syscall.ETIMEDOUT:
 		return tunnel.TimedOut
-	case syscall.ECONNRESET: // between the handshake and our look at it
+	case syscall.ECONNRESET: // after the handshake, before Go looked at the result
 		return tunnel.Reset
 	default:
 		return tunnel.Failed
 	}
 }
 
-// Survivable reports whether a UDP socket may go on after an error: an earlier
-// datagram was refused by the target, or this one is too long for the way.
+// Survivable reports whether a UDP socket may go on after an error: the target refused
+// an earlier datagram, or this datagram is too long for the path.
 func Survivable(e syscall.Errno) bool { return e == syscall.ECONNREFUSED || e == syscall.EMSGSIZE }

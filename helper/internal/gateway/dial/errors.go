@@ -10,8 +10,8 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
-// tellingOf returns the error that says more about the target: that one family
-// has no route says least.
+// tellingOf returns the error that says more about the target. A missing route for one
+// address family says least.
 func tellingOf(a, b *tunnel.Error) *tunnel.Error {
 	rank := func(e *tunnel.Error) int {
 		switch {
@@ -34,7 +34,7 @@ func tellingOf(a, b *tunnel.Error) *tunnel.Error {
 	return a
 }
 
-// Error turns the failure of a dial into an answer.
+// Error turns the error of a dial into the answer to a flow.
 func Error(err error) *tunnel.Error {
 	if e, ok := errors.AsType[*tunnel.Error](err); ok {
 		return e

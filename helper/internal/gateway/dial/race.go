@@ -16,8 +16,8 @@ const (
 	attemptTimeout = 10 * time.Second
 )
 
-// Connection is a connection and the judged address that it leads to, which is zero
-// if the exit resolved the name.
+// Connection is a connection and the judged address of its target. The address is zero if
+// the exit resolved the name.
 type Connection struct {
 	net.Conn
 	Addr netip.Addr
@@ -28,8 +28,8 @@ type attempt struct {
 	err error
 }
 
-// Race connects to the first of the addresses that answers: one attempt after
-// the other, the next as soon as one fails or the stagger has passed.
+// Race connects to the first of the addresses that answers (RFC 8305). It begins the next
+// attempt when one fails, or 250 ms after the one before. The error is a *tunnel.Error.
 func (d *Dialer) Race(ctx context.Context, network string, m resource.Match, addrs []netip.Addr) (Connection, error) {
 	way, err := d.Exit(m.Resource)
 	if err != nil {

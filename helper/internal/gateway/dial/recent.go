@@ -12,16 +12,15 @@ import (
 )
 
 const (
-	// nameLife is how long the addresses of a name serve for other connections,
-	// from when they were asked for. Nobody tells how long they last, so it is no
-	// more than what connections that come together share.
+	// nameLife is how long the addresses of a name serve for other connections, counted
+	// from the question. The system does not tell the TTL, so the time is short: it
+	// lets connections that come together share one look-up.
 	nameLife     = time.Second
 	maxNames     = 1024
 	maxNameBytes = 256 << 10
 
-	// interfacesLife is that for the addresses of the machine's interfaces. An
-	// address is dialled up to seconds after it was judged, so this adds little to
-	// what a judgement may miss.
+	// interfacesLife is how long the list of the machine's interfaces serves. A dial may
+	// last seconds after the judgement, so the list is hardly less exact for that.
 	interfacesLife = 50 * time.Millisecond
 )
 
@@ -49,8 +48,8 @@ func (r *recentNames) LookupNetIP(ctx context.Context, name string) ([]netip.Add
 	return slices.Clone(addrs), err
 }
 
-// LookupIPv6 implements ipv6Resolver. There is no address if the resolver below waits
-// for all.
+// LookupIPv6 implements ipv6Resolver. It returns no address if the resolver below always
+// waits for all addresses.
 func (r *recentNames) LookupIPv6(ctx context.Context, name string) ([]netip.Addr, error) {
 	if late, ok := r.by.(ipv6Resolver); ok {
 		return late.LookupIPv6(ctx, name)
@@ -58,8 +57,8 @@ func (r *recentNames) LookupIPv6(ctx context.Context, name string) ([]netip.Addr
 	return nil, nil
 }
 
-// recentInterfaces returns what list does, at most interfacesLife old. Its result
-// is shared: it must not be changed.
+// recentInterfaces returns a function that returns the result of list, at most
+// interfacesLife old. Callers share the result and must not change it.
 func recentInterfaces(list func() ([]netip.Prefix, error)) func() ([]netip.Prefix, error) {
 	var mu sync.Mutex
 	var own []netip.Prefix

@@ -28,7 +28,7 @@ type ipv6Resolver interface {
 	LookupIPv6(ctx context.Context, name string) ([]netip.Addr, error)
 }
 
-// SystemResolver asks as the machine's own programs do. The zero value is ready.
+// SystemResolver resolves names as the machine's own programs do. The zero value is ready.
 type SystemResolver struct{ families systemdns.Families }
 
 // LookupNetIP implements Resolver. No search list applies. IPv6 addresses are missing
@@ -46,8 +46,8 @@ func (r *SystemResolver) LookupNetIP(ctx context.Context, name string) ([]netip.
 	if strings.Contains(name, ".") {
 		return nil, err
 	}
-	// With the dot that keeps the search list away, Go finds no single word in
-	// the hosts file. This one reads only that.
+	// The final dot keeps the search list away, but Go then does not find a single label
+	// in the hosts file. Listed reads only that file.
 	if listed, fileErr := systemdns.Listed(ctx, name); fileErr == nil {
 		return listed, nil
 	}
@@ -79,8 +79,8 @@ func ipv6First(addrs []netip.Addr) bool {
 	return false
 }
 
-// ResolveError turns the failure of the resolver on the way to r into an answer.
-// Only what is known not to exist may become NoSuchName: programs remember that.
+// ResolveError turns the error of a look-up for r into the answer to a flow. The code is
+// NoSuchName only if the name is known not to exist, since programs remember that.
 func ResolveError(r resource.Resource, name string, err error) *tunnel.Error {
 	if e, ok := errors.AsType[*tunnel.Error](err); ok {
 		return e

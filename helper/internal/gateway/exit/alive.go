@@ -10,9 +10,9 @@ import (
 	"golang.zx2c4.com/wireguard/device"
 )
 
-// A target that does not answer is one thing, a peer that does not another: how
-// long into a dial the peer has to show that it is there, and by when it has to
-// have.
+// A dial that hangs may be the fault of the target or of the WireGuard peer. After
+// proofAfter the exit asks the peer for a handshake. If nothing has come from the peer by
+// proofLimit, the dial fails. Both count from the start of the dial.
 const (
 	proofAfter = 3 * time.Second
 	proofLimit = 9 * time.Second
@@ -23,7 +23,7 @@ func (p *profile) peerOf(a netip.Addr) (found wgPeer, ok bool) {
 	most := 0
 	for _, peer := range p.peers {
 		for _, prefix := range peer.allowed {
-			if prefix.Contains(a) && prefix.Bits() >= most { // the last of several alike has it
+			if prefix.Contains(a) && prefix.Bits() >= most { // of equal prefixes the last one counts
 				found, ok, most = peer, true, prefix.Bits()
 			}
 		}
@@ -31,9 +31,9 @@ func (p *profile) peerOf(a netip.Addr) (found wgPeer, ok bool) {
 	return found, ok
 }
 
-// whilePeer returns a context that ends, with the answer to the flow as its
-// cause, when the peer on the way to an address turns out to be silent. It is an
-// error if there is no such peer.
+// whilePeer returns a context that ends when the peer for an address turns out to be
+// silent. The cause is then the answer to the flow. The error says that no peer has the
+// address.
 func (w *wireGuard) whilePeer(ctx context.Context, up *running, to netip.Addr) (context.Context, context.CancelFunc, error) {
 	dev := up.dev
 	to = to.Unmap()
@@ -59,7 +59,7 @@ func (w *wireGuard) whilePeer(ctx context.Context, up *running, to netip.Addr) (
 			if now, err := received(dev, peer.public); err != nil || now > before {
 				return
 			}
-			// A peer answers that at once, and it is sent every 5 s at most.
+			// A peer answers at once. The device sends it at most every 5 s.
 			if at := dev.LookupPeer(key); at != nil {
 				_ = at.SendHandshakeInitiation(true)
 			}
@@ -67,7 +67,7 @@ func (w *wireGuard) whilePeer(ctx context.Context, up *running, to netip.Addr) (
 			case <-ctx.Done():
 				return
 			case <-limit.C:
-				cancel(&tunnel.Error{Code: tunnel.TimedOut, Reason: "the WireGuard peer does not answer any more: it is down, or the way to it"})
+				cancel(&tunnel.Error{Code: tunnel.TimedOut, Reason: "the WireGuard peer does not answer any more: it is down, or the network to it is"})
 				return
 			case <-look.C:
 			}
@@ -76,7 +76,7 @@ func (w *wireGuard) whilePeer(ctx context.Context, up *running, to netip.Addr) (
 	return ctx, func() { prove.Stop(); cancel(nil) }, nil
 }
 
-// received is how many bytes have come from a peer.
+// received returns how many bytes have come from a peer.
 func received(dev *device.Device, public string) (uint64, error) {
 	peers, err := peerStates(dev)
 	for _, p := range peers {

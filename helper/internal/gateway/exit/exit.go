@@ -1,7 +1,7 @@
-// Package exit holds the ways from the gateway into a private network other
-// than the machine's own: a WireGuard profile run in user space, and an upstream
-// proxy. It judges nothing: the gateway judges what an exit resolves, and has it
-// dial those addresses. There is no support for PAC files.
+// Package exit has the exits: ways into a private network other than the machine's own.
+// An exit is a WireGuard profile that runs in user space, or an upstream proxy. The
+// package judges nothing: the gateway judges the addresses that an exit resolves, and
+// has the exit dial them. There is no support for PAC files.
 package exit
 
 import (
@@ -17,26 +17,26 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Exit is one way into a private network. What it returns is closed by the
-// caller, and ends with the exit.
+// Exit is one way into a private network. The caller closes the connections. Close of
+// the exit ends them, too.
 type Exit interface {
-	// Dial opens a connection to a literal address, as netx.DialFunc, or by a
-	// proxy to a name. An error that is a *tunnel.Error is the answer to the flow.
+	// Dial opens a connection to a literal address, as a netx.DialFunc. A proxy also
+	// connects to names. An error that is a *tunnel.Error is the answer to the flow.
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
 	// LookupNetIP finds the addresses of a name in normal form, as
-	// gateway.Resolver does.
+	// dial.Resolver does.
 	LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error)
 	// Query finds the records of a name, as systemdns.Resolver does.
 	Query(ctx context.Context, q records.Question) (*dns.Msg, error)
-	// Close ends the exit with everything in it.
+	// Close ends the exit and its connections, and waits for its goroutines.
 	Close() error
 }
 
-// System is what an exit has of the machine.
+// System is what an exit uses of the machine.
 type System interface {
 	LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error)
 	Query(ctx context.Context, q records.Question) (*dns.Msg, error)
-	// Credentials returns what a proxy, by its URL, is to be shown.
+	// Credentials returns the credentials for a proxy, by its URL.
 	Credentials(proxy string) (c resource.Credentials, ok bool)
 }
 
@@ -48,8 +48,8 @@ func New(e resource.Exit, system System, log zerolog.Logger) Exit {
 	return &upstream{url: e.URL, System: system}
 }
 
-// Check reads what an exit's settings name, and uses nothing of it. An error says
-// why it will not do what it is for; limits say what it does without.
+// Check reads the profile of an exit without using it. An error says why the exit cannot
+// work. limits are sentences about what the exit cannot do.
 func Check(e resource.Exit) (limits []string, err error) {
 	if e.Type != resource.WireGuard {
 		return nil, nil

@@ -7,8 +7,8 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/gateway/ping"
 )
 
-// Ping sends an echo request to an address and returns the data of its reply. A
-// peer, or a host behind it, that says nothing is a time-out.
+// Ping sends an echo request to an address and returns the data of the reply. It returns
+// a timeout if the peer or the host behind it does not answer.
 func (w *wireGuard) Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, error) {
 	up, release, err := w.use(ctx)
 	if err != nil {

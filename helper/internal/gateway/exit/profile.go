@@ -33,7 +33,7 @@ type profile struct {
 	mtu       int
 	port      int
 	peers     []wgPeer
-	ignored   []string // keys that have no meaning without an interface on the machine
+	ignored   []string // keys without meaning, since there is no interface on this machine
 }
 
 type wgPeer struct {
@@ -59,8 +59,8 @@ func readProfile(file string) (*profile, error) {
 	return parseProfile(text)
 }
 
-// parseProfile reads a profile. An error names the line, and never what the
-// line holds, since that may be a key.
+// parseProfile reads a profile. An error names the number of the line and not its text,
+// which may hold a key.
 func parseProfile(text []byte) (*profile, error) {
 	if len(text) > maxProfile {
 		return nil, fmt.Errorf("longer than %d bytes", maxProfile)
@@ -99,9 +99,9 @@ func (p *profile) check() error {
 	return nil
 }
 
-// nameServers returns the profile's DNS servers that can be asked through the
-// tunnel, and of the others why not. wg-quick would ask those past it, which tells
-// the names that are looked up to whoever is there.
+// nameServers returns the DNS servers of the profile that the tunnel leads to, and for
+// each of the others the reason why not. wg-quick would ask those outside the tunnel,
+// which discloses the private names.
 func (p *profile) nameServers() (at []netip.Addr, beyond []string) {
 	for _, a := range p.dns {
 		_, allowed := p.peerOf(a)
@@ -170,7 +170,7 @@ func (p *profileParser) iface(key, value string) (err error) {
 		err = p.each(value, func(s string) error {
 			if a, err := netip.ParseAddr(s); err == nil {
 				out.dns = append(out.dns, a.Unmap())
-			} // else a search domain, and no search list applies
+			} // else it is a search domain, which is ignored
 			return nil
 		})
 	case "mtu":
@@ -180,7 +180,7 @@ func (p *profileParser) iface(key, value string) (err error) {
 	case "fwmark", "table", "saveconfig":
 		out.ignored = append(out.ignored, key)
 	case "preup", "postup", "predown", "postdown":
-		return fmt.Errorf("%s is refused: Causeway runs no program that a profile names; take the line out", key)
+		return fmt.Errorf("%s is refused: Causeway does not run programs that a profile names; remove the line", key)
 	default:
 		return errors.New("[Interface] has no such key")
 	}

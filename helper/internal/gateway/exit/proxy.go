@@ -15,8 +15,8 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// upstream is an exit by a SOCKS5 or HTTP proxy. It carries TCP to addresses
-// that the machine's own resolver found, whose records it has too, or to names.
+// upstream is an exit by a SOCKS5 or HTTP proxy. It carries TCP only. The machine's own
+// resolver resolves its names, unless the resource leaves the name to the proxy.
 type upstream struct {
 	System
 	url *url.URL
@@ -56,8 +56,8 @@ func (u *upstream) socks(ctx context.Context, address string) (net.Conn, error) 
 	return c, nil
 }
 
-// unauthorized is the answer of a proxy that wants a user and a password, or
-// others than it was shown.
+// unauthorized is the answer to a flow if the proxy wants credentials, or does not
+// accept those that it was shown.
 func (u *upstream) unauthorized(shown bool) error {
 	reason := "asks for a user and a password"
 	if shown {
@@ -67,8 +67,8 @@ func (u *upstream) unauthorized(shown bool) error {
 		`the proxy %s %s: give them by "Causeway: Set Proxy Credentials…", or on the command line by --credentials`, u.url.Host, reason)}
 }
 
-// socksError tells the replies of a SOCKS5 server apart, which its client has
-// as texts only.
+// socksError returns the answer to a flow for the reply of a SOCKS5 server. The client
+// library returns the reply as text only.
 func (u *upstream) socksError(err error) error {
 	if e, ok := errors.AsType[*tunnel.Error](err); ok {
 		return e
@@ -95,7 +95,7 @@ func (f forward) Dial(network, address string) (net.Conn, error) {
 	return f.DialContext(context.Background(), network, address)
 }
 
-// DialContext says that it was the proxy, not the target, that failed.
+// DialContext returns an error which says that the proxy, not the target, failed.
 func (f forward) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	c, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
@@ -116,7 +116,7 @@ func (u *upstream) connect(ctx context.Context, address string) (net.Conn, error
 		p.User = &httpconnect.Credentials{User: known.User, Password: known.Password}
 	}
 	c, err := p.Open(ctx, address)
-	if refused, ok := errors.AsType[*httpconnect.Refused](err); ok {
+	if refused, ok := errors.AsType[*httpconnect.RefusedError](err); ok {
 		return nil, u.connectRefused(refused, shown)
 	}
 	if _, told := errors.AsType[*tunnel.Error](err); err != nil && !told {
@@ -125,12 +125,12 @@ func (u *upstream) connect(ctx context.Context, address string) (net.Conn, error
 	return c, err
 }
 
-// connectRefused tells the answers of an HTTP proxy apart.
-func (u *upstream) connectRefused(answer *httpconnect.Refused, shown bool) error {
+// connectRefused returns the answer to a flow for the answer of an HTTP proxy.
+func (u *upstream) connectRefused(answer *httpconnect.RefusedError, shown bool) error {
 	// Some proxies ask for the user's password by 401, too.
 	if answer.Code == http.StatusProxyAuthRequired || answer.Code == http.StatusUnauthorized {
 		if schemes := answer.Header.Values("Proxy-Authenticate"); len(schemes) > 0 && !slices.ContainsFunc(schemes, isBasic) {
-			return &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the proxy %s wants to know who asks in a way other than Basic, which alone is supported", u.url.Host)}
+			return &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the proxy %s wants another authentication than Basic, and only Basic is supported", u.url.Host)}
 		}
 		return u.unauthorized(shown)
 	}
@@ -146,5 +146,5 @@ func (u *upstream) connectRefused(answer *httpconnect.Refused, shown bool) error
 	return &tunnel.Error{Code: code, Reason: fmt.Sprintf("the proxy %s answers CONNECT with %d", u.url.Host, answer.Code)}
 }
 
-// isBasic tells whether challenges have Basic (RFC 7617) among them.
+// isBasic reports whether challenges contain Basic (RFC 7617).
 func isBasic(challenges string) bool { return strings.Contains(strings.ToLower(challenges), "basic") }

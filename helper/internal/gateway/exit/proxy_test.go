@@ -118,7 +118,7 @@ func TestProxyCredentials(t *testing.T) {
 	}))
 	defer s.Close()
 	u, _ := url.Parse(s.URL)
-	if _, err := New(resource.Exit{Type: resource.Proxy, URL: u}, machine{}, zerolog.Nop()).Dial(t.Context(), "tcp", "10.0.0.1:80"); err == nil || !strings.Contains(err.Error(), "other than Basic") {
+	if _, err := New(resource.Exit{Type: resource.Proxy, URL: u}, machine{}, zerolog.Nop()).Dial(t.Context(), "tcp", "10.0.0.1:80"); err == nil || !strings.Contains(err.Error(), "only Basic is supported") {
 		t.Error(err)
 	}
 }

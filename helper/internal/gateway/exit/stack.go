@@ -38,16 +38,15 @@ const (
 	mostBuffer   = 1 << 20
 )
 
-// userStack is a network stack of this process with the one device that all its
-// routes lead to. It is that device too, as WireGuard wants to have it. What
-// wireguard-go brings of that kind can miss the reply to a ping, and gives the
-// fragments of all datagrams one identification.
+// userStack is a network stack of this process and, for WireGuard, the device that all
+// routes of the stack lead to. The stack that comes with wireguard-go can miss the reply
+// to a ping, and gives the fragments of all datagrams the same identification.
 type userStack struct {
 	stack  *stack.Stack
 	link   *channel.Endpoint
 	mtu    int
 	events chan tun.Event
-	turn   sync.Mutex // to pass a packet on
+	turn   sync.Mutex // held while one packet is passed on
 	out    chan *stack.PacketBuffer
 	closed chan struct{}
 	close  func()
@@ -103,9 +102,9 @@ func protocolOf(a netip.Addr) tcpip.NetworkProtocolNumber {
 	return ipv6.ProtocolNumber
 }
 
-// WriteNotify implements channel.Notification: the stack has a packet to send. It
-// waits until the device takes that, which slows down senders rather than lose it.
-// One at a time does, so that packets stay in order.
+// WriteNotify implements channel.Notification: the stack has a packet to send. It waits
+// until the device takes the packet, so that senders slow down and no packet is lost. One
+// call runs at a time, so that packets stay in order.
 func (s *userStack) WriteNotify() {
 	s.turn.Lock()
 	defer s.turn.Unlock()
@@ -213,9 +212,8 @@ func (s *userStack) fitBuffers() {
 	}
 }
 
-// endpoint opens a socket for datagrams to an address. Those that are too large
-// for the way are split, which takes that they may be split anywhere: else the
-// stack has them all without an identification.
+// endpoint opens a socket for datagrams to an address. The stack splits large datagrams.
+// It gives the fragments an identification only if path MTU discovery is off.
 func (s *userStack) endpoint(op string, kind tcpip.TransportProtocolNumber, to netip.Addr, queue *waiter.Queue) (tcpip.Endpoint, error) {
 	ep, failed := s.stack.NewEndpoint(kind, protocolOf(to), queue)
 	if failed != nil {
@@ -228,8 +226,8 @@ func (s *userStack) endpoint(op string, kind tcpip.TransportProtocolNumber, to n
 	return ep, nil
 }
 
-// pingConn is a socket of the stack for pings of one address. The stack has its
-// own identifier in what it sends, and brings what carries that.
+// pingConn is a socket of the stack for pings of one address. The stack replaces the
+// identifier of requests by its own, and delivers only replies with that identifier.
 type pingConn struct {
 	ctx   context.Context // ends reads
 	ep    tcpip.Endpoint

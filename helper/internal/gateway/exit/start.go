@@ -156,7 +156,7 @@ func (w *wireGuard) device(ctx context.Context, before map[string]netip.Addr) (*
 		return nil, nil, err
 	}
 	if len(p.ignored) > 0 {
-		w.log.Warn().Strs("keys", p.ignored).Str("file", w.file).Msg("WireGuard profile: keys without meaning here")
+		w.log.Warn().Strs("keys", p.ignored).Str("file", w.file).Msg("WireGuard profile: keys ignored, since they have no meaning here")
 	}
 	if _, beyond := p.nameServers(); len(beyond) > 0 {
 		w.log.Warn().Strs("servers", beyond).Str("file", w.file).Msg("WireGuard profile: DNS servers that are not asked")

@@ -11,9 +11,8 @@ import (
 	"golang.zx2c4.com/wireguard/device"
 )
 
-// watch takes the device down when nothing has used it for long enough, and
-// looks for peers that are silent where their names lead by now. It ends with
-// ctx, and thus with the device.
+// watch takes the device down when nothing has used it for long enough. It looks up the
+// names of silent peers again. It ends with ctx, and so with the device.
 func (w *wireGuard) watch(ctx context.Context) {
 	t := time.NewTicker(w.look)
 	defer t.Stop()
@@ -27,7 +26,7 @@ func (w *wireGuard) watch(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 		case w.users == 0 && time.Since(w.unused) >= w.idle:
-			w.log.Debug().Str("file", w.file).Msg("WireGuard exit unused: down until it is needed")
+			w.log.Debug().Str("file", w.file).Msg("WireGuard exit not used: taken down until it is needed")
 			w.stop()
 		case w.isSilent():
 			up, before := w.up, w.endpoints
@@ -39,8 +38,8 @@ func (w *wireGuard) watch(ctx context.Context) {
 	}
 }
 
-// isSilent tells whether a peer with a name has not renewed its handshake for
-// long enough. The caller holds w.mu.
+// isSilent reports whether a peer whose endpoint is a name has not renewed its handshake
+// for long enough. The caller holds w.mu.
 func (w *wireGuard) isSilent() bool {
 	peers, err := peerStates(w.up.dev)
 	for _, p := range peers {
@@ -71,7 +70,7 @@ func (w *wireGuard) follow(ctx context.Context, up *running, before map[string]n
 		if !named || now == before[peer.public] {
 			continue
 		}
-		w.log.Info().Str("file", w.file).Int("line", peer.line).Stringer("address", now).Msg("WireGuard peer silent: its name leads elsewhere now")
+		w.log.Info().Str("file", w.file).Int("line", peer.line).Stringer("address", now).Msg("WireGuard peer silent: its name has another address now")
 		if err := up.dev.IpcSet(fmt.Sprintf("public_key=%s\nupdate_only=true\nendpoint=%s\n", peer.public, peer.endpoint(found))); err != nil {
 			w.log.Warn().Err(err).Str("file", w.file).Msg("WireGuard endpoint not changed")
 		}
@@ -108,7 +107,7 @@ func peerStates(dev *device.Device) ([]peerState, error) {
 	return out, nil
 }
 
-// lastHandshake is zero if no peer has completed one.
+// lastHandshake returns the time of the last handshake, zero if there was none.
 func lastHandshake(peers []peerState) (last time.Time) {
 	for _, p := range peers {
 		if p.handshake.After(last) {

@@ -32,9 +32,9 @@ const (
 
 // Limits of a device that is up.
 const (
-	idleLimit    = 5 * time.Minute   // without a connection it goes down
-	silenceLimit = 135 * time.Second // since the last handshake: a peer that is there has renewed it by then
-	lookPeriod   = 10 * time.Second  // how often both are looked at
+	idleLimit    = 5 * time.Minute   // without use, after which the device goes down
+	silenceLimit = 135 * time.Second // since the last handshake; a peer that is up renews it every 120 s
+	lookPeriod   = 10 * time.Second  // how often the watch checks both
 )
 
 // wireGuard is an exit by a profile run in user space. It comes up at the first
@@ -50,15 +50,15 @@ type wireGuard struct {
 
 	tasks sync.WaitGroup // attempts and watches
 
-	mu        sync.Mutex            // held for moments only: never while the exit waits for anything
+	mu        sync.Mutex            // held only for a moment, never while the exit waits for something
 	up        *running              // nil while the exit is down
 	starting  *attempt              // nil unless one is under way
 	endpoints map[string]netip.Addr // last found of the peers whose endpoint is a name, by public key
 	closed    bool
-	users     int // connections and questions that need it
+	users     int // connections and questions that use the exit
 	unused    time.Time
 
-	silent      error // what the last wait for an answer ended with
+	silent      error // result of the last failed handshake
 	silentUntil time.Time
 }
 
@@ -109,7 +109,7 @@ func (w *wireGuard) Dial(ctx context.Context, network, address string) (net.Conn
 	return nil, fmt.Errorf("dial %s: no such network", network)
 }
 
-// tcpConn and udpConn need the exit until they are closed.
+// tcpConn and udpConn keep the exit up until they are closed.
 type tcpConn struct {
 	*gonet.TCPConn
 	release func()
@@ -132,7 +132,7 @@ func (c udpConn) Close() error {
 	return c.UDPConn.Close()
 }
 
-// told adds to a time-out that the peer itself is silent.
+// told replaces a timeout by another answer if the peer itself has been silent.
 func (w *wireGuard) told(up *running, err error) error {
 	timeout, isNet := errors.AsType[net.Error](err)
 	answer, isAnswer := errors.AsType[*tunnel.Error](err)
@@ -148,8 +148,8 @@ func (w *wireGuard) told(up *running, err error) error {
 	return err
 }
 
-// stackError tells the errors of the network stack apart, of which only the
-// texts are left.
+// stackError returns the answer to a flow for an error of the network stack. gonet keeps
+// only the text of the error.
 func stackError(err error) error {
 	var op *net.OpError
 	if !errors.As(err, &op) {
@@ -179,8 +179,7 @@ func (w *wireGuard) LookupIPv6(ctx context.Context, name string) ([]netip.Addr, 
 	return systemdns.IPv6Addresses(ctx, w, name)
 }
 
-// Query implements Exit. Those of the profile's DNS servers are asked that the
-// tunnel leads to.
+// Query implements Exit. It asks the DNS servers of the profile that the tunnel leads to.
 func (w *wireGuard) Query(ctx context.Context, q records.Question) (*dns.Msg, error) {
 	up, release, err := w.use(ctx)
 	if err != nil {
@@ -202,8 +201,8 @@ func (w *wireGuard) Query(ctx context.Context, q records.Question) (*dns.Msg, er
 	return servers.Query(ctx, q)
 }
 
-// resolve asks the machine for the endpoints that are names. What was found before
-// stays as long as it is among the answers.
+// resolve looks up the endpoints that are names with the machine's resolver. It keeps the
+// address found before if that is still among the answers.
 func (w *wireGuard) resolve(ctx context.Context, p *profile, before map[string]netip.Addr) (map[string]netip.Addr, error) {
 	out := map[string]netip.Addr{}
 	for _, peer := range p.peers {
@@ -228,7 +227,7 @@ func (w *wireGuard) resolve(ctx context.Context, p *profile, before map[string]n
 	return out, nil
 }
 
-// endpoint is where a peer is: its address in the profile, or the one found.
+// endpoint returns the endpoint of a peer: the address of the profile, or the one found.
 func (p wgPeer) endpoint(found map[string]netip.Addr) netip.AddrPort {
 	a, err := netip.ParseAddr(p.host)
 	if err != nil {
@@ -237,7 +236,7 @@ func (p wgPeer) endpoint(found map[string]netip.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(a.Unmap(), p.port)
 }
 
-// uapi is a profile in the words of WireGuard's configuration protocol.
+// uapi returns a profile in the syntax of WireGuard's configuration protocol.
 func uapi(p *profile, found map[string]netip.Addr) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "private_key=%s\nlisten_port=%d\nreplace_peers=true\n", p.private, p.port)
@@ -248,7 +247,7 @@ func uapi(p *profile, found map[string]netip.Addr) string {
 		}
 		if peer.host != "" {
 			fmt.Fprintf(&b, "endpoint=%s\n", peer.endpoint(found))
-			// Without one nothing would begin a handshake before the first packet.
+			// A keep-alive makes the device begin a handshake before the first packet.
 			if peer.keepalive == 0 {
 				peer.keepalive = 25
 			}

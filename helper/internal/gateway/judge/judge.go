@@ -15,7 +15,7 @@ import (
 // MaxAddresses bounds how many addresses of one name are judged and dialled.
 const MaxAddresses = 32
 
-// Surroundings is what the decision depends on beside the resource: this machine.
+// Surroundings describes this machine, on which the decision depends.
 type Surroundings struct {
 	Own      []netip.Prefix // of its interfaces: address and prefix length, not masked
 	OwnPorts []uint16       // on which this helper itself listens
@@ -27,7 +27,7 @@ type Verdict struct {
 	Refused []string     // a sentence for each refused address
 }
 
-// Reason says why nothing is left to dial.
+// Reason returns why no address is allowed.
 func (v Verdict) Reason() string {
 	if len(v.Refused) > 3 {
 		return strings.Join(v.Refused[:3], "; ") + fmt.Sprintf("; and %d more", len(v.Refused)-3)
@@ -53,7 +53,7 @@ func Addresses(m resource.Match, addrs []netip.Addr, s Surroundings) Verdict {
 	return v
 }
 
-// Refusal says why a match may not be dialled at a, or "".
+// Refusal returns why the gateway must not dial a for a match, or "".
 func Refusal(m resource.Match, a netip.Addr, s Surroundings) string {
 	host := m.Resource.Host
 	switch {
@@ -87,8 +87,8 @@ func Refusal(m resource.Match, a netip.Addr, s Surroundings) string {
 	return fmt.Sprintf("%s resolves to %s, %s", m.Name, a, class)
 }
 
-// restrictionHolds says whether a name may resolve to a. Of an IPv6 address
-// that holds an IPv4 one either may be listed.
+// restrictionHolds reports whether a name may resolve to a. For an IPv6 address that
+// embeds an IPv4 one, either address may be listed.
 func restrictionHolds(list []netip.Prefix, a netip.Addr) bool {
 	if len(list) == 0 {
 		return true

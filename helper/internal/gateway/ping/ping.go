@@ -1,6 +1,6 @@
-// Package ping sends ICMP echo requests without privilege: by the system's ping
-// sockets where it lets its users open them, else by its ping program. It judges
-// nothing and resolves nothing: it is given addresses.
+// Package ping sends ICMP echo requests without privilege. It uses ping sockets if the
+// system lets its users open them, and the system's ping program otherwise. It takes
+// addresses, and judges and resolves nothing.
 package ping
 
 import (
@@ -24,21 +24,20 @@ const (
 	protocolICMPv6 = 58
 )
 
-// maxMessage bounds what is read of an answer.
+// maxMessage bounds the bytes read of an answer.
 const maxMessage = 65535
 
-// errNoSocket says that there are no ping sockets for this user.
+// errNoSocket reports that this user cannot open ping sockets.
 var errNoSocket = errors.New("this system has no ping sockets for its users")
 
 // Pinger sends echo requests. The zero value is ready for use, by many at once.
 type Pinger struct {
-	noSocket atomic.Bool // it has been tried
+	noSocket atomic.Bool // an attempt to open one has failed
 	program  program
 }
 
-// Ping sends one request to to, which has no zone, and waits for the reply as
-// long as ctx lives. It returns the data of the reply. Errors are those that a
-// dial would have.
+// Ping sends one request to the address to, which has no zone, and waits for the reply
+// until ctx ends. It returns the data of the reply. Its errors are those of a dial.
 func (p *Pinger) Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, error) {
 	if !p.noSocket.Load() {
 		c, err := open(to)
@@ -54,15 +53,15 @@ func (p *Pinger) Ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, 
 	return p.program.ping(ctx, to, data)
 }
 
-// Conn is a socket for pings of one address, each read and write a message.
+// Conn is a socket for pings of one address. Each read and each write is one message.
 type Conn interface {
 	io.ReadWriter
 	SetDeadline(t time.Time) error
 }
 
-// Exchange sends a request over c, which is connected to to, and returns the data
-// of the reply. Where ownsID is false what c is of puts an identifier of its own in
-// place of ours, and only what carries it comes from c.
+// Exchange sends a request over c, which is connected to the address to, and returns the
+// data of the reply. If ownsID is false, the system replaces the identifier of the
+// request by that of the socket, and c receives only replies with that identifier.
 func Exchange(ctx context.Context, c Conn, to netip.Addr, data []byte, ownsID bool) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -92,7 +91,7 @@ func Exchange(ctx context.Context, c Conn, to netip.Addr, data []byte, ownsID bo
 	}
 }
 
-// replyTo reads b, and returns it if it is the reply to request.
+// replyTo parses b, and returns the message if it is the reply to request.
 func replyTo(request icmp.Message, b []byte, ownsID bool) *icmp.Echo {
 	protocol, want := protocolICMP, icmp.Type(ipv4.ICMPTypeEchoReply)
 	if request.Type == ipv6.ICMPTypeEchoRequest {

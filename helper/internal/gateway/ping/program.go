@@ -30,8 +30,8 @@ type program struct {
 	slots chan struct{}
 }
 
-// ping runs the program once. It carries data of its own, so that the reply is
-// taken to have what was sent: the program checks that it comes back.
+// ping runs the program once. The program sends data of its own and checks that it comes
+// back. So ping returns the data of the caller as that of the reply.
 func (p *program) ping(ctx context.Context, to netip.Addr, data []byte) ([]byte, error) {
 	p.once.Do(func() { p.slots = make(chan struct{}, maxPrograms) })
 	select {
@@ -43,7 +43,7 @@ func (p *program) ping(ctx context.Context, to netip.Addr, data []byte) ([]byte,
 	argv := arguments(runtime.GOOS, to, len(data))
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	if cmd.Err != nil {
-		return nil, &tunnel.Error{Code: tunnel.Failed, Reason: "this machine lets the user open no ping sockets, and has no ping program"}
+		return nil, &tunnel.Error{Code: tunnel.Failed, Reason: "this machine does not let the user open ping sockets, and has no ping program"}
 	}
 	var out output
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -72,16 +72,16 @@ func arguments(goos string, to netip.Addr, size int) []string {
 	return []string{"ping", "-c", "1", "-s", n, to.String()}
 }
 
-// took is in the line of a reply alone, in all languages.
+// took occurs only in the line of a reply, in all languages.
 var took = regexp.MustCompile(`[=<][0-9]+ ?ms`)
 
-// outcome is the error that what the program said and how it ended stand for;
-// nil if there was a reply.
+// outcome returns the error for the output and the exit status of the program, nil if
+// there was a reply.
 func outcome(goos, said string, ended error) error {
 	lower := strings.ToLower(said)
 	switch exit, exited := errors.AsType[*exec.ExitError](ended); {
 	case goos == "windows" && took.MatchString(said), goos != "windows" && ended == nil:
-		return nil // ping.exe ends well if a router answers, too
+		return nil // ping.exe also exits with 0 if a router answers
 	case strings.Contains(lower, "network is unreachable") || strings.Contains(lower, "net unreachable"):
 		return &tunnel.Error{Code: tunnel.NetUnreachable, Reason: "ping: network is unreachable"}
 	case strings.Contains(lower, "unreachable") || strings.Contains(lower, "no route to host") || strings.Contains(lower, "filtered"):

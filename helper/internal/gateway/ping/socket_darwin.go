@@ -3,5 +3,5 @@ package ping
 // ownsID: replies to other sockets come here too.
 const ownsID = true
 
-// tellErrors has nothing to do: such a socket learns of replies only.
+// tellErrors does nothing: such a socket receives only replies.
 func tellErrors(int, bool) error { return nil }

@@ -9,5 +9,5 @@ import (
 
 const ownsID = true
 
-// open has no such socket here.
+// open fails: this system has no such sockets.
 func open(netip.Addr) (net.Conn, error) { return nil, errNoSocket }

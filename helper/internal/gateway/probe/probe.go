@@ -26,7 +26,7 @@ type Step struct {
 	Name   string
 	OK     bool
 	Detail string
-	Hint   string // what commonly stands in the way, or what to do next
+	Hint   string // a common cause, or the next action
 	Took   time.Duration
 }
 
@@ -40,9 +40,9 @@ type Prober struct {
 	Turn func(ctx context.Context, resource string) (release func(), err error)
 }
 
-// Test tries to reach an approved resource at one of the ports that the remote
-// uses (0: its first), as a flow would, and reports each step up to the first
-// that failed. It dials nothing that a flow might not.
+// Test tries to reach an approved resource as a flow would, and returns each step up to
+// the first that failed. port is one that the remote uses; 0 means the first. Test dials
+// only what a flow may dial.
 func (p Prober) Test(ctx context.Context, name string, port uint16) []Step {
 	t := &tester{Prober: p}
 	t.run(ctx, name, port)
@@ -55,7 +55,7 @@ type tester struct {
 	started time.Time
 }
 
-// done adds a step that took the time since the one before.
+// done adds a step. Its time is that since the step before.
 func (t *tester) done(name string, ok bool, hint, format string, args ...any) {
 	now := time.Now()
 	t.steps = append(t.steps, Step{Name: name, OK: ok, Hint: hint, Detail: fmt.Sprintf(format, args...), Took: now.Sub(t.started)})
@@ -78,7 +78,7 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 	defer cancel()
 	t.started = time.Now()
 	if m.ByExit() {
-		t.done("resolve", true, "", "%s is left to the exit, and so not judged", m.Name)
+		t.done("resolve", true, "", "the exit resolves %s, so its address is not judged", m.Name)
 		to, err := t.Dialer.OpenByName(ctx, network, m)
 		t.connected(ctx, m, network, to, err)
 		return
@@ -109,7 +109,7 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 	t.connected(ctx, m, network, to, err, v.Allowed...)
 }
 
-// connected reports a dial, of which addrs were tried, and what follows it.
+// connected reports the result of a dial of addrs, and tests TLS.
 func (t *tester) connected(ctx context.Context, m resource.Match, network resource.Network, to dial.Connection, err error, addrs ...netip.Addr) {
 	if err != nil {
 		t.done("connect", false, t.connectHint(dial.Error(err), addrs), "port %d: %v", m.Port, err)
@@ -122,7 +122,7 @@ func (t *tester) connected(ctx context.Context, m resource.Match, network resour
 	}
 	where = net.JoinHostPort(where, strconv.Itoa(int(m.Port)))
 	if network == resource.UDP {
-		t.done("connect", true, "", "UDP to %s: there is a route; whether anything answers cannot be told", where)
+		t.done("connect", true, "", "UDP to %s: there is a route; UDP does not tell whether a service answers", where)
 		return
 	}
 	t.done("connect", true, "", "connected to %s", where)
@@ -131,7 +131,7 @@ func (t *tester) connected(ctx context.Context, m resource.Match, network resour
 	}
 }
 
-// approval finds what to test.
+// approval finds the target of the test.
 func (t *tester) approval(name string, port uint16) (m resource.Match, n resource.Network, ok bool) {
 	r, ok := t.Named(name)
 	if !ok {
@@ -148,10 +148,10 @@ func (t *tester) approval(name string, port uint16) (m resource.Match, n resourc
 	host := r.RemoteHost()
 	if host != r.RemoteName() && r.Host.Kind != nethost.Address {
 		t.done("approval", true, "", "approved")
-		t.done("resolve", false, "Test one of them by using it: through the proxy, from the remote.", "%s stands for many hosts", host)
+		t.done("resolve", false, "Test one of these hosts by using it from the remote, through the proxy.", "%s stands for many hosts", host)
 		return m, n, false
 	}
-	// A set of this one alone: a more specific resource must not answer for it.
+	// The set has this resource only: a more specific one must not match instead.
 	m, err := resource.NewSet([]resource.Resource{r}).Match(n, host, port)
 	if err != nil {
 		t.done("approval", false, "Add the port to the resource.", "%v", err)
@@ -180,16 +180,16 @@ func resolveHint(err error) string {
 	e, ok := errors.AsType[*tunnel.Error](err)
 	switch {
 	case ok && e.Code == tunnel.NoSuchName:
-		return "Check the spelling. A private name is known only while the VPN, or whatever leads to its network, is connected."
+		return "Check the spelling. A private name resolves only while the VPN to its network is connected."
 	case ok && e.Code == tunnel.ResolveFailed:
-		return "The DNS server does not answer or refuses. If the VPN has been connected or disconnected just now, try again; else check it."
+		return "The DNS server does not answer or refuses. If the VPN was connected or disconnected a moment ago, try again. Otherwise check the VPN."
 	}
 	return ""
 }
 
 func judgeHint(m resource.Match) string {
 	if len(m.Resource.Addresses) > 0 {
-		return "The name has another address than the resource says. If the VPN is down, the public resolver may have answered; else update \"addresses\"."
+		return "The name has another address than the resource says. If the VPN is down, a public DNS server may have answered. Otherwise update \"addresses\"."
 	}
 	return "If this is meant, list that very address in the resource's \"addresses\", or make a resource of localhost and give it the name by \"as\"."
 }
@@ -209,7 +209,7 @@ func (t *tester) portalHint(ctx context.Context, m resource.Match, addrs []netip
 	if err != nil || !slices.ContainsFunc(lies, func(a netip.Addr) bool { return slices.Contains(addrs, a) }) {
 		return ""
 	}
-	return "This resolver gives that address for names that do not exist too: a captive portal that waits for a sign-in, or a provider's search page. Open a browser and sign in, or connect the VPN."
+	return "The DNS server returns this address for names that do not exist, too. It may be a captive portal or a provider's search page. Open a browser and sign in, or connect the VPN."
 }
 
 func (t *tester) connectHint(e *tunnel.Error, addrs []netip.Addr) string {
@@ -220,13 +220,13 @@ func (t *tester) connectHint(e *tunnel.Error, addrs []netip.Addr) string {
 	private := slices.ContainsFunc(addrs, netip.Addr.IsPrivate)
 	switch {
 	case len(addrs) == 0:
-		return "The exit resolves this name and connects to it; what it said is all that is known here."
+		return "The exit resolves this name and connects to it. This machine knows only the exit's answer."
 	case e.Code == tunnel.HostUnreachable && onLink && localNetworkHint != "":
 		return localNetworkHint
 	case e.Code == tunnel.Refused:
-		return "The host is there and says that nothing listens on this port. Check the port, and whether the service runs."
+		return "The host answers that nothing listens on this port. Check the port, and whether the service runs."
 	case e.Code == tunnel.HostUnreachable && onLink:
-		return "The address is in a network of this machine, but no such host answers there."
+		return "The address is in a network of this machine, but no host answers at it."
 	case (e.Code == tunnel.NetUnreachable || e.Code == tunnel.HostUnreachable) && private:
 		return "There is no route to this private address: is the VPN connected?"
 	case e.Code == tunnel.NetUnreachable || e.Code == tunnel.HostUnreachable:

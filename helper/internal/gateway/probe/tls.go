@@ -16,7 +16,7 @@ import (
 
 const handshakeTimeout = 10 * time.Second
 
-// speaksTLS says whether what listens on a port usually begins with TLS.
+// speaksTLS reports whether services at a port usually begin with TLS.
 func speaksTLS(port uint16) bool {
 	switch port {
 	case 443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 2376, 3269, 5061, 5671, 5986, 6443, 6514, 6697, 8443, 8883, 9443:
@@ -25,17 +25,17 @@ func speaksTLS(port uint16) bool {
 	return false
 }
 
-// tls shakes hands and reports what the remote's programs would make of the
-// certificate. Nothing is sent but the handshake.
+// tls makes a TLS handshake and judges the certificate as the remote's programs would.
+// It sends nothing else.
 func (t *tester) tls(ctx context.Context, conn net.Conn, m resource.Match) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	// Programs on the remote ask for the name that they know.
 	name := cmp.Or(m.Resource.RemoteName(), m.Name, m.Addr.String())
-	// The certificate is judged below: what is wrong with it is the result.
+	// judgeChain verifies the certificate. A bad certificate is a result, not an error.
 	c := tls.Client(conn, &tls.Config{ServerName: name, InsecureSkipVerify: true})
 	if err := c.HandshakeContext(ctx); err != nil {
-		t.done("tls", false, "If the service does not speak TLS on this port, nothing is wrong.", "handshake: %s", show.Text(err.Error()))
+		t.done("tls", false, "If the service does not use TLS on this port, nothing is wrong.", "handshake: %s", show.Text(err.Error()))
 		return
 	}
 	chain := c.ConnectionState().PeerCertificates
@@ -47,8 +47,8 @@ func (t *tester) tls(ctx context.Context, conn net.Conn, m resource.Match) {
 	t.done("tls", ok, hint, "%s", detail)
 }
 
-// judgeChain says what a program that asks for name makes of a certificate.
-// roots nil means the system's.
+// judgeChain returns how a program that asks for name judges a certificate. nil roots
+// means those of the system.
 func judgeChain(chain []*x509.Certificate, name string, roots *x509.CertPool, now time.Time) (ok bool, detail, hint string) {
 	leaf := chain[0]
 	issuer := issuerOf(leaf)

@@ -15,8 +15,8 @@ type Querier interface {
 	Query(ctx context.Context, q records.Question) (*dns.Msg, error)
 }
 
-// Addresses returns the addresses of a name, those of IPv4 first. It waits for those
-// of IPv6 as families does. The error of a name that has none is a *net.DNSError with
+// Addresses returns the addresses of a name, those of IPv4 first. How long it waits for
+// IPv6 is up to families. If the name has no address, the error is a *net.DNSError with
 // IsNotFound.
 func Addresses(ctx context.Context, by Querier, families *Families, name string) ([]netip.Addr, error) {
 	return families.LookUp(ctx, func(ctx context.Context, network string) ([]netip.Addr, error) {

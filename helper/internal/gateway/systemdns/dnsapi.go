@@ -12,9 +12,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// apiRecord is DNS_RECORDA of Windows: what DnsQuery_UTF8 lists. Data begins at
-// data. For the types that its union names it is a structure, in this machine's
-// byte order and with pointers; for all others it is the record's own data.
+// apiRecord is DNS_RECORDA of Windows, which DnsQuery_UTF8 returns as a list. The content
+// begins at data. For the types in Windows' union it is a structure with pointers, in
+// this machine's byte order. For all other types it is the data of the record itself.
 type apiRecord struct {
 	next         *apiRecord
 	name         *byte // text that ends with 0, as all here
@@ -58,15 +58,15 @@ type (
 	}
 )
 
-// apiUnread are the other types of the union, in structures that say less than
-// the record does or that depend on the version of Windows.
+// apiUnread are the other types of the union. Their structures lose parts of the record
+// or depend on the version of Windows.
 var apiUnread = map[uint16]bool{
 	11: true, dns.TypeMINFO: true, dns.TypeRP: true, dns.TypeSIG: true, dns.TypeKEY: true, dns.TypeNXT: true, 34: true, dns.TypeNAPTR: true,
 	dns.TypeOPT: true, dns.TypeDS: true, dns.TypeRRSIG: true, dns.TypeNSEC: true, dns.TypeDNSKEY: true, dns.TypeDHCID: true, dns.TypeNSEC3: true,
 	dns.TypeNSEC3PARAM: true, dns.TypeTLSA: true, dns.TypeSVCB: true, dns.TypeTKEY: true, dns.TypeTSIG: true, 0xff01: true, 0xff02: true,
 }
 
-// apiAnswer is the answer to q that the API's status and list amount to.
+// apiAnswer returns the answer to q for the status and the list of the API.
 func apiAnswer(q records.Question, status uint32, list *apiRecord) (*dns.Msg, error) {
 	m := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true}}
 	switch status {
@@ -104,7 +104,7 @@ func apiAnswer(q records.Question, status uint32, list *apiRecord) (*dns.Msg, er
 	return tidy(m, q), nil
 }
 
-// record reads one record, which has to be of a type that is read.
+// record reads one record of a type that is not in apiUnread.
 func (r *apiRecord) record() (dns.RR, error) {
 	name, err := hostName(r.name)
 	if err != nil {
@@ -168,15 +168,15 @@ func (r *apiRecord) texts(h dns.RR_Header) (dns.RR, error) {
 	return fromTexts(h, list)
 }
 
-// presented is a record of names in the words of a zone file.
+// presented returns a record of names that is written as in a zone file.
 func presented(h dns.RR_Header, data string) string { return h.String() + data }
 
-// hostName reads a name, which ends with a dot then.
+// hostName reads a name and adds the final dot.
 func hostName(at *byte) (string, error) {
 	text, err := textAt(at)
 	name := dns.Fqdn(text)
 	if _, ok := dns.IsDomainName(name); err == nil && (!ok || strings.ContainsAny(name, " \t\r\n\"();")) {
-		err = errors.New("a name that is none")
+		err = errors.New("not a valid name")
 	}
 	return name, err
 }
@@ -197,5 +197,5 @@ func copied(at unsafe.Pointer, n int) []byte {
 	return append([]byte(nil), unsafe.Slice((*byte)(at), n)...)
 }
 
-// apiReads tells whether a question can be asked: ANY has no one answer.
+// apiReads reports whether the API can answer a question. It cannot answer ANY.
 func apiReads(kind uint16) bool { return !apiUnread[kind] && kind != dns.TypeANY }

@@ -11,8 +11,8 @@ const (
 	// ipv6Delay is how long the addresses of IPv4 wait for those of IPv6 (RFC 8305,
 	// section 3).
 	ipv6Delay = 50 * time.Millisecond
-	// After so many look-ups in a row without an answer for IPv6 nobody waits for one
-	// for a while: some DNS servers drop these questions.
+	// After ipv6Misses look-ups in a row without an answer for IPv6, look-ups do not ask
+	// for IPv6 during ipv6Pause: some DNS servers drop these questions.
 	ipv6Misses = 3
 	ipv6Pause  = time.Minute
 )
@@ -32,8 +32,8 @@ type familyAnswer struct {
 }
 
 // LookUp returns the addresses that look finds for the networks "ip4" and "ip6",
-// those of IPv4 first. look must end with its ctx. If there is no address, the error
-// is that of IPv4, or that of IPv6 if only the latter says that the name may exist.
+// those of IPv4 first. look must end with its ctx. If there is no address, the error is
+// that of IPv4. If IPv4 says that the name does not exist, it is that of IPv6.
 func (f *Families) LookUp(ctx context.Context, look func(ctx context.Context, network string) ([]netip.Addr, error)) ([]netip.Addr, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -9,8 +9,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// fromRdata puts a record together from a name as text and data as on the wire,
-// where no name is compressed.
+// fromRdata makes a record of a name as text and of data in wire format without
+// compressed names.
 func fromRdata(name string, kind, class uint16, ttl uint32, rdata []byte) (dns.RR, error) {
 	if len(rdata) > math.MaxUint16 {
 		return nil, errors.New("a record's data: too long")
@@ -37,7 +37,7 @@ func fromRdata(name string, kind, class uint16, ttl uint32, rdata []byte) (dns.R
 	return rr, nil
 }
 
-// fromTexts is a record whose data are character strings.
+// fromTexts makes a record whose data are character strings.
 func fromTexts(h dns.RR_Header, list []string) (dns.RR, error) {
 	var rdata []byte
 	for _, s := range list {

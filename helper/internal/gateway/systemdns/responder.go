@@ -13,9 +13,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// responder asks mDNSResponder, macOS's resolver, in the words of the system's
-// own client library, DNSServiceQueryRecord: requests and replies are a header,
-// with all numbers in network order, and then the fields of the call.
+// responder asks mDNSResponder, the resolver of macOS, by the protocol of the system's
+// client library (DNSServiceQueryRecord). A request and a reply consist of a header and
+// the fields of the call, with all numbers in network byte order.
 type responder struct {
 	path string // of its Unix socket
 }
@@ -28,9 +28,9 @@ const (
 	maxReply      = 128 << 10 // bytes behind a header
 	maxReplies    = 1024      // to one question
 	flagMore      = 0x1       // another reply follows at once
-	flagAdd       = 0x2       // there is such a record, rather than no longer
-	flagsOfAsking = 0x1000 |  // CNAMEs and negative answers too
-		0x10000 // and an end, if no server answers
+	flagAdd       = 0x2       // the record exists; without the flag it has been removed
+	flagsOfAsking = 0x1000 |  // also return CNAMEs and negative answers
+		0x10000 // end the question if no server answers
 )
 
 // Errors of the protocol.
@@ -40,13 +40,12 @@ const (
 	errTimeout      = -65568
 )
 
-// errResponder is a conversation that could not be had, so that the answer may
-// be had in another way.
+// errResponder reports that the protocol with mDNSResponder failed. The caller asks in
+// another way then.
 var errResponder = errors.New("mDNSResponder")
 
-// query returns the answer to q. What negative answers are negative about the
-// responder does not tell: those of names that have nothing of any common type
-// count as no such name.
+// query returns the answer to q. A negative answer of mDNSResponder does not tell whether
+// the name exists. query takes a name for missing if it has no record of any common type.
 func (r responder) query(ctx context.Context, q records.Question) (*dns.Msg, error) {
 	m, err := r.ask(ctx, q)
 	if err != nil || m.Rcode != dns.RcodeNameError {
@@ -68,8 +67,8 @@ func (r responder) query(ctx context.Context, q records.Question) (*dns.Msg, err
 	return m, nil
 }
 
-// ask puts one question. The rcode of an answer without records is NXDOMAIN,
-// unless the responder knows better.
+// ask sends one question. The rcode of an answer without records is NXDOMAIN, unless
+// mDNSResponder returns another.
 func (r responder) ask(ctx context.Context, q records.Question) (*dns.Msg, error) {
 	c, err := new(net.Dialer).DialContext(ctx, "unix", r.path)
 	if err != nil {
@@ -94,7 +93,7 @@ func converse(c io.ReadWriter, q records.Question) (*dns.Msg, error) {
 		return nil, fmt.Errorf("%w: %w", errResponder, err)
 	}
 	if code := int32(binary.BigEndian.Uint32(status[:])); code != 0 {
-		return nil, fmt.Errorf("%w: refuses the question with %d", errResponder, code)
+		return nil, fmt.Errorf("%w: refused the question with error %d", errResponder, code)
 	}
 	all := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true}}
 	for range maxReplies {
@@ -115,7 +114,7 @@ func converse(c io.ReadWriter, q records.Question) (*dns.Msg, error) {
 		case p.record != nil && p.flags&flagAdd != 0:
 			all.Answer = append(all.Answer, p.record)
 		}
-		// After a CNAME that is all for now, its target's records follow.
+		// After a CNAME without more, the records of its target follow.
 		if p.flags&flagMore == 0 && p.record != nil && p.record.Header().Rrtype == q.Type {
 			return tidy(all, q), nil
 		}
@@ -150,7 +149,7 @@ func readReply(r io.Reader) (reply, error) {
 	}
 	version, size, op := binary.BigEndian.Uint32(head[0:]), binary.BigEndian.Uint32(head[4:]), binary.BigEndian.Uint32(head[12:])
 	if version != ipcVersion || op != queryReply || size > maxReply {
-		return reply{}, fmt.Errorf("%w: another protocol is spoken: version %d, reply %d of %d bytes", errResponder, version, op, size)
+		return reply{}, fmt.Errorf("%w: unknown protocol: version %d, reply %d of %d bytes", errResponder, version, op, size)
 	}
 	body := make([]byte, size)
 	if _, err := io.ReadFull(r, body); err != nil {

@@ -13,13 +13,13 @@ import (
 	"github.com/miekg/dns"
 )
 
-// firstRound is how long each of several servers gets at first, so that one that
-// is dead does not use up the time of whoever asks.
+// firstRound is how long each of several servers may take in the first round, so that a
+// dead server does not use up the caller's time.
 const firstRound = 1300 * time.Millisecond
 
-const ednsSize = 1232 // of a datagram that no path fragments
+const ednsSize = 1232 // bytes of a datagram that no path fragments
 
-// Servers asks name servers themselves, as the C library does.
+// Servers asks DNS servers directly, as the C library does.
 type Servers struct {
 	At       []string      // host:port each, in the order in which they are asked
 	Dial     netx.DialFunc // nil means a plain connect
@@ -28,8 +28,8 @@ type Servers struct {
 	UseTCP   bool          // always, not only for long answers
 }
 
-// Query goes through the servers until one knows, with Resolver.Query's
-// contract. What the last one said that did not is the answer if none does.
+// Query asks the servers in order until one has an answer. If none has, it returns the
+// last result. The contract is that of Resolver.Query.
 func (s Servers) Query(ctx context.Context, q records.Question) (*dns.Msg, error) {
 	if s.Timeout == 0 {
 		s.Timeout = 5 * time.Second
@@ -37,7 +37,7 @@ func (s Servers) Query(ctx context.Context, q records.Question) (*dns.Msg, error
 	if s.Dial == nil {
 		s.Dial = new(net.Dialer).DialContext
 	}
-	err := errors.New("there is no name server")
+	err := errors.New("no DNS server is configured")
 	var unhelpful *dns.Msg
 	for round := range max(1, s.Attempts) {
 		timeout := s.Timeout
@@ -66,7 +66,7 @@ func (s Servers) Query(ctx context.Context, q records.Question) (*dns.Msg, error
 	return nil, err
 }
 
-// exchange asks one server, by TCP too if the answer is too long for a datagram.
+// exchange asks one server, and asks again by TCP if the answer does not fit a datagram.
 func (s Servers) exchange(ctx context.Context, at string, q records.Question, timeout time.Duration) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -74,7 +74,7 @@ func (s Servers) exchange(ctx context.Context, at string, q records.Question, ti
 	ask.SetEdns0(ednsSize, false)
 	m, err := s.exchangeBy(ctx, at, ask, s.UseTCP)
 	if err == nil && (m.Rcode == dns.RcodeFormatError || m.Rcode == dns.RcodeNotImplemented) {
-		ask.Extra = nil // a server from before EDNS
+		ask.Extra = nil // the server does not know EDNS
 		m, err = s.exchangeBy(ctx, at, ask, s.UseTCP)
 	}
 	return m, err
@@ -93,7 +93,7 @@ func (s Servers) exchangeBy(ctx context.Context, at string, ask *dns.Msg, useTCP
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	ask.Id = dns.Id()
-	// The library's own limit is 2 s if there is none.
+	// Without this the library's limit of 2 s applies.
 	client := dns.Client{Net: network, Timeout: time.Minute}
 	m, _, err := client.ExchangeWithConnContext(ctx, ask, &dns.Conn{Conn: c})
 	if err != nil {

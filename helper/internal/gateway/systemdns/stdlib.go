@@ -11,9 +11,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// byLibrary asks by Go's resolver, which on macOS is the system's own. It tells
-// neither TTLs nor SOAs, and knows only some types; the answer for others is
-// NOTIMP.
+// byLibrary asks Go's resolver, which uses that of the system on macOS. It returns neither
+// TTLs nor SOA records, and knows only some types. The answer for other types is NOTIMP.
 func byLibrary(ctx context.Context, r *net.Resolver, q records.Question) (*dns.Msg, error) {
 	m, err := libraryAnswer(ctx, r, q)
 	var failure *net.DNSError
@@ -25,7 +24,7 @@ func byLibrary(ctx context.Context, r *net.Resolver, q records.Question) (*dns.M
 	case q.Type == dns.TypeA || q.Type == dns.TypeAAAA:
 		return &dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Rcode: dns.RcodeNameError}}, nil
 	}
-	// "Not found" may mean this type alone.
+	// "Not found" may only mean that there is no record of this type.
 	m = &dns.Msg{MsgHdr: dns.MsgHdr{Response: true}}
 	if _, err := r.LookupNetIP(ctx, "ip", q.Name+"."); errors.As(err, &failure) && failure.IsNotFound {
 		m.Rcode = dns.RcodeNameError
@@ -117,7 +116,7 @@ func txtStrings(s string) []string {
 	return append(out, s)
 }
 
-// addressAnswer is what a source that only has addresses says about q.
+// addressAnswer returns the answer to q of a source that has only addresses.
 func addressAnswer(q records.Question, addrs []netip.Addr) *dns.Msg {
 	m := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true}}
 	for _, a := range addrs {
@@ -129,7 +128,7 @@ func addressAnswer(q records.Question, addrs []netip.Addr) *dns.Msg {
 	return m
 }
 
-// unknown is the header of a record whose TTL nobody tells.
+// unknown returns the header of a record whose TTL is not known.
 func unknown(q records.Question) dns.RR_Header {
 	return dns.RR_Header{Name: dns.Fqdn(q.Name), Rrtype: q.Type, Class: dns.ClassINET, Ttl: records.UnknownTTL}
 }

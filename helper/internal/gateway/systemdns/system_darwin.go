@@ -9,9 +9,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// system is macOS's way: the system's resolver, which knows scoped and VPN
-// resolvers, and where that cannot be talked to, what Go's library has of it.
-// Not verified by execution so far: only what is around it is tested.
+// system asks the resolver of macOS, which knows scoped and VPN resolvers. If its socket
+// cannot be used, system asks Go's library instead. This file has not been run on macOS:
+// only the code that it calls is tested.
 type system struct{}
 
 func (system) query(ctx context.Context, q records.Question) (*dns.Msg, error) {

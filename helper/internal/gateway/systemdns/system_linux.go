@@ -17,12 +17,12 @@ import (
 	"github.com/miekg/dns"
 )
 
-// system is Linux's way: the hosts file, then the servers of resolv.conf with
-// its timeout, attempts, rotate and use-vc. No search list applies.
+// system reads the hosts file and then asks the servers of resolv.conf. It follows the
+// options timeout, attempts, rotate and use-vc. No search list applies.
 type system struct {
 	path string        // of resolv.conf; "" means the system's
 	port string        // of all servers; "" means 53
-	turn atomic.Uint32 // whose turn it is with "options rotate"
+	turn atomic.Uint32 // the first server of the next question, with "options rotate"
 }
 
 func (s *system) query(ctx context.Context, q records.Question) (*dns.Msg, error) {
@@ -31,11 +31,11 @@ func (s *system) query(ctx context.Context, q records.Question) (*dns.Msg, error
 		return listed, nil
 	}
 	if listed != nil && (q.Type == dns.TypeA || q.Type == dns.TypeAAAA) {
-		return listed, nil // getaddrinfo looks no further either
+		return listed, nil // getaddrinfo asks no server then
 	}
 	m, err := s.ask(ctx, q)
 	if err == nil && listed != nil && m.Rcode == dns.RcodeNameError {
-		return listed, nil // the name exists, if only here
+		return listed, nil // the name exists in the hosts file
 	}
 	return m, err
 }
@@ -57,7 +57,7 @@ func (s *system) ask(ctx context.Context, q records.Question) (*dns.Msg, error) 
 	return servers.Query(ctx, q)
 }
 
-// maxServers is how many the C library asks.
+// maxServers is how many servers the C library asks.
 const maxServers = 3
 
 func readConfig(path string) (c *dns.ClientConfig, useTCP, rotate bool, err error) {
@@ -72,7 +72,7 @@ func readConfig(path string) (c *dns.ClientConfig, useTCP, rotate bool, err erro
 	if len(c.Servers) == 0 {
 		c.Servers = []string{"127.0.0.1"} // resolv.conf(5)
 	}
-	// The library knows neither of these options.
+	// The DNS library does not read these options.
 	for line := range strings.Lines(string(b)) {
 		if f := strings.Fields(line); len(f) > 0 && f[0] == "options" {
 			useTCP = useTCP || slices.Contains(f, "use-vc")
@@ -82,7 +82,7 @@ func readConfig(path string) (c *dns.ClientConfig, useTCP, rotate bool, err erro
 	return c, useTCP, rotate, nil
 }
 
-// hostsAnswer is nil if the file does not have the name.
+// hostsAnswer returns nil if the hosts file does not have the name.
 func hostsAnswer(ctx context.Context, q records.Question) *dns.Msg {
 	if a, ok := records.Reverse(q.Name); ok {
 		if q.Type != dns.TypePTR {

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// system is Windows's way: DnsQuery, which knows the hosts file, the cache and
-// the name resolution policy table.
-// Not verified by execution so far: only what is around it is tested.
+// system asks DnsQuery of Windows, which knows the hosts file, the cache and the name
+// resolution policy table. This file has not been run on Windows: only the code that it
+// calls is tested.
 type system struct{}
 
 const (
@@ -22,8 +22,8 @@ const (
 
 var dnsQuery = windows.NewLazySystemDLL("dnsapi.dll").NewProc("DnsQuery_UTF8")
 
-// underWay has a slot for each call, which cannot be called off and may outlive
-// whoever asked.
+// underWay has a slot for each call. A call cannot be canceled and may last longer than
+// its caller waits.
 var underWay = make(chan struct{}, 256)
 
 func (system) query(ctx context.Context, q records.Question) (*dns.Msg, error) {

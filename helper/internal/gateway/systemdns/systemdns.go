@@ -1,5 +1,5 @@
-// Package systemdns asks for DNS records as the machine's own programs do. It
-// judges nothing, and of an answer it keeps only what answers the question.
+// Package systemdns asks for DNS records as the machine's own programs do. It keeps only
+// the records that answer the question. It judges nothing.
 package systemdns
 
 import (
@@ -16,21 +16,21 @@ type Resolver struct {
 	system
 }
 
-// Query returns the answer to q: its rcode, the records of that name and type
-// behind any CNAMEs, and the SOA of a negative answer. An error means that
-// nobody answered in time, or not in a form that can be read. Unless the system
-// tells how long a record lasts, its TTL is records.UnknownTTL.
+// Query returns the answer to q: its rcode, any CNAMEs and the records behind them, and
+// the SOA of a negative answer. An error means that no server answered in time, or that
+// the answer cannot be read. If the system does not tell the TTL of a record, the TTL is
+// records.UnknownTTL.
 func (r *Resolver) Query(ctx context.Context, q records.Question) (*dns.Msg, error) {
 	return r.query(ctx, q)
 }
 
-// maxChain is how many CNAMEs are followed.
+// maxChain is how many CNAMEs Query follows.
 const maxChain = 16
 
-// tidy returns what of the answer m is about q.
+// tidy returns the records of the answer m that answer q.
 func tidy(m *dns.Msg, q records.Question) *dns.Msg {
 	out := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Rcode: m.Rcode}}
-	if m.Rcode > 0xF { // of EDNS, thus between that resolver and us
+	if m.Rcode > 0xF { // an extended rcode, which only this hop understands
 		out.Rcode = dns.RcodeServerFailure
 	}
 	if out.Rcode != dns.RcodeSuccess && out.Rcode != dns.RcodeNameError {
