@@ -92,7 +92,7 @@ func (e *env) listen(ctx context.Context, addr string, origins []string, pre gat
 	if err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp", addr)
+	ln, err := pairing.Listen(ctx, addr)
 	if err != nil {
 		return err
 	}

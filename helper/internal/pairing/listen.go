@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
@@ -48,6 +49,19 @@ func CheckAddress(addr string) error {
 		return fmt.Errorf("--listen takes a loopback address and a port, as in 127.0.0.1:7741, not %q", addr)
 	}
 	return nil
+}
+
+// errInUse is the system's error for a port that is taken. Windows has its own number.
+const errInUse = syscall.Errno(10048)
+
+// Listen listens at an address that CheckAddress allows.
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, errInUse) {
+		return nil, fmt.Errorf("%s is in use: give --listen another port, and set causeway.localHelperPort in the editor to the same port", addr)
+	}
+	return ln, err
 }
 
 // CheckOrigins refuses strings that cannot be the origin of a page.

@@ -73,6 +73,22 @@ func TestAddressesAndOrigins(t *testing.T) {
 	}
 }
 
+// A port that is taken comes with the way to another one.
+func TestPortIsTaken(t *testing.T) {
+	ln, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, err = Listen(t.Context(), ln.Addr().String())
+	if err == nil || !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), "causeway.localHelperPort") {
+		t.Error(err)
+	}
+	if _, err := Listen(t.Context(), "192.0.2.1:0"); err == nil || strings.Contains(err.Error(), "in use") {
+		t.Errorf("an address of another machine: %v", err)
+	}
+}
+
 // asker answers for the user.
 type asker struct {
 	answer string
