@@ -23,8 +23,8 @@ type destination struct {
 	family         uint16 // of the spelling
 }
 
-// parseSockaddr reads a struct sockaddr. ok is false for what is no internet
-// address, and for one that the kernel refuses as too short.
+// parseSockaddr reads a struct sockaddr. ok is false if it is not an internet
+// address, or too short for the kernel.
 func parseSockaddr(b []byte) (d destination, ok bool) {
 	if len(b) < 2 {
 		return d, false
@@ -43,7 +43,7 @@ func parseSockaddr(b []byte) (d destination, ok bool) {
 	return d, false
 }
 
-// sockaddr spells an address for a socket of family.
+// sockaddr encodes an address for a socket of family.
 func sockaddr(family int, at netip.AddrPort) []byte {
 	b := make([]byte, size4, size6)
 	binary.BigEndian.PutUint16(b[2:], at.Port())
@@ -79,6 +79,6 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// isLocal tells whether a destination is on this machine whatever the network:
-// its loopback, and the unspecified address, which connects there.
+// isLocal tells whether a destination is on this machine in every network: a
+// loopback address, or the unspecified address, which leads to loopback.
 func (d destination) isLocal() bool { return d.Addr().IsLoopback() || d.Addr().IsUnspecified() }

@@ -15,14 +15,16 @@ import (
 )
 
 const (
-	// lookAgain is how often a call that waits is checked to be there still.
+	// lookAgain is the time between two checks whether a call still waits. The
+	// kernel does not report its end.
 	lookAgain = 100 * time.Millisecond
-	// answerTime bounds an attempt, as the kernel bounds one by itself.
+	// answerTime bounds an attempt, as the kernel does for its own connects.
 	answerTime = 130 * time.Second
 )
 
-// attempt is a connect of a stream socket that was begun. It goes on if its call
-// is interrupted by a signal, as a connect does: a call that is made again joins it.
+// attempt is a connect of a stream socket that is under way. As with a connect of
+// the kernel, it continues if a signal interrupts its call. If the program calls
+// connect again, that call joins the attempt.
 type attempt struct {
 	held    bool          // its socket is in the connecting state meanwhile
 	decided chan struct{} // closed once errno is valid
@@ -74,8 +76,8 @@ func (s *supervisor) connect(c *call) {
 	}
 }
 
-// connectHere makes a connect that leads nowhere else, and lets go of a stream
-// that is not new any more.
+// connectHere makes a connect to this machine. After it, the supervisor no longer
+// keeps the stream.
 func (s *supervisor) connectHere(app int, kind tunnel.Network, raw []byte) error {
 	err := connectAs(app, raw)
 	if kind == tunnel.TCP && (err == nil || errors.Is(err, unix.EINPROGRESS)) {
@@ -84,8 +86,8 @@ func (s *supervisor) connectHere(app int, kind tunnel.Network, raw []byte) error
 	return err
 }
 
-// connectAs makes a connect of a program on its socket, by our copy of the
-// address. It waits if the socket is in blocking mode.
+// connectAs connects a program's socket with our copy of the address. It blocks if
+// the socket is in blocking mode.
 func connectAs(app int, raw []byte) error {
 	if len(raw) == 0 {
 		return unix.EINVAL
@@ -101,15 +103,15 @@ func connectAs(app int, raw []byte) error {
 	}
 }
 
-// has tells whether an attempt of the socket is known.
+// has tells whether the socket has an attempt.
 func (s *supervisor) has(ino uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.attempts[ino] != nil
 }
 
-// forget drops what is known of a socket that is connected elsewhere, or to
-// nothing: AF_UNSPEC does that.
+// forget drops the state of a socket that is connected elsewhere, or disconnected by
+// AF_UNSPEC.
 func (s *supervisor) forget(c *call) {
 	s.mu.Lock()
 	some := len(s.carried)+len(s.attempts) > 0
@@ -124,10 +126,10 @@ func (s *supervisor) forget(c *call) {
 	s.mu.Unlock()
 }
 
-// stream connects app. It has answered the call, or returns what to answer.
+// stream connects app. If answered is false, the caller answers the call with errno.
 func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno unix.Errno, answered bool) {
 	ino := inodeOf(app)
-	// A multipath socket cannot be met while it connects: its call waits.
+	// A multipath socket cannot meet ours while it connects, so its call waits.
 	blocking := isBlocking(app) || isMultipath(app)
 	s.mu.Lock()
 	a := s.attempts[ino]
@@ -145,7 +147,8 @@ func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno 
 		return errno, answered
 	}
 	if state := streamState(app); state != tcpClose {
-		// Connected or listening: the kernel knows what to say, to whatever address.
+		// Connected or listening: the kernel returns the right error for any
+		// address.
 		s.otherwise(c, goOn, func() (int, error) { return 0, connectNowhere(app) })
 		return 0, true
 	}
@@ -167,7 +170,7 @@ func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno 
 			return errnoOf(err), false
 		}
 	}
-	// The attempt's own descriptor keeps the socket until it is decided.
+	// The attempt's own descriptor keeps the socket open until the result is known.
 	own, err := unix.FcntlInt(uintptr(app), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		r.close()
@@ -183,8 +186,8 @@ func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno 
 	return s.await(c, ino, app, a)
 }
 
-// connectNowhere connects a socket that cannot be connected. Should it have
-// become one that can, it is refused.
+// connectNowhere connects a socket that cannot be connected, to get the kernel's
+// error. If the socket has become connectable meanwhile, the connection is refused.
 func connectNowhere(app int) error {
 	family, err := unix.GetsockoptInt(app, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
@@ -197,8 +200,8 @@ func connectNowhere(app int) error {
 	return connectTo(app, family, at)
 }
 
-// rendezvous makes a place for app to connect to, or for one that has to wait
-// gives the one for all.
+// rendezvous makes a place to which app connects. Sockets that have to wait share
+// one.
 func (s *supervisor) rendezvous(app int, mapped, wait bool) (*rendezvous, error) {
 	if !wait {
 		return open(app, mapped)
@@ -221,7 +224,8 @@ func (s *supervisor) rendezvous(app int, mapped, wait bool) (*rendezvous, error)
 	return r, err
 }
 
-// spot tells apart the sockets that can reach one loopback address.
+// spot is the key of a shared rendezvous: sockets with the same spot can reach the
+// same loopback address.
 type spot struct {
 	family       int
 	mapped, only bool
@@ -262,8 +266,8 @@ func (s *supervisor) await(c *call, ino uint64, app int, a *attempt) (unix.Errno
 	}
 }
 
-// finish waits for the gateway and gives app the connection, or its failure. It
-// owns app, r and offer.
+// finish waits for the gateway and gives app the connection or the error. It owns
+// app, r and offer.
 func (s *supervisor) finish(a *attempt, ino uint64, app int, r *rendezvous, offer *handover.Offer, peer []byte) {
 	defer func() { _ = unix.Close(app) }()
 	defer r.close()
@@ -285,7 +289,7 @@ func (s *supervisor) finish(a *attempt, ino uint64, app int, r *rendezvous, offe
 	} else if a.errno = failure(err); ctx.Err() != nil {
 		a.errno = unix.ETIMEDOUT
 	}
-	// Known before the program is woken: it asks at once.
+	// The result is known before the program wakes, since the program asks at once.
 	close(a.decided)
 	defer close(a.done)
 	time.AfterFunc(keepResult, func() { s.drop(ino, a) })
@@ -322,15 +326,15 @@ func handStream(app int, held bool, r *rendezvous, offer *handover.Offer) error 
 	return offer.Hand(end)
 }
 
-// letGo of a kept socket whose connection is decided: the program's close has
-// to close it.
+// letGo stops keeping a socket whose result is known, so that the program's close
+// closes it.
 func (s *supervisor) letGo(ino uint64) {
 	if s.kept != nil {
 		s.kept.drop(ino)
 	}
 }
 
-// letGoStream lets go of the call's socket if it is a stream.
+// letGoStream stops keeping the call's socket if it is a stream.
 func (s *supervisor) letGoStream(c *call) {
 	if s.kept == nil {
 		return
@@ -343,7 +347,7 @@ func (s *supervisor) letGoStream(c *call) {
 	}
 }
 
-// uncarry forgets the peer of a socket, unless it has another one by now.
+// uncarry forgets the peer of a socket, unless the socket has another peer now.
 func (s *supervisor) uncarry(ino uint64, peer []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -366,7 +370,8 @@ func (s *supervisor) drop(ino uint64, a *attempt) {
 	}
 }
 
-// peerOf is what getpeername says of a socket that was connected by raw.
+// peerOf returns the address that getpeername gives for a socket that was connected
+// to raw.
 func peerOf(raw []byte) []byte {
 	d, _ := parseSockaddr(raw)
 	at := d.AddrPort

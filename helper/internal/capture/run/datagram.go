@@ -20,7 +20,8 @@ type sender struct {
 	from map[netip.AddrPort]*exchange // by our address
 }
 
-// exchange is one target of a UDP socket: our socket on loopback stands for it.
+// exchange is one target of a UDP socket. A socket of ours on loopback takes the
+// target's place.
 type exchange struct {
 	target netip.AddrPort
 	at     netip.AddrPort
@@ -28,7 +29,8 @@ type exchange struct {
 	offer  *handover.Offer
 }
 
-// connectDatagrams connects a UDP socket: to ours, if its target is covered.
+// connectDatagrams connects a UDP socket. If a capture covers the target, it
+// connects the socket to ours.
 func (s *supervisor) connectDatagrams(c *call, app int, d destination, raw []byte) {
 	v, offer := s.decide(c.t, tunnel.UDP, d)
 	if v != carried {
@@ -50,8 +52,8 @@ func (s *supervisor) connectDatagrams(c *call, app int, d destination, raw []byt
 	c.fail(0)
 }
 
-// exchangeFor returns the exchange of the socket app with d, and begins it if
-// there is none.
+// exchangeFor returns the exchange of the socket app with d. If there is none, it
+// begins one.
 func (s *supervisor) exchangeFor(c *call, app int, d destination) (*exchange, verdict, error) {
 	ino := inodeOf(app)
 	s.mu.Lock()
@@ -96,8 +98,8 @@ func (s *supervisor) begin(ino uint64, app int, d destination, offer *handover.O
 	return e, nil
 }
 
-// join returns a socket of ours that is connected to app, and for connect app
-// to it. With an error there is no such socket.
+// join returns a socket of ours that is connected to app. If connect is set, it also
+// connects app to that socket. If it fails, it leaves no socket open.
 func (e *exchange) join(app int, d destination, connect bool) (fd int, err error) {
 	fd, e.family, e.at, err = place(app, d.mapped, unix.SOCK_DGRAM, func(int) error { return nil })
 	if err != nil {
@@ -127,7 +129,7 @@ func (e *exchange) join(app int, d destination, connect bool) (fd int, err error
 	return fd, err
 }
 
-// bindAny gives app the port that sending would have given it.
+// bindAny gives app a port, as the first send would do.
 func bindAny(app, family int) error {
 	name, err := unix.Getsockname(app)
 	if err != nil || addrPort(name).Port() != 0 {

@@ -14,22 +14,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the process that becomes the command says to the supervisor, first byte.
+// First bytes of messages from the process that becomes the command to the
+// supervisor.
 const (
 	saysFilter = 'f' // with the descriptor of the notifications
 	saysNested = 'n' // there is a supervisor already, which serves the command too
 	saysFailed = 'e' // and why, after a byte with the exit code
 )
 
-// errNested explains what a kernel refuses.
+// errNested explains EBUSY of the kernel.
 var errNested = errors.New("something supervises system calls here already (another causeway run, or a container tool), " +
 	"and Linux allows one supervisor in a tree of processes: run the command outside of it")
 
-// Exec installs the filter, leaves its notifications to the supervisor and
-// becomes the command. It returns only if it fails.
+// Exec installs the filter, passes its notifications to the supervisor and becomes
+// the command. It returns only if it fails.
 func Exec(o Options) error {
-	// The filter holds for this thread, which executes; a thread from before
-	// speaks to the supervisor, or its sendmsg would wait for one.
+	// The filter applies to this thread, which executes the command. A thread that
+	// exists before talks to the supervisor: under the filter, its sendmsg would
+	// wait for the supervisor.
 	runtime.LockOSThread()
 	unix.CloseOnExec(inherited)
 	speak := make(chan func())
@@ -81,7 +83,8 @@ func Exec(o Options) error {
 	return fail(code, fmt.Errorf("execute %s: %w", o.Path, err))
 }
 
-// handFilter returns once the supervisor has taken the filter's notifications.
+// handFilter passes the filter's notifications to the supervisor and waits until it
+// has taken them.
 func handFilter(message []byte, fd int) error {
 	err := say(message, fd)
 	if fd >= 0 {
@@ -104,8 +107,8 @@ func say(message []byte, fd int) error {
 	return unix.Sendmsg(inherited, message, rights, nil, 0)
 }
 
-// dropSockets takes from the command what was connected before, or could be
-// past the filter: sockets other than Unix ones, and io_uring.
+// dropSockets closes inherited descriptors by which the command could reach the
+// network: sockets other than Unix sockets, and io_uring.
 func dropSockets() error {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

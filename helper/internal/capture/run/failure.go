@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// collect takes the result of an attempt, once.
+// collect returns the result of an attempt and forgets the attempt.
 func (s *supervisor) collect(ino uint64, app int, a *attempt) unix.Errno {
 	<-a.done
 	s.drop(ino, a)
@@ -18,8 +18,8 @@ func (s *supervisor) collect(ino uint64, app int, a *attempt) unix.Errno {
 	return a.errno
 }
 
-// socketError answers SO_ERROR with why an attempt failed, which the kernel
-// knows as a refusal only.
+// socketError answers SO_ERROR with the real error of an attempt. The kernel only
+// knows that the connection was refused.
 func (s *supervisor) socketError(c *call) {
 	s.mu.Lock()
 	some := len(s.attempts) > 0

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Offsets into what the kernel shows a filter of a call. Both architectures
-// have the lower half of an argument first.
+// Offsets in struct seccomp_data. On both architectures, the lower half of an
+// argument comes first.
 const (
 	offNumber = 0
 	offArch   = 4
@@ -40,13 +40,13 @@ func ifGiven(arg uint32) []bpf.Instruction {
 	}
 }
 
-// rule is what becomes of a system call; the code returns on every path.
+// rule is the treatment of one system call. The code returns on every path.
 type rule struct {
 	number uint32
 	code   []bpf.Instruction
 }
 
-// rules are the calls that choose a destination, or that tell of one.
+// rules are the calls that choose a destination or report one.
 func rules(o Options) []rule {
 	always := []bpf.Instruction{notify}
 	r := []rule{
@@ -94,8 +94,8 @@ func rules(o Options) []rule {
 	)
 }
 
-// program is the filter. Calls of another ABI than this program's own go on, or
-// do not exist where only resources may be reached.
+// program is the filter. Calls of another ABI than this program's pass. With Only,
+// they fail as unknown calls.
 func program(o Options) ([]bpf.RawInstruction, error) {
 	foreign := allow
 	if o.Only {
@@ -115,8 +115,8 @@ func program(o Options) ([]bpf.RawInstruction, error) {
 	return bpf.Assemble(append(code, allow))
 }
 
-// install puts the calling thread, and what it executes, under the filter and
-// returns the descriptor that its notifications come from.
+// install puts the calling thread, and the program that it executes, under the
+// filter. It returns the descriptor of the notifications.
 func install(o Options) (int, error) {
 	code, err := program(o)
 	if err != nil {

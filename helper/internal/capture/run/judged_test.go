@@ -62,8 +62,8 @@ func TestJudgedCalls(t *testing.T) {
 // processor, of which there is one, until the runtime takes it away.
 var waits = []int{unix.SYS_FUTEX, unix.SYS_EPOLL_PWAIT, unix.SYS_NANOSLEEP}
 
-// While nothing happens, no thread of the front or of the supervisor waits in the
-// kernel on behalf of a goroutine.
+// While nothing happens, no thread of the foreground process or of the supervisor
+// waits in the kernel on behalf of a goroutine.
 func TestNoThreadWaits(t *testing.T) {
 	r := newRig(t)
 	cmd := r.command(false, "sleep", "60")
@@ -72,8 +72,8 @@ func TestNoThreadWaits(t *testing.T) {
 	}
 	defer func() { _ = cmd.Wait() }()
 	defer func() { _ = cmd.Process.Signal(syscall.SIGTERM) }()
-	front := cmd.Process.Pid
-	supervisor := only(t, front)
+	foreground := cmd.Process.Pid
+	supervisor := only(t, foreground)
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", only(t, supervisor))); string(name) == "sleep\n" {
 			break
@@ -83,7 +83,7 @@ func TestNoThreadWaits(t *testing.T) {
 		}
 	}
 	time.Sleep(200 * time.Millisecond) // until the goroutines of the start are done
-	for _, pid := range []int{front, supervisor} {
+	for _, pid := range []int{foreground, supervisor} {
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
 		if err != nil || len(threads) == 0 {
 			t.Fatalf("threads of %d: %q %v", pid, threads, err)

@@ -18,10 +18,10 @@ const (
 	sweepEvery = 2 * time.Second
 )
 
-// keeper holds the sockets that programs may still connect, by inode, where
-// their descriptors cannot be taken when that is needed. What it holds stays
-// open, so it lets go of a socket once that is connected, is bound to a port
-// as a server's, or is open in no process any more.
+// keeper holds descriptors of the sockets that programs can still connect, by inode,
+// on systems that forbid taking descriptors from other processes. A kept socket
+// stays open. So keeper drops a socket once it is connected, is bound to a server's
+// port, or is open in no process any more.
 type keeper struct {
 	added chan struct{} // has an element if a socket came since the last sweep
 	mu    sync.Mutex
@@ -37,7 +37,8 @@ func newKeeper() *keeper {
 	return &keeper{added: make(chan struct{}, 1), open: make(map[uint64]keptSocket)}
 }
 
-// add keeps a descriptor of the socket fd. Too many of them, and the oldest goes.
+// add keeps a descriptor of the socket fd. If there are too many, it drops the
+// oldest.
 func (k *keeper) add(fd int) {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -61,8 +62,8 @@ func (k *keeper) add(fd int) {
 	}
 }
 
-// dup returns another descriptor of the socket with the inode. EBADF means that
-// it is not kept: the program has it from elsewhere, or it was let go.
+// dup returns another descriptor of the socket with the inode. EBADF means that the
+// socket is not kept: it comes from elsewhere, or was dropped.
 func (k *keeper) dup(ino uint64) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -73,7 +74,7 @@ func (k *keeper) dup(ino uint64) (int, error) {
 	return unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
 }
 
-// drop lets go of a socket.
+// drop closes our descriptor of a socket.
 func (k *keeper) drop(ino uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -87,8 +88,9 @@ func (k *keeper) close(ino uint64) {
 	}
 }
 
-// sweepAlways lets go of what no process has open any more, again and again while
-// there is something to look at. The kernel reports no close, so it has to look.
+// sweepAlways drops sockets that no process has open any more, for as long as any
+// are kept. It has to poll, since the kernel does not report when a program closes a
+// socket.
 func (k *keeper) sweepAlways() {
 	for pause := sweepEvery; ; {
 		k.mu.Lock()
@@ -104,8 +106,8 @@ func (k *keeper) sweepAlways() {
 	}
 }
 
-// sweep looks at the sockets that were made before a moment: a younger one may
-// be on its way to its program.
+// sweep looks at the sockets that were made before a moment. A younger one may not
+// have reached its program yet.
 func (k *keeper) sweep(before time.Time) {
 	k.mu.Lock()
 	lost := make(map[uint64]bool)

@@ -68,7 +68,7 @@ func (t thread) message(at uint64) (message, error) {
 	return m, nil
 }
 
-// gather reads what a message says.
+// gather reads the payload of a message.
 func (t thread) gather(m message) ([]byte, error) {
 	b := make([]byte, m.size)
 	if m.size == 0 {
@@ -83,7 +83,7 @@ func (t thread) gather(m message) ([]byte, error) {
 	return b, err
 }
 
-// scatter writes b into the buffers of a message, which have room for it.
+// scatter writes b into the buffers of a message, which must be large enough.
 func (t thread) scatter(m message, b []byte) error {
 	if len(b) == 0 {
 		return nil
@@ -97,20 +97,20 @@ func (t thread) scatter(m message, b []byte) error {
 	return err
 }
 
-// controls tells whether a control message goes along with a message that is
-// sent from here. It may change its data.
+// controls tells whether the supervisor sends a control message along with a
+// program's message. It may change the data.
 type controls func(h unix.Cmsghdr, data []byte) bool
 
 func everything(unix.Cmsghdr, []byte) bool { return true }
 
-// onlySegments takes what splits a payload into datagrams, the only one that
-// means the same on loopback.
+// onlySegments admits UDP_SEGMENT, which splits a payload into datagrams: the only
+// control message that has the same meaning on loopback.
 func onlySegments(h unix.Cmsghdr, _ []byte) bool {
 	return h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_SEGMENT
 }
 
-// harmless takes what leads a datagram nowhere else. The device of one over IPv4
-// would overrule that which its socket is tied to.
+// harmless admits control messages that do not change where a datagram goes. A
+// device in IP_PKTINFO would override the device to which the socket is bound.
 func harmless(h unix.Cmsghdr, data []byte) bool {
 	switch [2]int32{h.Level, h.Type} {
 	case [2]int32{unix.IPPROTO_IP, unix.IP_PKTINFO}:
@@ -125,7 +125,7 @@ func harmless(h unix.Cmsghdr, data []byte) bool {
 	return true
 }
 
-// control reads the control messages of m that keep takes.
+// control reads the control messages of m that keep admits.
 func (t thread) control(m message, keep controls) (out []byte, err error) {
 	if m.control == 0 || m.controlSize == 0 {
 		return nil, nil

@@ -45,19 +45,19 @@ func ioctl(fd int, request uint, arg unsafe.Pointer) (int, unix.Errno) {
 	return int(n), errno
 }
 
-// queue holds the calls of a tree that wait for their verdict. The descriptor of
-// the filter stays open as long as this process lives.
+// queue holds the calls of a tree that wait for a verdict. The filter's descriptor
+// stays open as long as this process lives.
 type queue struct {
 	file *os.File
 	raw  syscall.RawConn
 	fd   int
 }
 
-// newQueue returns the queue of a filter, whose descriptor it becomes the owner of.
-// The runtime's poller waits for calls: a thread that waits in the kernel would
-// keep the processor of the goroutines until the runtime takes it away.
+// newQueue returns the queue of a filter and takes ownership of its descriptor. The
+// runtime's poller waits for calls. A thread that waits in the kernel would keep the
+// processor from other goroutines until the runtime takes it back.
 func newQueue(listener int) (*queue, error) {
-	if err := unix.SetNonblock(listener, true); err != nil { // for the poller; the ioctl does not heed it
+	if err := unix.SetNonblock(listener, true); err != nil { // for the poller; the ioctl ignores it
 		return nil, fmt.Errorf("wait for calls: %w", err)
 	}
 	file := os.NewFile(uintptr(listener), "calls")
@@ -68,9 +68,9 @@ func newQueue(listener int) (*queue, error) {
 	return &queue{file, raw, listener}, nil
 }
 
-// each takes one call after another, and returns when no process is under the
-// filter any more. It calls ready before it takes a call, and then take with the
-// call, or with nil if its thread was killed meanwhile.
+// each takes calls one after another. It returns when no process is under the filter
+// any more. Before it takes a call, it calls ready. Then it calls take with the
+// call, or with nil if the calling thread was killed meanwhile.
 func (q *queue) each(ready func(), take func(*call)) error {
 	var failed error
 	err := q.raw.Read(func(uintptr) bool {
@@ -115,17 +115,17 @@ func (q *queue) each(ready func(), take func(*call)) error {
 }
 
 // call is a system call that waits. Exactly one of pass, fail, give and install
-// answers it; each tells whether the program got the answer, which it does not
-// if it was killed, or if a signal interrupted the call.
+// answers it. Each tells whether the program got the answer. It does not if it was
+// killed, or if a signal interrupted the call.
 type call struct {
 	listener int
 	n        notification
 	t        thread
-	// then is done with the program's socket once it is connected, and gives the
-	// result of the call; nil for nothing and 0.
+	// then is called with the program's socket once it is connected, and returns the
+	// result of the call. nil means 0.
 	then func(app int) (int, error)
-	// one is where the length of the message goes if the call is a sendmmsg that
-	// is answered by one message; 0 otherwise.
+	// one is the address for the message's length if the call is a sendmmsg that
+	// sends one message; else 0.
 	one uint64
 }
 
@@ -141,7 +141,7 @@ func (c *call) send(r response) bool {
 	return errno == 0
 }
 
-// pass lets the kernel do the call.
+// pass makes the kernel continue the call.
 func (c *call) pass() bool { return c.send(response{flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}) }
 
 // fail makes the call return errno, or 0 for none.
@@ -156,15 +156,16 @@ func (c *call) install(fd int, closeOnExec bool) unix.Errno {
 	if closeOnExec {
 		a.newFlags = unix.O_CLOEXEC
 	}
-	// A signal before the program has taken the descriptor would withdraw it, and
-	// not the reply: the call would return 0. Go's scheduler sends signals.
+	// A signal before the program has taken the descriptor would withdraw the
+	// descriptor but not the reply, and the call would return 0. Go's scheduler
+	// sends signals.
 	defer withoutSignals()()
 	_, errno := ioctl(c.listener, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
 	return errno
 }
 
-// withoutSignals keeps signals from the calling thread until end, which the same
-// goroutine calls.
+// withoutSignals blocks signals for the calling thread until end. The same goroutine
+// must call end.
 func withoutSignals() (end func()) {
 	runtime.LockOSThread()
 	var all, before unix.Sigset_t
@@ -178,8 +179,8 @@ func withoutSignals() (end func()) {
 	}
 }
 
-// waits tells whether the call still waits. What was read of its process
-// belongs to another one unless it does.
+// waits tells whether the call still waits. If not, data that was read from its
+// process may belong to another process.
 func (c *call) waits() bool {
 	id := c.n.id
 	_, errno := ioctl(c.listener, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&id))

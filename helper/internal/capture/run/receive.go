@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// receive judges recvfrom, recvmsg and recvmmsg. For a UDP socket that has sent
-// to covered targets it receives in place of the program, which then sees the
-// target as the source and not our address on loopback.
+// receive judges recvfrom, recvmsg and recvmmsg. For a UDP socket that has sent to
+// covered targets, the supervisor receives in place of the program. The program then
+// sees the target as the source instead of our loopback address.
 func (s *supervisor) receive(c *call) {
 	s.mu.Lock()
 	some := len(s.senders) > 0
@@ -141,7 +141,8 @@ func (s *supervisor) receiveOn(c *call, app int, m message, flags int) (received
 	}
 }
 
-// sourceName spells where a datagram came from: the target, where it came from us.
+// sourceName encodes the source of a datagram. If it came from our socket, that is
+// the target.
 func (s *supervisor) sourceName(app int, from unix.Sockaddr) []byte {
 	family, err := unix.GetsockoptInt(app, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	at := addrPort(from)

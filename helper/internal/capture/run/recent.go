@@ -15,15 +15,15 @@ const (
 	recentTime = time.Second // that a new resource may take to be seen
 )
 
-// asked is a destination that the captures were asked for.
+// asked is a destination for which the captures were asked.
 type asked struct {
 	network tunnel.Network
 	target  netip.AddrPort
 }
 
-// recent remembers for a moment what no capture covers, so that a program that
-// sends many datagrams there does not have each of them asked for. The zero
-// value is empty.
+// recent remembers for a moment the destinations that no capture covers. So a
+// program that sends many datagrams there does not cause a question for each of
+// them. The zero value is empty.
 type recent struct {
 	mu    sync.Mutex
 	until map[asked]time.Time

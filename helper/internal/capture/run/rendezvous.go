@@ -28,7 +28,7 @@ type rendezvous struct {
 }
 
 // place opens a socket of a kind at a loopback address that app, the program's
-// socket, can reach, and returns it with app's family.
+// socket, can reach. It also returns app's family.
 func place(app int, mapped bool, kind int, prepare func(fd int) error) (fd, family int, at netip.AddrPort, err error) {
 	family, err = unix.GetsockoptInt(app, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
@@ -75,9 +75,9 @@ func open(app int, mapped bool) (*rendezvous, error) {
 	return &rendezvous{fd: fd, family: family, at: at}, nil
 }
 
-// openSilent makes a rendezvous that answers nothing, since its queue is full:
-// a socket that connects to it stays connecting, until met. It serves any
-// number of sockets of a family.
+// openSilent makes a rendezvous that does not answer, since its queue is full. A
+// socket that connects to it stays connecting until meet. It serves any number of
+// sockets of a family.
 func openSilent(app int, mapped bool) (*rendezvous, error) {
 	fd, family, at, err := place(app, mapped, unix.SOCK_STREAM, reusePort)
 	if err != nil {
@@ -125,7 +125,8 @@ func connectTo(app, family int, at netip.AddrPort) error {
 	}
 }
 
-// accept returns our end of app's connection. Whoever else comes is sent away.
+// accept returns our end of app's connection. It closes connections of other
+// sockets.
 func (r *rendezvous) accept(app int) (int, error) {
 	name, err := unix.Getsockname(app)
 	if err != nil {
@@ -147,10 +148,9 @@ func (r *rendezvous) accept(app int) (int, error) {
 	}
 }
 
-// meet completes the connection of app, which connects to a silent rendezvous,
-// from our side: both ends then open at once, as TCP permits, and app's
-// program learns of it at that moment rather than with the next
-// retransmission.
+// meet completes the connection of app, which connects to a silent rendezvous, by
+// connecting to app from our side. TCP permits such a simultaneous open. app is
+// connected at that moment, without waiting for a retransmission.
 func (r *rendezvous) meet(app int) (int, error) {
 	name, err := unix.Getsockname(app)
 	if err != nil {
@@ -180,8 +180,8 @@ func (r *rendezvous) meet(app int) (int, error) {
 	return fd, nil
 }
 
-// abandon ends the connecting state of app: a program that waits is woken, as
-// by a refusal. What the kernel has as the reason is ECONNRESET.
+// abandon ends the connecting state of app. A program that waits wakes up, as after
+// a refusal. The kernel's error is ECONNRESET.
 func abandon(app int) {
 	_ = connectAs(app, make([]byte, size4)) // AF_UNSPEC
 }

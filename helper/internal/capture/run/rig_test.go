@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	part := map[string]func(Options) error{SuperviseCommand: Supervise, ExecCommand: Exec,
-		"front": func(o Options) error { return Run(context.Background(), o) }, "restricted": restricted}[os.Args[1]]
+		"foreground": func(o Options) error { return Run(context.Background(), o) }, "restricted": restricted}[os.Args[1]]
 	switch {
 	case part != nil:
 		os.Exit(runPart(part))
@@ -76,7 +76,7 @@ func runPart(part func(Options) error) int {
 	return 0
 }
 
-// restricted is the front below a filter that forbids pidfd_getfd.
+// restricted is the foreground process below a filter that forbids pidfd_getfd.
 func restricted(o Options) error {
 	runtime.LockOSThread()
 	code, err := bpf.Assemble([]bpf.Instruction{low0, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_PIDFD_GETFD, SkipTrue: 1},
@@ -95,7 +95,7 @@ func restricted(o Options) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog))); errno != 0 {
 		return errno
 	}
-	return syscall.Exec(self, append([]string{"causeway"}, o.arguments("front")[1:]...), os.Environ())
+	return syscall.Exec(self, append([]string{"causeway"}, o.arguments("foreground")[1:]...), os.Environ())
 }
 
 var low0 = bpf.LoadAbsolute{Off: offNumber, Size: 4}
@@ -291,13 +291,13 @@ func (r *rig) command(only bool, argv ...string) *exec.Cmd {
 		r.t.Fatal(err)
 	}
 	o := Options{Only: only, Dir: r.dir, Path: path, Argv: argv}
-	front := "front"
+	foreground := "foreground"
 	if r.restricted {
-		front = "restricted"
+		foreground = "restricted"
 	}
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	r.t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, self, o.arguments(front)[1:]...)
+	cmd := exec.CommandContext(ctx, self, o.arguments(foreground)[1:]...)
 	cmd.Env = os.Environ()
 	return cmd
 }

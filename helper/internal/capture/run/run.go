@@ -1,15 +1,15 @@
-// Package run carries the connections of one process tree without any
-// privilege. A seccomp filter, which every process of the tree inherits, hands
-// the system calls that choose a destination to a supervisor. It asks the
-// capture of this user, and where that covers the destination it joins the
-// program's own socket to a flow over loopback; all other calls go on as they
-// were made, or are refused if the tree may reach nothing but the resources.
+// Package run carries the connections of one process tree without any privilege. A
+// seccomp filter, which every process of the tree inherits, hands the system calls
+// that choose a destination to a supervisor. The supervisor asks the captures of
+// this user. If one covers the destination, the supervisor joins the program's own
+// socket to a flow over loopback. All other calls continue unchanged. If the tree
+// may reach only the resources, the supervisor refuses them.
 //
-// Three processes take part. The front is what the user started: it passes
-// signals on and ends with the command's status. The supervisor is its child
-// and the command's parent, as it has to be to look into the tree; it stays
-// while any process of the tree is left. The third installs the filter and
-// becomes the command.
+// Three processes take part. The user starts the foreground process, which passes
+// signals on and ends with the command's status. The supervisor is its child and the
+// command's parent, because only a parent may look into the tree on some systems. It
+// stays while any process of the tree is left. The third process installs the filter
+// and becomes the command.
 package run
 
 import (
@@ -17,7 +17,7 @@ import (
 	"fmt"
 )
 
-// ErrUnsupported says that this system cannot run a command in this way.
+// ErrUnsupported means that this system cannot run a command in this way.
 var ErrUnsupported = errors.New("causeway run works on Linux only, on amd64 and arm64")
 
 // Arguments after the program's name by which it is started again.
@@ -26,8 +26,8 @@ const (
 	ExecCommand      = "run-exec"
 )
 
-// Variable tells a command under a supervisor, with its value "carry" or
-// "only", which kind.
+// Variable is set in the environment of a command under a supervisor. Its value is
+// the kind of supervision: "carry" or "only".
 const Variable = "CAUSEWAY_RUN"
 
 // The values of Variable.
@@ -50,12 +50,12 @@ type Options struct {
 	Path string // of the program
 	Argv []string
 
-	// Keep makes the supervisor keep the sockets of the tree, where it may not
-	// take descriptors from other processes. Supervise sets it for Exec.
+	// Keep makes the supervisor keep the sockets of the tree, for systems that
+	// forbid taking descriptors from other processes. Supervise sets it for Exec.
 	Keep bool
 }
 
-// arguments are those by which this program is started again in another part.
+// arguments returns the command line that starts this program again in another role.
 func (o Options) arguments(command string) []string {
 	args := []string{"causeway", command, "--dir", o.Dir, "--path", o.Path}
 	if o.Only {
@@ -68,7 +68,7 @@ func (o Options) arguments(command string) []string {
 }
 
 // ExitError is the end of a command that did not exit with 0, or that could not
-// begin: then Reason says why.
+// start. In the second case, Reason says why.
 type ExitError struct {
 	Code   int // as shells have it: 128 and the signal for one that was killed
 	Reason string

@@ -291,7 +291,7 @@ func TestStatus(t *testing.T) {
 }
 
 // TestLeftBehind leaves a process behind that connects after the command and
-// its front have ended.
+// its foreground have ended.
 func TestLeftBehind(t *testing.T) {
 	r := newRig(t)
 	exe, _ := os.Executable()
@@ -334,7 +334,7 @@ func TestNested(t *testing.T) {
 	exe, _ := os.Executable()
 	inner := func(o Options) []string {
 		o.Dir, o.Path, o.Argv = r.dir, exe, []string{exe, "probe", r.far(), "blocking"}
-		return append([]string{exe}, o.arguments("front")[1:]...)
+		return append([]string{exe}, o.arguments("foreground")[1:]...)
 	}
 	for _, c := range []struct{ outer, inner, ok bool }{{false, false, true}, {true, true, true}, {true, false, true}, {false, true, false}} {
 		out, err := r.run(c.outer, inner(Options{Only: c.inner})...)

@@ -80,7 +80,7 @@ func (s *supervisor) sendOne(c *call, m message, flags int) {
 	}
 }
 
-// target reads the address that a message names. Without one, ok is false.
+// target reads the destination of a message. ok is false if the message has none.
 func (c *call) target(m message) (d destination, raw []byte, ok bool, err error) {
 	if m.name == 0 || m.nameSize == 0 {
 		return d, nil, false, nil
@@ -92,8 +92,8 @@ func (c *call) target(m message) (d destination, raw []byte, ok bool, err error)
 	return d, raw, ok, err
 }
 
-// understood is what the kernel understands by the address of a datagram: for a
-// socket of IPv4, AF_UNSPEC means that too.
+// understood returns the destination as the kernel reads it: for an IPv4 socket,
+// AF_UNSPEC means AF_INET.
 func understood(app int, d destination, raw []byte, ok bool) (destination, bool) {
 	if ok || len(raw) < size4 || d.family != unix.AF_UNSPEC {
 		return d, ok
@@ -106,7 +106,7 @@ func understood(app int, d destination, raw []byte, ok bool) (destination, bool)
 	return parseSockaddr(spelt)
 }
 
-// openHere does a connect on loopback and a send in one.
+// openHere does a connect to loopback and a send in one call.
 func (s *supervisor) openHere(c *call, app int, m message, flags int, raw []byte, connects bool) (int, error) {
 	if !connects || flags&unix.MSG_DONTWAIT != 0 || !isBlocking(app) {
 		n, err := c.sendOn(app, m, flags|unix.MSG_DONTWAIT, raw, harmless)
@@ -121,12 +121,13 @@ func (s *supervisor) openHere(c *call, app int, m message, flags int, raw []byte
 	return c.sendOn(app, m, flags&^msgFastOpen, nil, harmless)
 }
 
-// sendMessages judges sendmmsg(2). Once one of the messages is for a covered
-// target, all are sent from here; always where only resources may be reached.
+// sendMessages judges sendmmsg(2). Once one of the messages is for a covered target,
+// the supervisor sends all of them. With Only, it always does.
 func (s *supervisor) sendMessages(c *call) {
 	count, flags := min(int(uint32(c.n.args[2])), maxMessages), int(int32(c.n.args[3]))
 	if flags&msgFastOpen != 0 && count > 0 {
-		// The further messages are for another call: this one may send fewer.
+		// The program sends the other messages with another call: sendmmsg may send
+		// fewer than it was given.
 		m, err := c.t.message(c.n.args[1])
 		if err != nil {
 			s.unreadable(c, err)
@@ -142,7 +143,7 @@ func (s *supervisor) sendMessages(c *call) {
 			_ = unix.Close(app)
 		}
 	}()
-	// take tells whether the messages are to be looked at further.
+	// take tells whether the messages have to be judged.
 	take := func(away bool) bool {
 		var err error
 		if app, err = s.descriptor(c); err != nil {
@@ -224,15 +225,15 @@ func (s *supervisor) sendMessages(c *call) {
 	c.give(sent)
 }
 
-// writeLength tells how much of the message at a place was sent.
+// writeLength writes the sent length of the message at an address.
 func (c *call) writeLength(at uint64, n int) {
 	var length [4]byte
 	binary.NativeEndian.PutUint32(length[:], uint32(n))
 	_ = c.t.write(at+offLength, length[:])
 }
 
-// sendOn sends a program's message on its socket, to the spelt address, with
-// those of its control messages that keep takes.
+// sendOn sends a program's message on its socket to an encoded address, with the
+// control messages that keep admits.
 func (c *call) sendOn(app int, m message, flags int, to []byte, keep controls) (int, error) {
 	payload, err := c.t.gather(m)
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket makes an internet socket in place of the program. Where only resources
-// may be reached, it is tied to the loopback device, which a program without
-// privileges cannot undo: so that also a call of a socket that was put in the
-// place of another, while the call goes on, leads to this machine alone.
+// socket makes an internet socket in place of the program. If the tree may reach
+// only the resources, the socket is bound to the loopback device, which a program
+// cannot undo without privileges. So even if a program swaps the socket of a call
+// that continues, the call leads only to this machine.
 func (s *supervisor) socket(c *call) {
 	family, kind, protocol := int(int32(c.n.args[0])), int(int32(c.n.args[1])), int(int32(c.n.args[2]))
 	if !isCarried(kind&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK), protocol) {
@@ -57,8 +57,8 @@ func (s *supervisor) refuse(c *call) {
 	c.pass()
 }
 
-// bind lets go of a socket that is bound to a port of the program's choice: such
-// are servers', and must be free again when those close them.
+// bind stops keeping a socket that the program binds to a port. Such a socket
+// belongs to a server, and the port must be free when the server closes it.
 func (s *supervisor) bind(c *call) {
 	d, _, ok, err := c.destination(c.n.args[1], int(int32(c.n.args[2])))
 	if err == nil && ok && d.Port() != 0 {
@@ -73,7 +73,7 @@ func isInternet(fd int) bool {
 	return err == nil && (family == unix.AF_INET || family == unix.AF_INET6)
 }
 
-// kindOf is the network of a socket, 0 for one that is never carried.
+// kindOf returns the network of a socket, 0 if such sockets are never carried.
 func kindOf(fd int) tunnel.Network {
 	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil {

@@ -14,29 +14,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Supervise starts the command and serves its tree until no process of it is
-// left. It tells the front of the command's end.
+// Supervise starts the command and serves its tree until no process of it is left.
+// It reports the command's end to the foreground process.
 func Supervise(o Options) error {
 	unix.CloseOnExec(inherited)
-	if err := unix.SetNonblock(inherited, true); err != nil { // so that no thread waits for it in the kernel
-		return fmt.Errorf("hear of the front: %w", err)
+	if err := unix.SetNonblock(inherited, true); err != nil { // for the runtime's poller
+		return fmt.Errorf("read from the foreground process: %w", err)
 	}
-	front := os.NewFile(inherited, "front")
-	told := sync.OnceFunc(func() { _ = front.Close() })
+	foreground := os.NewFile(inherited, "foreground")
+	told := sync.OnceFunc(func() { _ = foreground.Close() })
 	tell := func(code int, reason string) {
-		_, _ = front.Write(append([]byte{byte(code)}, reason[:min(len(reason), 2<<10)]...))
+		_, _ = foreground.Write(append([]byte{byte(code)}, reason[:min(len(reason), 2<<10)]...))
 		told()
 	}
-	err := supervise(o, front, tell)
+	err := supervise(o, foreground, tell)
 	if err != nil {
 		tell(1, err.Error())
 	}
 	return nil
 }
 
-func supervise(o Options, front *os.File, tell func(code int, reason string)) error {
-	// The terminal's signals are the command's. Those that are caught are at
-	// their default again in what is executed.
+func supervise(o Options, foreground *os.File, tell func(code int, reason string)) error {
+	// The terminal's signals are for the command. Catching them here leaves them at
+	// their default in the command.
 	drain := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
 		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM} {
@@ -44,8 +44,8 @@ func supervise(o Options, front *os.File, tell func(code int, reason string)) er
 			signal.Notify(drain, s)
 		}
 	}
-	// What the command leaves behind becomes a child of this process: looking
-	// into it needs that where the kernel restricts ptrace to descendants.
+	// Processes that the command leaves behind become children of this process. Some
+	// kernels allow ptrace of descendants only.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the reaper of the command's children: %w", err)
 	}
@@ -68,8 +68,8 @@ func supervise(o Options, front *os.File, tell func(code int, reason string)) er
 	}
 	child := p.Pid
 	_ = p.Release()
-	// From here on, neither the terminal nor a pipe to the command's reader is
-	// held open by what serves the processes that it may leave behind.
+	// From here on, this process holds open neither the terminal nor a pipe to the
+	// reader of the command's output: it can outlive the command.
 	if _, err := unix.Setsid(); err != nil {
 		return fmt.Errorf("leave the session: %w", err)
 	}
@@ -77,7 +77,7 @@ func supervise(o Options, front *os.File, tell func(code int, reason string)) er
 		return err
 	}
 	family := &family{child: child, changed: changed}
-	go family.forward(front)
+	go family.forward(foreground)
 
 	listener, said, err := hear(ours)
 	if err != nil {
@@ -128,8 +128,8 @@ func supervise(o Options, front *os.File, tell func(code int, reason string)) er
 	return nil
 }
 
-// mayTake tells whether this process may take descriptors from others at all:
-// the usual seccomp profile of containers forbids it.
+// mayTake tells whether this process may take descriptors from other processes. The
+// usual seccomp profile of containers forbids it.
 func mayTake() bool {
 	fd, err := thread(os.Getpid()).descriptor(inherited)
 	if err == nil {
@@ -138,8 +138,8 @@ func mayTake() bool {
 	return err == nil
 }
 
-// hear reads one message of the process that becomes the command, and the
-// descriptor that comes with it, else -1.
+// hear reads one message of the process that becomes the command. It returns the
+// descriptor that came with it, or -1.
 func hear(from *os.File) (int, []byte, error) {
 	buf, oob := make([]byte, 4<<10), make([]byte, unix.CmsgSpace(4))
 	var n, oobn int
@@ -156,10 +156,10 @@ func hear(from *os.File) (int, []byte, error) {
 		err = errors.Join(failed, err)
 	}
 	if err == nil && n == 0 {
-		err = errors.New("it ended too early")
+		err = errors.New("it ended before the command started")
 	}
 	if err != nil {
-		return -1, nil, fmt.Errorf("hear of the command: %w", err)
+		return -1, nil, fmt.Errorf("read from the command's process: %w", err)
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil || len(messages) == 0 {
@@ -167,7 +167,7 @@ func hear(from *os.File) (int, []byte, error) {
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
-		return -1, nil, errors.Join(errors.New("hear of the command: no descriptor"), err)
+		return -1, nil, errors.Join(errors.New("read from the command's process: no descriptor"), err)
 	}
 	return fds[0], buf[:n], nil
 }
@@ -194,12 +194,13 @@ type family struct {
 	reaped  bool
 }
 
-// forward passes the front's signals on to the command while it lives. A front
-// that is gone was killed, which it cannot tell: the command gets that too.
-func (f *family) forward(front *os.File) {
+// forward passes the foreground process's signals to the command while it lives. If
+// the foreground process is gone, it was killed with SIGKILL, so the command gets
+// SIGKILL too.
+func (f *family) forward(foreground *os.File) {
 	b := []byte{0}
 	for b[0] != byte(unix.SIGKILL) {
-		if n, err := front.Read(b); err != nil || n == 0 {
+		if n, err := foreground.Read(b); err != nil || n == 0 {
 			b[0] = byte(unix.SIGKILL)
 		}
 		f.mu.Lock()
@@ -210,7 +211,7 @@ func (f *family) forward(front *os.File) {
 	}
 }
 
-// wait reaps until no child is left, and reports the command's exit code.
+// wait reaps children until none is left. It reports the command's exit code.
 func (f *family) wait(ended func(code int)) {
 	for {
 		pid, status, err := f.reap()
@@ -230,8 +231,8 @@ func (f *family) wait(ended func(code int)) {
 	}
 }
 
-// reap takes leave of one child that has ended, if there is one. It keeps forward
-// from sending a signal to a number that was given away.
+// reap waits for one child that has ended, if there is one. It holds the lock, so
+// forward never sends a signal to a process number that is in use again.
 func (f *family) reap() (pid int, status unix.WaitStatus, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -18,10 +18,11 @@ import (
 )
 
 const (
-	// maxCalls bounds the calls that are being judged; others wait in the kernel.
+	// maxCalls bounds the calls that are judged at a time. Other calls wait in the
+	// kernel.
 	maxCalls = 4096
-	// keepResult is how long the result of an attempt is kept for a program that
-	// has not asked for it yet.
+	// keepResult is the time for which the result of an attempt waits for the
+	// program to ask.
 	keepResult = time.Minute
 	// msgFastOpen is MSG_FASTOPEN, a connect and a send in one.
 	msgFastOpen = 0x20000000
@@ -124,7 +125,7 @@ func (s *supervisor) judge(c *call) {
 	}
 }
 
-// verdict is what becomes of a call that names a destination.
+// verdict is the decision on a call with a destination.
 type verdict int
 
 const (
@@ -165,10 +166,10 @@ func (s *supervisor) decide(t thread, network tunnel.Network, d destination) (ve
 	return carried, offer
 }
 
-// otherwise answers a call with a verdict other than carried. The call goes on
-// as it is, but where only resources may be reached it is made from here: the
-// kernel would look again at arguments that the program may have changed since
-// they were judged.
+// otherwise answers a call with a verdict other than carried. By default, the call
+// continues. With Only, the supervisor makes the call itself: the kernel would read
+// the arguments again, and the program could have changed them since they were
+// judged.
 func (s *supervisor) otherwise(c *call, v verdict, itself func() (int, error)) {
 	switch {
 	case v == denied:
@@ -190,8 +191,8 @@ func (s *supervisor) answer(c *call, f func() (int, error)) {
 	c.give(n)
 }
 
-// another answers a call for a socket that is never carried. Those of the
-// internet may come from another process.
+// another answers a call for a socket that is never carried. An internet socket can
+// come from another process.
 func (s *supervisor) another(c *call, app int) {
 	if s.only && isInternet(app) {
 		c.fail(unix.EACCES)
@@ -200,8 +201,8 @@ func (s *supervisor) another(c *call, app int) {
 	c.pass()
 }
 
-// unreadable answers a call of which something could not be looked at. What is
-// simply wrong with it is the kernel's to say.
+// unreadable answers a call whose arguments could not be read. The program gets the
+// kernel's error for wrong arguments.
 func (s *supervisor) unreadable(c *call, err error) {
 	switch {
 	case !s.only:
@@ -213,9 +214,9 @@ func (s *supervisor) unreadable(c *call, err error) {
 	}
 }
 
-// unheld answers a call for whose socket there is no descriptor of ours, and
-// that may name a destination away from this machine's loopback. Where none can
-// be taken, such sockets are connected already, or servers'.
+// unheld answers a call for a socket of which we have no descriptor. away tells
+// whether the call has a destination other than loopback. If descriptors cannot be
+// taken, such sockets are connected already, or belong to servers.
 func (s *supervisor) unheld(c *call, err error, away bool) {
 	if !s.only || s.kept == nil {
 		s.unreadable(c, err)
@@ -275,8 +276,8 @@ func (s *supervisor) peerName(c *call) {
 	c.fail(0)
 }
 
-// writeName writes a socket address as the kernel does: what there is room for,
-// and the length that it has.
+// writeName writes a socket address as the kernel does: as much as there is room
+// for, and the full length.
 func (c *call) writeName(at, lengthAt uint64, name []byte) unix.Errno {
 	var length [4]byte
 	if err := c.t.read(lengthAt, length[:]); err != nil {
@@ -301,11 +302,11 @@ func errnoOf(err error) unix.Errno {
 	return unix.EIO
 }
 
-// failure is what a connect returns for an answer of the gateway.
+// failure returns the errno of a connect for an answer of the gateway.
 func failure(err error) unix.Errno {
 	var e *tunnel.Error
 	if !errors.As(err, &e) {
-		return unix.ENETDOWN // the capture has gone
+		return unix.ENETDOWN // the capture is gone
 	}
 	switch e.Code {
 	case tunnel.Denied:

@@ -44,7 +44,7 @@ func (t thread) write(addr uint64, b []byte) error {
 	return err
 }
 
-// descriptor returns a descriptor of ours for what the thread's fd stands for.
+// descriptor returns a descriptor of ours for the file of the thread's fd.
 func (t thread) descriptor(fd int) (int, error) {
 	pidfd, err := unix.PidfdOpen(int(t), unix.O_EXCL) // PIDFD_THREAD, of Linux 6.9
 	if errors.Is(err, unix.EINVAL) {
@@ -76,7 +76,8 @@ func (t thread) network() string {
 	return id
 }
 
-// inode is that of the socket fd, 0 if it is none or cannot be looked at.
+// inode returns the inode of the socket fd, 0 if fd is not a socket or cannot be
+// looked up.
 func (t thread) inode(fd int) uint64 {
 	target, err := os.Readlink(t.path("fd/" + strconv.Itoa(fd)))
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waitFor waits for events on fd, for at most limit milliseconds: then it returns
-// ETIMEDOUT. No thread waits in the kernel meanwhile, which would keep the processor
-// from other goroutines: the runtime's poller waits for an epoll descriptor that
-// watches fd. fd itself cannot go there, since that would take the blocking mode
-// from a program's socket.
+// waitFor waits for events on fd. After limit milliseconds it returns ETIMEDOUT. A
+// thread that waits in the kernel would keep the processor from other goroutines, so
+// the runtime's poller waits for an epoll descriptor that watches fd. The poller
+// cannot watch fd itself: that needs non-blocking mode, which would change the
+// program's socket.
 func waitFor(fd int, events int16, limit int) error {
 	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, 0); n > 0 || err != nil && err != unix.EINTR {
 		return err

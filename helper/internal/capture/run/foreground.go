@@ -16,21 +16,22 @@ import (
 
 const self = "/proc/self/exe"
 
-// inherited is the descriptor at which a part finds its connection to the part
-// that started it.
+// inherited is the descriptor of a process's connection to the process that started
+// it.
 const inherited = 3
 
-// keys are the signals of a terminal's keys. They reach the command by themselves,
-// and the front lives on, as the command may.
+// keys are the signals of a terminal's keys. The terminal sends them to the command
+// too. The foreground process ignores them, since the command can survive them.
 var keys = []os.Signal{syscall.SIGINT, syscall.SIGQUIT}
 
-// forwarded are the signals that the front passes on to the command, those of
-// keys too where no terminal sends them.
+// forwarded are the signals that the foreground process passes to the command.
+// Without a terminal, it passes those of keys too.
 var forwarded = []os.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2,
 	syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGALRM}
 
-// Run runs the command and returns when it has ended; processes that it leaves
-// behind stay supervised. The error is an *ExitError unless nothing was started.
+// Run runs the command and returns when it has ended. Processes that the command
+// leaves behind stay supervised. The error is an *ExitError, unless nothing was
+// started.
 func Run(ctx context.Context, o Options) error {
 	client := handover.Client{Dir: o.Dir}
 	if err := client.Probe(ctx); err != nil {
@@ -71,7 +72,8 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// heeded are the signals that are not ignored, which a command would inherit.
+// heeded returns the signals that this process does not ignore. The command inherits
+// ignored signals.
 func heeded(all []os.Signal) []os.Signal {
 	return slices.DeleteFunc(all, signal.Ignored)
 }
@@ -85,8 +87,8 @@ func hasTerminal() bool {
 	return err == nil
 }
 
-// pair returns two ends of a connection that keeps messages apart. Neither end
-// is left to a command that is executed. The runtime's poller waits for ours.
+// pair returns two ends of a connection that preserves message boundaries. Both
+// close on exec. The runtime's poller waits for ours.
 func pair() (ours, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
