@@ -30,7 +30,17 @@ func (s *Source) isOurs(q records.Question) bool {
 		}
 		return s.o.Covers(a.String())
 	}
-	return s.o.Covers(q.Name)
+	return s.o.Covers(q.Name) || s.isService(q)
+}
+
+// isService tells whether q asks about service labels of a resource's name, such
+// as _ldap._tcp.NAME. These have no addresses on the remote.
+func (s *Source) isService(q records.Question) bool {
+	owner := q.Name
+	for strings.HasPrefix(owner, "_") {
+		_, owner, _ = strings.Cut(owner, ".")
+	}
+	return owner != q.Name && owner != "" && q.Type != dns.TypeA && q.Type != dns.TypeAAAA && s.o.Covers(owner)
 }
 
 // answer returns the whole reply to a query of q. private is false if the laptop

@@ -136,6 +136,7 @@ var answers = map[string]string{
 	"six.corp.test AAAA":         "six.corp.test. 60 IN AAAA fd00::1",
 	"denied4.corp.test TXT":      `denied4.corp.test. 60 IN TXT "its addresses are denied"`,
 	"denied4.wild.corp.test TXT": `denied4.wild.corp.test. 60 IN TXT "its addresses are denied"`,
+	"_ldap._tcp.exact.test SRV":  "_ldap._tcp.exact.test. 60 IN SRV 0 0 389 dc.corp.test.",
 	"db.wild.corp.test A":        "db.wild.corp.test. 60 IN A 10.0.0.2",
 	"six.wild.corp.test AAAA":    "six.wild.corp.test. 60 IN AAAA fd00::2",
 	"full.corp.test A":           "full.corp.test. 60 IN A 10.0.0.1",
@@ -171,8 +172,10 @@ func start(t *testing.T, tweak func(*Options)) *fixture {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	o := Options{
 		Gateway: flow.New(flow.Options{Tunnel: capture, Origin: originOf}), Names: f.names, Port: f.port, ResolvPath: path, Retry: 10 * time.Millisecond,
-		Covers:   func(host string) bool { return strings.HasSuffix(host, ".corp.test") || host == "10.0.0.1" },
-		Exact:    func(name string) bool { return !strings.Contains(name, ".wild.") },
+		Covers: func(host string) bool {
+			return strings.HasSuffix(host, ".corp.test") || host == "10.0.0.1" || host == "exact.test"
+		},
+		Exact:    func(name string) bool { return !strings.Contains(name, ".wild.") && name[0] != '_' },
 		Check:    func(net.Conn) (owner.Owner, error) { return owner.Owner{User: "dev", Inode: 7}, nil },
 		CheckUDP: func(_, _ netip.AddrPort) (owner.Owner, error) { return owner.Owner{User: "dev", Inode: 7}, nil },
 		StartEditor: func(context.Context) (Editor, error) {

@@ -73,3 +73,32 @@ func TestSilenceElsewhere(t *testing.T) {
 		t.Errorf("%s after %s", got, time.Since(begin))
 	}
 }
+
+// Service labels of a resource's name are asked at the laptop. If it has none, the
+// nameservers may.
+func TestServiceLabels(t *testing.T) {
+	f := start(t, nil)
+	f.upstream(upstreamA, public)
+	for _, c := range []struct {
+		name string
+		kind uint16
+		want string
+	}{
+		{"_ldap._tcp.exact.test", dns.TypeSRV, "NOERROR|_ldap._tcp.exact.test. 60 IN SRV 0 0 389 dc.corp.test."},
+		{"_x._tcp.exact.test", dns.TypeTXT, `NOERROR|_x._tcp.exact.test. 60 IN TXT "public"`},
+		{"_ldap._tcp.other.test", dns.TypeTXT, `NOERROR|_ldap._tcp.other.test. 60 IN TXT "public"`},
+		{"_ldap._tcp.exact.test", dns.TypeA, "NOERROR|_ldap._tcp.exact.test. 60 IN A 192.0.2.1"},
+		{"www.exact.test", dns.TypeA, "NOERROR|www.exact.test. 60 IN A 192.0.2.1"},
+	} {
+		for _, network := range []string{"udp", "tcp"} {
+			if got := f.ask(network, c.name, c.kind); got != c.want {
+				t.Errorf("%s %s %s: %s, want %s", network, c.name, dns.Type(c.kind), got, c.want)
+			}
+		}
+	}
+	for len(f.asked) > 0 {
+		if r := <-f.asked; r.Target.Host != "_ldap._tcp.exact.test" && r.Target.Host != "_x._tcp.exact.test" {
+			t.Errorf("the gateway was asked for %s", r.Target.Host)
+		}
+	}
+}
