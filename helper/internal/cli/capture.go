@@ -108,12 +108,12 @@ func captureByExit(ctx context.Context, e *env, profile, list string, asJSON boo
 
 // addUsers defines the flag for users.
 func addUsers(cmd *cobra.Command, to *[]string) {
-	cmd.Flags().StringSliceVar(to, "users", []string{owner.AutoUsers}, `who on the remote is served: "mine" (the user of the capture, and root), "everyone", or names of users besides these; "auto" is everyone in a container of one person, else mine`)
+	cmd.Flags().StringSliceVar(to, "users", []string{owner.AutoUsers}, `users of the remote that are served: "mine" (the user of the capture, and root), "everyone", or names of further users; "auto" is everyone in a container of one person, and mine elsewhere`)
 }
 
 // addBridges defines the flag for bridges.
 func addBridges(cmd *cobra.Command, to *[]string) {
-	cmd.Flags().StringSliceVar(to, "bridge", nil, "serve the containers on this bridge of the remote too, such as docker0: whoever is on it reaches the resources")
+	cmd.Flags().StringSliceVar(to, "bridge", nil, "serve the containers on this bridge of the remote too, such as docker0: every program on the bridge reaches the resources")
 }
 
 // addSources defines a flag for each source.
@@ -122,10 +122,10 @@ func addSources(cmd *cobra.Command, s *rpc.Sources) {
 		to  *string
 		use string
 	}{
-		"names": {&s.Names, "let the remote's programs find resources by the hosts file: auto, on or off"},
-		"dns":   {&s.DNS, "let them find resources by a stub resolver in resolv.conf: auto, on or off"},
-		"tun":   {&s.Tun, "let them reach addresses, networks and then names, too, by a TUN device: auto, on or off; it takes root or sudo there, and NET_ADMIN"},
-		"proxy": {&s.Proxy, "listen for them as a SOCKS5 and HTTP proxy: auto, on or off"},
+		"names": {&s.Names, "programs on the remote find names in the hosts file: auto, on or off"},
+		"dns":   {&s.DNS, "programs on the remote find names and DNS records by a stub resolver in resolv.conf: auto, on or off"},
+		"tun":   {&s.Tun, "programs on the remote reach addresses, networks and names by a TUN device, which needs root or sudo, and NET_ADMIN: auto, on or off"},
+		"proxy": {&s.Proxy, "programs on the remote reach resources by a SOCKS and HTTP proxy: auto, on or off"},
 	} {
 		cmd.Flags().StringVar(flag.to, name, rpc.SourceAuto, flag.use)
 	}
