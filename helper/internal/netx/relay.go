@@ -6,24 +6,17 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"syscall"
-	"time"
 )
 
 // Counter is told of bytes as they pass. It must not block.
 type Counter func(n int)
 
-// RelayOptions tunes Relay. The zero value relays without an idle limit and
-// counts nothing.
+// RelayOptions tunes Relay. The zero value counts nothing.
 type RelayOptions struct {
-	Idle time.Duration // ends the relay when neither direction moved for so long; 0: never
-	AToB Counter       // may be nil
-	BToA Counter       // may be nil
+	AToB Counter // may be nil
+	BToA Counter // may be nil
 }
-
-// errIdle ends a relay that nothing passed through for RelayOptions.Idle.
-var errIdle = errors.New("idle for too long")
 
 // Relay copies between a and b until both directions have ended, and closes
 // both. An end of one direction is passed on as a half-close; the other goes
@@ -37,11 +30,6 @@ func Relay(ctx context.Context, a, b net.Conn, o RelayOptions) error {
 	}
 	stop := context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })
 	defer stop()
-	if o.Idle > 0 {
-		quit := make(chan struct{})
-		defer close(quit)
-		go r.watchIdle(quit)
-	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -60,7 +48,6 @@ func Relay(ctx context.Context, a, b net.Conn, o RelayOptions) error {
 type relay struct {
 	a, b  net.Conn
 	o     RelayOptions
-	moved atomic.Uint64
 	mu    sync.Mutex
 	err   error // the first failure
 	ended bool  // both connections were closed in order
@@ -99,25 +86,6 @@ func (r *relay) fail(err error) {
 	ResetConn(r.b, err.Error())
 }
 
-func (r *relay) watchIdle(quit <-chan struct{}) {
-	t := time.NewTicker(r.o.Idle)
-	defer t.Stop()
-	last := r.moved.Load()
-	for {
-		select {
-		case <-quit:
-			return
-		case <-t.C:
-			now := r.moved.Load()
-			if now == last {
-				r.fail(errIdle)
-				return
-			}
-			last = now
-		}
-	}
-}
-
 func (r *relay) copy(dst, src net.Conn, count Counter) {
 	read, write := reader(src), writer(dst)
 	for {
@@ -140,7 +108,6 @@ func (r *relay) copy(dst, src net.Conn, count Counter) {
 			r.fail(err)
 			return
 		}
-		r.moved.Add(1)
 		if count != nil {
 			count(n)
 		}

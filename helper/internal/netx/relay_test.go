@@ -95,13 +95,6 @@ func TestRelayEndsWithContext(t *testing.T) {
 	}
 }
 
-func TestRelayIdle(t *testing.T) {
-	_, _, result, _ := startRelay(t, RelayOptions{Idle: 20 * time.Millisecond})
-	if err := <-result; !errors.Is(err, errIdle) {
-		t.Fatalf("relay: %v", err)
-	}
-}
-
 func TestRelayWithoutHalfClose(t *testing.T) {
 	client, a := net.Pipe()
 	b, server := tcpPair(t)
