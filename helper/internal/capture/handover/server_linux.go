@@ -73,10 +73,10 @@ func (s *Server) accept() {
 			}
 		}
 		select {
-		case s.slots <- struct{}{}:
-		default:
+		case s.slots <- struct{}{}: // until there is one, askers wait
+		case <-s.ctx.Done():
 			_ = c.Close()
-			continue
+			return
 		}
 		s.wg.Go(func() {
 			defer func() { <-s.slots }()

@@ -138,10 +138,10 @@ func (p *Proxy) accept() {
 			}
 		}
 		select {
-		case p.slots <- struct{}{}:
-		default:
+		case p.slots <- struct{}{}: // until there is one, clients wait
+		case <-p.ctx.Done():
 			_ = c.Close()
-			continue
+			return
 		}
 		p.wg.Go(func() {
 			defer func() { <-p.slots }()

@@ -230,6 +230,28 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
+// More connections than there may be: the next client waits for its turn.
+func TestTooManyClientsWait(t *testing.T) {
+	f := start(t, Options{})
+	for range maxConns {
+		f.proxy.slots <- struct{}{}
+	}
+	c := f.dial()
+	f.say(c, "\x05\x01\x00")
+	_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	var waits net.Error
+	if _, err := c.Read(make([]byte, 1)); !errors.As(err, &waits) || !waits.Timeout() {
+		t.Errorf("while all places are taken: %v", err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	<-f.proxy.slots
+	f.hear(c, "\x05\x00")
+	_ = c.Close()
+	for range maxConns - 1 {
+		<-f.proxy.slots
+	}
+}
+
 func TestStrangerIsReset(t *testing.T) {
 	f := start(t, Options{Check: func(net.Conn) (owner.Owner, error) { return owner.Owner{}, errors.New("another user") }})
 	c, err := net.Dial("tcp", f.proxy.Addr().String())
