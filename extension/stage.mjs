@@ -61,8 +61,8 @@ for (const helper of helpers) {
   chmodSync(to, 0o755);
 }
 if (companion) take(path.resolve(companion), { as: 'companion.vsix' });
-// vsce warns if there is no ignore file. Everything here belongs in the package.
-writeFileSync(path.join(out, '.vscodeignore'), '');
+// vsce warns if there is no ignore file, and leaves VSIX files out by itself. Everything here belongs in the package.
+writeFileSync(path.join(out, '.vscodeignore'), '!companion.vsix\n');
 const text = JSON.stringify(manifest, null, 2).replaceAll('extension/media/', 'media/');
 writeFileSync(path.join(out, 'package.json'), `${text}\n`);
 

@@ -141,6 +141,7 @@ test('the companion comes from the file that the package brought, without a gall
   try {
     await editor.run('Causeway: Connect');
     await editor.statusIs(/waiting for approval/);
+    await editor.statusIs(/waiting for approval/);
     await editor.dialog(/Once/);
     await editor.statusIs(/connected \(1 resource/);
     assert.ok(isInstalled(world));
