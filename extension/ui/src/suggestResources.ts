@@ -40,7 +40,7 @@ export async function suggestResources(configuration: vscode.WorkspaceConfigurat
   }));
   const chosen = await vscode.window.showQuickPick(items, {
     title: vscode.l10n.t('Private hosts that this workspace names'),
-    placeHolder: vscode.l10n.t('Choose the ones that the remote needs. Causeway asks for your approval later.'),
+    placeHolder: vscode.l10n.t('Choose what the remote needs. You approve it later.'),
     canPickMany: true,
     matchOnDescription: true,
   });
