@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/causeway-dev/causeway/helper/internal/lockfile"
 )
 
 // DirVariable names the environment variable that replaces DefaultDir.
@@ -64,19 +66,62 @@ func MakeDir() (string, error) {
 
 // DefaultDir returns the directory for the sockets of this user's helpers. Each
 // network namespace of this machine has its own, since a helper serves one of
-// them, and so has each machine that shares the home directory.
+// them, and so has each machine that shares the home directory. The machine is known
+// by its boot, not by its name, which may change.
 func DefaultDir() (string, error) {
 	if dir := os.Getenv(DirVariable); dir != "" {
 		return dir, nil
 	}
-	name, _ := os.Hostname()
 	h := fnv.New32a()
-	_, _ = fmt.Fprintf(h, "%s %s %d", name, networkID(), os.Getuid())
-	leaf := fmt.Sprintf("run-%08x", h.Sum32())
-	for _, base := range bases() {
-		if dir := filepath.Join(base, leaf); len(filepath.Join(dir, "gateway.sock")) <= maxPath {
+	_, _ = fmt.Fprintf(h, "%s %s %d", bootID(), networkID(), os.Getuid())
+	return chooseDir(bases(), fmt.Sprintf("run-%08x", h.Sum32()))
+}
+
+// chooseDir returns the first of the directories leaf in bases that a helper can
+// use. That depends on the machine alone, so all processes find the same one.
+func chooseDir(bases []string, leaf string) (string, error) {
+	var failed error
+	for _, base := range bases {
+		dir := filepath.Join(base, leaf)
+		if len(filepath.Join(dir, "gateway.sock")) > maxPath {
+			continue
+		}
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			return dir, nil // a helper has made it
+		}
+		if failed = canLock(existing(base)); failed == nil {
 			return dir, nil
 		}
 	}
+	if failed != nil {
+		return "", fmt.Errorf("there is no place for the helper's socket; set %s: %w", DirVariable, failed)
+	}
 	return "", errors.New("there is no place for the helper's socket; set " + DirVariable)
+}
+
+// canLock reports why no file in dir can be locked. Some network file systems have
+// no locks, and a full quota allows no files.
+func canLock(dir string) error {
+	f, err := os.CreateTemp(dir, ".causeway-*")
+	if err != nil {
+		return err
+	}
+	_ = f.Close()
+	l, err := lockfile.Try(f.Name())
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return err
+	}
+	l.Remove()
+	return nil
+}
+
+// existing returns the longest part of a path that exists.
+func existing(dir string) string {
+	for {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
 }

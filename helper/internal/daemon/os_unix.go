@@ -28,16 +28,6 @@ func bases() (dirs []string) {
 	return append(dirs, filepath.Join(os.TempDir(), "causeway-"+strconv.Itoa(os.Getuid())))
 }
 
-// existing returns the longest part of a path that exists.
-func existing(dir string) string {
-	for {
-		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
-			return dir
-		}
-		dir = filepath.Dir(dir)
-	}
-}
-
 func checkOwner(dir string, info fs.FileInfo) error {
 	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != uint32(os.Getuid()) {
 		return fmt.Errorf("%s belongs to user %d, not to you: another user may have put it there; remove it or set %s", dir, uid, DirVariable)

@@ -22,6 +22,9 @@ func bases() []string {
 	return nil
 }
 
+// bootID is empty: the directory for caches belongs to this machine.
+func bootID() string { return "" }
+
 func networkID() string { return "" }
 
 // checkOwner refuses a directory of another user. It gives this user alone access,

@@ -27,4 +27,14 @@ func checkPeer(c *net.UnixConn) error {
 	return admit(cred.Uid, os.Getuid())
 }
 
+// bootID identifies the run of this machine's kernel. A Mac takes another name in each
+// network.
+func bootID() string {
+	if id, err := unix.Sysctl("kern.bootsessionuuid"); err == nil {
+		return id
+	}
+	name, _ := os.Hostname()
+	return name
+}
+
 func networkID() string { return "" }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +26,15 @@ func checkPeer(c *net.UnixConn) error {
 		return fmt.Errorf("ask who connects: %w", failed)
 	}
 	return admit(cred.Uid, os.Getuid())
+}
+
+// bootID identifies the run of this machine's kernel.
+func bootID() string {
+	if id, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+		return strings.TrimSpace(string(id))
+	}
+	name, _ := os.Hostname()
+	return name
 }
 
 // networkID tells the network namespaces of a machine apart.

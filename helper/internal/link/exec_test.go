@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,10 +21,7 @@ import (
 const remoteVariable = "CAUSEWAY_TEST_REMOTE"
 
 // remote is a helper that echoes what comes over its carrier.
-type remote struct {
-	mu sync.Mutex
-	c  *carrier.Conn
-}
+type remote struct{ c *carrier.Conn }
 
 func (r *remote) SetLogLevel(string) error           { return nil }
 func (r *remote) CloseSession(context.Context) error { return r.c.Close() }

@@ -58,7 +58,8 @@ func (p *preamble) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n, err := 0, error(nil)
+	var n int
+	var err error
 	if len(p.rest) > 0 {
 		n = copy(b, p.rest)
 		p.rest = p.rest[n:]

@@ -272,14 +272,14 @@ func TestBuffersAreGivenBack(t *testing.T) {
 		}
 	}()
 	_, _ = fmt.Fprintf(w, "Content-Length: %d\r\n\r\n", MaxMessage)
-	_, _ = w.Write([]byte("x"))
+	_, _ = w.WriteString("x")
 	time.Sleep(50 * time.Millisecond)
 	m.AtMost(hostile.Usage{Goroutines: 2, Heap: 2 << 20})
 	go func() { _, _ = w.Write(bytes.Repeat([]byte("x"), MaxMessage-1)) }()
 	if n := <-got; n != MaxMessage {
 		t.Errorf("%d bytes", n)
 	}
-	_, _ = w.Write([]byte("Content-Length: 2\r\n\r\n{}"))
+	_, _ = w.WriteString("Content-Length: 2\r\n\r\n{}")
 	<-got
 	m.Settles(hostile.Usage{Goroutines: 2, Heap: 2 << 20})
 	_ = pipe.Close()
