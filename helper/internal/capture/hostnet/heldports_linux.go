@@ -1,7 +1,6 @@
 package hostnet
 
 import (
-	"errors"
 	"io"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/held"
@@ -10,13 +9,11 @@ import (
 // refuser sends refusals for the caller. The zero value is ready for use.
 type refuser struct{ raw *held.Refuser }
 
-// passWatch opens the packet socket for the process at the other end of caller,
-// and here the raw socket for the refusals.
-func (r *refuser) passWatch(caller io.Reader) (err error) {
-	if r.raw == nil {
-		if r.raw, err = held.OpenRefuser(); err != nil {
-			return err
-		}
+// passWatch opens the packet socket for the process at the other end of caller.
+// It fails where refusals are impossible, since both take the same right.
+func (r *refuser) passWatch(caller io.Reader) error {
+	if err := r.open(); err != nil {
+		return err
 	}
 	watch, err := held.OpenWatch()
 	if err != nil {
@@ -26,11 +23,19 @@ func (r *refuser) passWatch(caller io.Reader) (err error) {
 	return pass(caller, watch)
 }
 
+// refuse sends f. Its caller may have the packet socket of an earlier subcommand.
 func (r *refuser) refuse(f held.Refusal) error {
-	if r.raw == nil {
-		return errors.New("loopback is not watched")
+	if err := r.open(); err != nil {
+		return err
 	}
 	return r.raw.Refuse(f)
+}
+
+func (r *refuser) open() (err error) {
+	if r.raw == nil {
+		r.raw, err = held.OpenRefuser()
+	}
+	return err
 }
 
 func (r *refuser) close() error {

@@ -1,0 +1,17 @@
+//go:build !linux
+
+package names
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+)
+
+var errNotHeld = errors.New("ports are not held here")
+
+type watcher struct{}
+
+func (s *Source) hold(netip.AddrPort, endpoint) (io.Closer, error) { return nil, errNotHeld }
+
+func (s *Source) closeWatcher() {}
