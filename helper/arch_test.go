@@ -81,7 +81,7 @@ var rules = map[string]rule{
 	"capture/held": {never: "tunnel peer", without: "github.com/... net/http os/exec"},
 	"capture/hostnet": {may: "capture/held kernelnet", never: "tunnel peer", without: "net/http",
 		only: "github.com/mdlayher/netlink/... github.com/mdlayher/socket golang.org/x/net/bpf golang.org/x/sync/errgroup golang.org/x/sys/unix"},
-	"capture/names": {may: "capture/flow capture/hostnet capture/owner netx offer peer tunnel", tests: "tunnel/tunneltest"},
+	"capture/names": {may: "capture/flow capture/held capture/hostnet capture/owner netx offer peer tunnel", tests: "tunnel/tunneltest"},
 	"capture/owner": {may: "kernelnet tunnel"},
 	"capture/proxy": {may: "httpconnect capture/flow capture/owner netx tunnel", tests: "tunnel/tunneltest"},
 	"capture/run": {may: "capture/handover capture/owner tunnel", tests: "capture/flow netx tunnel/tunneltest",

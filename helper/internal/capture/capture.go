@@ -178,7 +178,7 @@ func (c *capture) start(check *owner.Checker) error {
 	if c.o.Sources.Names != Off || c.o.Sources.DNS != Off {
 		c.names = names.New(names.Options{
 			Log: c.o.Log, Gateway: c.gateway, UID: c.o.UID,
-			Check: check.Check, CheckUDP: check.CheckUDP, StartHosts: c.o.StartHosts, Changed: c.changed,
+			Check: check.Check, CheckConnecting: check.CheckConnecting, CheckUDP: check.CheckUDP, StartHosts: c.o.StartHosts, Changed: c.changed,
 			NoHosts: c.o.Sources.Names == Off,
 		})
 	}

@@ -22,6 +22,7 @@ type listener struct {
 	at        netip.AddrPort
 	named     bool // at the name's own address and port, not at 127.0.0.1
 	noAddress bool // at 127.0.0.1, since this system has no other loopback addresses
+	held      bool // connections wait for the gateway's answer
 }
 
 // problem is why an endpoint has no listener.
@@ -72,6 +73,16 @@ func (s *Source) bind(l *listener, e endpoint) error {
 		l.Closer = d.conn
 		s.wg.Go(d.serve)
 		return nil
+	}
+	if l.named {
+		port, err := s.hold(l.at, e)
+		if err == nil {
+			l.Closer, l.held = port, true
+			return nil
+		}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return err
+		}
 	}
 	ln, err := s.listenTCP(l.at)
 	if err != nil {

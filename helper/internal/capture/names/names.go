@@ -10,12 +10,14 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
+	"github.com/causeway-dev/causeway/helper/internal/capture/held"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/offer"
@@ -23,12 +25,14 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Hosts edits the hosts file, and opens ports for which this process lacks the right;
-// a hostnet.Host is one.
+// Hosts edits the hosts file, and does for ports of loopback what this process has
+// no right to do; a hostnet.Host is one.
 type Hosts interface {
 	SetHosts(ctx context.Context, entries []hostnet.Entry) error
 	ListenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error)
 	ListenUDP(ctx context.Context, at netip.AddrPort) (net.PacketConn, error)
+	Watch(ctx context.Context) (*os.File, error)
+	Refuse(ctx context.Context, r held.Refusal) error
 	Done() <-chan struct{}
 	Err() error
 	Close() error
@@ -40,6 +44,10 @@ type Options struct {
 	Gateway *flow.Gateway
 	// Check tells whose connection it is, or refuses it.
 	Check func(net.Conn) (owner.Owner, error)
+	// CheckConnecting is Check for a connection from client, a socket of this host,
+	// to server that is not established yet. If it is nil, connections are accepted
+	// before the gateway has connected.
+	CheckConnecting func(client, server netip.AddrPort, device int) (owner.Owner, error)
 	// CheckUDP is Check for a datagram; required if a resource has UDP.
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
 	// StartHosts begins to edit the hosts file. If it fails, names get ports of
@@ -103,6 +111,7 @@ type Source struct {
 	lastLook  time.Time // for the holders of ports
 	linger    time.Time // until when listeners of led names go on; zero: there are none
 	hosts     hostsState
+	watcher   watcher
 
 	numbers *numbers
 	report  atomic.Pointer[Report]
@@ -179,6 +188,7 @@ func (s *Source) Close() error {
 	}
 	s.mu.Unlock()
 	s.stop()
+	s.closeWatcher()
 	s.wg.Wait()
 	return err
 }

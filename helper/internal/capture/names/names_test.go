@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/flow"
+	"github.com/causeway-dev/causeway/helper/internal/capture/held"
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/offer"
@@ -351,9 +352,11 @@ func (h *fakeHosts) ListenTCP(context.Context, netip.AddrPort) (net.Listener, er
 func (h *fakeHosts) ListenUDP(context.Context, netip.AddrPort) (net.PacketConn, error) {
 	return nil, errors.ErrUnsupported
 }
-func (h *fakeHosts) Done() <-chan struct{} { return h.done }
-func (h *fakeHosts) Err() error            { return errors.New("killed") }
-func (h *fakeHosts) Close() error          { h.once.Do(func() { close(h.done) }); return nil }
+func (h *fakeHosts) Watch(context.Context) (*os.File, error)    { return nil, errors.ErrUnsupported }
+func (h *fakeHosts) Refuse(context.Context, held.Refusal) error { return errors.ErrUnsupported }
+func (h *fakeHosts) Done() <-chan struct{}                      { return h.done }
+func (h *fakeHosts) Err() error                                 { return errors.New("killed") }
+func (h *fakeHosts) Close() error                               { h.once.Do(func() { close(h.done) }); return nil }
 
 // The editor of the hosts file is started again once; then names move to
 // 127.0.0.1, with a word about it.
