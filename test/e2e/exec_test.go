@@ -173,7 +173,7 @@ func TestFailuresAreFaithful(t *testing.T) {
 	})
 	t.Run("the log says whose it was", func(t *testing.T) {
 		user := world.Info().Users[lab.Dev].Name
-		if want := regexp.MustCompile(`"source":"names","program":"curl","pid":[1-9][0-9]*,"user":"` + user + `".*flow refused`); !want.MatchString(s.log.String()) {
+		if want := regexp.MustCompile(`"source":"tun","program":"curl","pid":[1-9][0-9]*,"user":"` + user + `".*flow refused`); !want.MatchString(s.log.String()) {
 			t.Errorf("no %s in:\n%s", want, s.log)
 		}
 	})
