@@ -221,17 +221,30 @@ func (g *Gateway) ask(ctx context.Context, match resource.Match, qtype uint16) (
 	case match.ByExit():
 		return unresolved(match.Name, qtype), nil
 	case !match.Addr.IsValid() && !match.Resource.Host.IsLocalhost():
-		return g.query(ctx, match.Resource, records.Question{Name: match.Name, Type: qtype})
+		m, err := g.query(ctx, match.Resource, records.Question{Name: match.Name, Type: qtype})
+		if err != nil || m.Rcode != dns.RcodeNameError {
+			return m, err
+		}
+		if addrs := g.dialer.Exact(ctx, match); len(addrs) > 0 {
+			return addressesOnly(match.Name, addrs, qtype), nil
+		}
+		return m, nil
 	}
 	// Only this helper knows the name. The name has addresses and no other records.
 	addrs, err := g.dialer.Resolve(ctx, match)
+	return addressesOnly(match.Name, addrs, qtype), err
+}
+
+// addressesOnly returns the answer for a name that has these addresses and no other
+// records.
+func addressesOnly(name string, addrs []netip.Addr, qtype uint16) *dns.Msg {
 	m := new(dns.Msg)
 	for _, a := range addrs {
-		if rr := records.Address(match.Name, a, records.UnknownTTL); rr.Header().Rrtype == qtype {
+		if rr := records.Address(name, a, records.UnknownTTL); rr.Header().Rrtype == qtype {
 			m.Answer = append(m.Answer, rr)
 		}
 	}
-	return m, err
+	return m
 }
 
 // unresolved answers for a name that only the exit can resolve. It assumes that the

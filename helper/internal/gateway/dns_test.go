@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
 	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"github.com/miekg/dns"
@@ -186,5 +188,46 @@ _evil._tcp.db.corp.test.    60 A 127.0.0.1
 		if got := r.question(c.host, c.qtype); got != c.want {
 			t.Errorf("%s %s: %s, want %s", c.host, dns.Type(c.qtype), got, c.want)
 		}
+	}
+}
+
+// A name that only the system's own resolver knows exists for the resource that is
+// exactly that name, and its addresses are judged.
+func TestNamesOfTheSystem(t *testing.T) {
+	asked := 0
+	exact := func(_ context.Context, name string) ([]netip.Addr, error) {
+		asked++
+		switch name {
+		case "db":
+			return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
+		case "printer.local":
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+		}
+		return nil, nil
+	}
+	n := &dialtest.Net{Hosts: map[string]any{"10.0.0.1": nil}}
+	r := newRig(t, Options{Dial: dial.Options{Records: &fakeRecords{}, Resolver: &dialtest.Names{}, Exact: exact, Dial: n.Dial}},
+		`[{"host": "db", "ports": [80]}, {"host": "printer.local", "ports": [80]}, {"host": "gone", "ports": [80]}, {"host": "*.local", "ports": [81]}]`)
+	for host, want := range map[string]string{
+		"db": "NOERROR|db. 30 IN A 10.0.0.1", "printer.local": "denied", "gone": "NXDOMAIN", "scanner.local": "NXDOMAIN",
+	} {
+		if got := r.question(host, dns.TypeA); got != want {
+			t.Errorf("%s: %s, want %s", host, got, want)
+		}
+	}
+	if got := r.question("db", dns.TypeTXT); got != "NOERROR" {
+		t.Errorf("TXT: %s", got)
+	}
+	if code, reason := r.code(tunnel.TCP, "db", 80); code != tunnel.Connected {
+		t.Errorf("db: %v %s", code, reason)
+	}
+	if code, _ := r.code(tunnel.TCP, "gone", 80); code != tunnel.NoSuchName {
+		t.Errorf("gone: %v", code)
+	}
+	if code, _ := r.code(tunnel.TCP, "scanner.local", 81); code != tunnel.NoSuchName {
+		t.Errorf("a name below a wildcard: %v", code)
+	}
+	if asked != 3 { // one question for each exact name
+		t.Errorf("the system was asked %d times", asked)
 	}
 }

@@ -15,9 +15,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/cache"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/judge"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/nss"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/ping"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/systemdns"
+	"github.com/causeway-dev/causeway/helper/internal/nethost"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/records"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -33,6 +36,11 @@ type Options struct {
 	// Resolver finds the addresses of names; nil means SystemResolver, whose answers
 	// serve for 1 s.
 	Resolver Resolver
+
+	// Exact finds the addresses of names that Resolver does not know, for resources that
+	// are exactly that name. It returns none if it does not know the name either. nil
+	// means nss.Lookup if Resolver is nil, and no such look-up otherwise.
+	Exact func(ctx context.Context, name string) ([]netip.Addr, error)
 
 	// Records answers for any type of record; nil means this machine's resolver.
 	Records Records
@@ -61,6 +69,8 @@ const defaultTimeout = 15 * time.Second
 type Dialer struct {
 	system     Exit // the machine's own way
 	exits      atomic.Pointer[map[string]Exit]
+	exact      func(ctx context.Context, name string) ([]netip.Addr, error) // may be nil
+	exactKnown *cache.Cache[string, []netip.Addr]
 	interfaces func() ([]netip.Prefix, error)
 	ownPorts   []uint16
 	timeout    time.Duration
@@ -71,6 +81,9 @@ type Dialer struct {
 func New(o Options) *Dialer {
 	if o.Dial == nil {
 		o.Dial = systemDialer().DialContext
+	}
+	if o.Resolver == nil && o.Exact == nil {
+		o.Exact = nss.Lookup
 	}
 	if o.Resolver == nil {
 		o.Resolver = newRecentNames(new(SystemResolver))
@@ -89,6 +102,8 @@ func New(o Options) *Dialer {
 	}
 	return &Dialer{
 		system:     ownWay{o.Dial, o.Resolver, o.Records, o.Ping},
+		exact:      o.Exact,
+		exactKnown: cache.New[string, []netip.Addr](maxNames, maxNameBytes),
 		interfaces: recentInterfaces(o.Interfaces), ownPorts: o.OwnPorts, timeout: o.Timeout,
 	}
 }
@@ -245,6 +260,11 @@ func (d *Dialer) Resolve(ctx context.Context, m resource.Match) ([]netip.Addr, e
 		return nil, err
 	}
 	addrs, err := way.LookupNetIP(ctx, m.Name)
+	if dnsErr, ok := errors.AsType[*net.DNSError](err); ok && dnsErr.IsNotFound {
+		if exact := d.Exact(ctx, m); len(exact) > 0 {
+			return exact, nil
+		}
+	}
 	if err != nil {
 		return nil, ResolveError(m.Resource, m.Name, err)
 	}
@@ -252,6 +272,26 @@ func (d *Dialer) Resolve(ctx context.Context, m resource.Match) ([]netip.Addr, e
 		return nil, ResolveError(m.Resource, m.Name, &net.DNSError{IsNotFound: true})
 	}
 	return addrs, nil
+}
+
+// exactLife is how long a result of Options.Exact serves, found or not.
+const exactLife = 5 * time.Second
+
+// Exact returns the addresses of a match that only the system's own resolver knows: by
+// its search domains, mDNS or a directory. There is none if the resource is a wildcard
+// or has an exit.
+func (d *Dialer) Exact(ctx context.Context, m resource.Match) []netip.Addr {
+	if d.exact == nil || m.Name == "" || m.Resource.Exit != "" || m.Resource.Host.Kind != nethost.Name || m.Name != m.Resource.Host.Name {
+		return nil
+	}
+	addrs, _, err := d.exactKnown.Get(ctx, m.Name, func(ctx context.Context) (cache.Fetched[[]netip.Addr], error) {
+		addrs, err := d.exact(ctx, m.Name)
+		return cache.Fetched[[]netip.Addr]{Value: addrs, Life: exactLife, Size: len(m.Name) + 64*len(addrs)}, err
+	})
+	if err != nil {
+		return nil
+	}
+	return slices.Clone(addrs)
 }
 
 // Judge decides which of the addresses a match may be dialled at. The error is a
