@@ -29,7 +29,9 @@ const (
 )
 
 // Edit returns content with entries as the block of id. The block replaces an
-// existing block of id, or goes to the end. Without entries the block is removed.
+// existing block of id, or goes to the end. If another line has one of the names,
+// the block goes before that line, since resolvers take the first line for a name.
+// Without entries the block is removed.
 // All lines outside that block stay as they are, byte for byte, and so do lines of
 // other programs inside it. A block that has no end, or in which another one begins,
 // does not count as a block.
@@ -37,6 +39,9 @@ func Edit(content []byte, entries []Entry, id string) []byte {
 	rest, at, flag := remove(content, func(found string) bool { return found == id })
 	if len(entries) == 0 {
 		return rest
+	}
+	if first, names := overruled(rest, entries); len(names) > 0 && first < at {
+		at, flag = first, false
 	}
 	var b bytes.Buffer
 	b.Grow(len(rest) + 64*(len(entries)+2))
@@ -56,6 +61,54 @@ func Edit(content []byte, entries []Entry, id string) []byte {
 	b.WriteString(endMark + id + "\n")
 	b.Write(rest[at:])
 	return b.Bytes()
+}
+
+// overruled returns the names of entries to which lines of other programs in content
+// give addresses, and the offset at which a block is before all of these lines.
+func overruled(content []byte, entries []Entry) (before int, names []string) {
+	wanted := make(map[string]bool)
+	for _, e := range entries {
+		for _, name := range e.Names {
+			wanted[name] = true
+		}
+	}
+	offset, block := 0, -1 // of this line, and of the block that it is in
+	for line := range bytes.Lines(content) {
+		if _, _, ok := marker(line, beginMark); ok {
+			block = offset
+		} else if _, _, ok := marker(line, endMark); ok {
+			block = -1
+		}
+		for _, name := range namesOf(line) {
+			if !wanted[name] {
+				continue
+			}
+			wanted[name] = false
+			if len(names) == 0 {
+				before = offset
+				if block >= 0 {
+					before = block
+				}
+			}
+			names = append(names, name)
+		}
+		offset += len(line)
+	}
+	return before, names
+}
+
+// namesOf returns the names, in lower case, to which a line of another program gives
+// an address.
+func namesOf(line []byte) []string {
+	text, _, _ := strings.Cut(string(line), "#")
+	f := strings.Fields(strings.ToLower(text))
+	if len(f) < 2 || isOurs(line) {
+		return nil
+	}
+	if _, err := netip.ParseAddr(f[0]); err != nil {
+		return nil
+	}
+	return f[1:]
 }
 
 // Clean returns content without the blocks whose id is not alive.

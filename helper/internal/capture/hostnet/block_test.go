@@ -51,6 +51,15 @@ func TestEdit(t *testing.T) {
 			"10.0.0.1 other\n"},
 		{"addresses that lead to a device", "# BEGIN causeway 7-70\n198.19.240.9\tdb.test\t# causeway\nfdc5:7a0e:93d1:13f0::9\tdb.test\t# causeway\n" +
 			"198.51.100.7\tdb.test\t# causeway\n# END causeway 7-70\n", nil, "198.51.100.7\tdb.test\t# causeway\n"},
+		{"a line with the name", "127.0.0.1 localhost\n10.0.0.5\tother DB.test # mine\nb\n", entries("db.test"),
+			"127.0.0.1 localhost\n" + one + "10.0.0.5\tother DB.test # mine\nb\n"},
+		{"the line goes on after us", "127.0.0.1 localhost\n" + one + "10.0.0.5\tother DB.test # mine\nb\n", nil,
+			"127.0.0.1 localhost\n10.0.0.5\tother DB.test # mine\nb\n"},
+		{"a line that comes before our block", "10.0.0.5 db.test\na\n" + one, entries("db.test"), one + "10.0.0.5 db.test\na\n"},
+		{"a line in another block", "a\n" + strings.Replace(two, "# END", "10.0.0.5 db.test\n# END", 1) + one, entries("db.test"),
+			"a\n" + one + strings.Replace(two, "# END", "10.0.0.5 db.test\n# END", 1)},
+		{"another block with the name", "a\n" + two, entries("db.test"), "a\n" + two + one},
+		{"a comment with the name", "# 10.0.0.5 db.test\n10.0.0.5 # db.test\n", entries("db.test"), "# 10.0.0.5 db.test\n10.0.0.5 # db.test\n" + one},
 		{"a mark that is none", "# BEGIN causeway of war\n10.0.0.1 other\n# END causeway of war\n", nil,
 			"# BEGIN causeway of war\n10.0.0.1 other\n# END causeway of war\n"},
 	} {
@@ -71,7 +80,8 @@ func TestClean(t *testing.T) {
 // Whatever the file holds, our block comes and goes without a trace, and
 // editing twice changes nothing more.
 func FuzzEdit(f *testing.F) {
-	for _, seed := range []string{"", "a", "a\r\n", one, one + one, "x\n" + one + "y", "# BEGIN causeway 7-70", "# END causeway 7-70\n"} {
+	for _, seed := range []string{"", "a", "a\r\n", one, one + one, "x\n" + one + "y", "# BEGIN causeway 7-70", "# END causeway 7-70\n",
+		"10.0.0.1 db.test a.test\n", "x\n10.0.0.1 a.test b.test\n" + one + "y", "x\n10.0.0.1 x0.test"} {
 		f.Add([]byte(seed), uint8(2))
 	}
 	f.Fuzz(func(t *testing.T, content []byte, n uint8) {

@@ -15,6 +15,8 @@ const (
 	maxNames    = 16 // of one address
 	maxRequest  = 1 << 20
 	maxHostname = 253
+	// maxOverruled bounds the names in an answer.
+	maxOverruled = 64
 )
 
 var loopback = netip.MustParsePrefix("127.0.0.0/8")

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -41,6 +42,8 @@ type Host struct {
 	out     *os.File
 	lines   *bufio.Scanner
 	process *os.Process
+
+	overruled atomic.Pointer[[]string] // of the last SetHosts
 
 	mu   sync.Mutex // one request at a time
 	done chan struct{}
@@ -172,8 +175,22 @@ func ended(err error, stderr *tail) error {
 // SetHosts replaces our block in the hosts file by entries. If the subcommand itself
 // fails, and not only the entries are refused, Done is closed soon after.
 func (h *Host) SetHosts(ctx context.Context, entries []Entry) error {
-	if err := h.request(ctx, request{Hosts: entries}, nil); err != nil {
+	err := h.request(ctx, request{Hosts: entries}, func(a answer) error {
+		h.overruled.Store(&a.Overruled)
+		return nil
+	})
+	if err != nil {
 		return fmt.Errorf("set hosts: %w", err)
+	}
+	return nil
+}
+
+// Overruled returns names of the last SetHosts, at most 64, to which other lines of
+// the hosts file give addresses. Our block goes first, so programs do not see these
+// lines meanwhile.
+func (h *Host) Overruled() []string {
+	if names := h.overruled.Load(); names != nil {
+		return *names
 	}
 	return nil
 }

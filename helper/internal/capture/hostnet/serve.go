@@ -52,6 +52,9 @@ type answer struct {
 	Device *Device       `json:"device,omitempty"` // to Tun
 	Routes []RouteReport `json:"routes,omitempty"` // to Routes
 	Names  *netip.Prefix `json:"names,omitempty"`  // to Bridge: their addresses
+	// Overruled has, to Hosts, the names to which other lines of the file give
+	// addresses, at most maxOverruled.
+	Overruled []string `json:"overruled,omitempty"`
 }
 
 // Options of Serve.
@@ -204,5 +207,12 @@ func (c *changes) handle(line []byte, caller io.Reader, reply *answer) (err erro
 		return c.hostsError
 	}
 	c.entries = r.Hosts
-	return c.hosts.write()
+	if err := c.hosts.write(); err != nil {
+		return err
+	}
+	if content, err := os.ReadFile(c.hosts.path); err == nil {
+		_, names := overruled(content, c.entries)
+		reply.Overruled = names[:min(len(names), maxOverruled)]
+	}
+	return nil
 }

@@ -71,6 +71,30 @@ func putBack(t *testing.T, poll string) {
 	}
 }
 
+// A line that had the name before neither hides it nor is lost, and is reported.
+func TestOverruled(t *testing.T) {
+	const before = "127.0.0.1 localhost\n10.0.0.5 db.test old\n10.0.0.6 other"
+	path := hostsFile(t, before)
+	h, err := Start(t.Context(), options(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.SetHosts(t.Context(), entries("git.test")); err != nil || len(h.Overruled()) != 0 {
+		t.Errorf("%q %v", h.Overruled(), err)
+	}
+	if err := h.SetHosts(t.Context(), entries("git.test", "db.test")); err != nil || len(h.Overruled()) != 1 || h.Overruled()[0] != "db.test" {
+		t.Errorf("%q %v", h.Overruled(), err)
+	}
+	if s := read(t, path); !strings.HasPrefix(s, "127.0.0.1 localhost\n# BEGIN causeway ") || !strings.HasSuffix(s, "\n10.0.0.5 db.test old\n10.0.0.6 other") {
+		t.Errorf("%q", s)
+	}
+	_ = h.Close()
+	if s := read(t, path); s != before {
+		t.Errorf("%q", s)
+	}
+}
+
 func TestWatchConcerns(t *testing.T) {
 	event := func(name string) []byte {
 		b := make([]byte, 16, 48)

@@ -15,6 +15,7 @@ type hostsState struct {
 	lost      bool            // there was an editor, and it ended
 	restarted bool            // it was started again, which happens once
 	current   []hostnet.Entry // as last set
+	overruled []string        // names that have other lines in the file, too
 }
 
 func (h *hostsState) start(ctx context.Context, start func(context.Context) (Hosts, error)) {
@@ -52,7 +53,7 @@ func (h *hostsState) mayRestart() bool { return h.editor == nil && h.lost && !h.
 
 func (h *hostsState) lose(err error) {
 	_ = h.editor.Close()
-	h.editor, h.current, h.lost = nil, nil, true
+	h.editor, h.current, h.overruled, h.lost = nil, nil, nil, true
 	h.err = errors.Join(errors.New("lost the hosts file"), err)
 }
 
@@ -65,6 +66,9 @@ func (h *hostsState) set(ctx context.Context, entries []hostnet.Entry) error {
 		return err
 	}
 	h.current = entries
+	if o, ok := h.editor.(interface{ Overruled() []string }); ok {
+		h.overruled = o.Overruled()
+	}
 	return nil
 }
 

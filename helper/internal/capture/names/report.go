@@ -60,6 +60,9 @@ func (s *Source) reportOn(p *offer.Resource) peer.NameReport {
 	default:
 		troubles = append(troubles, "only a name gets an address of its own; use the proxy")
 	}
+	if exact && slices.Contains(s.hosts.overruled, host) {
+		troubles = append(troubles, "the hosts file of the remote has another line for this name, which does not count while connected")
+	}
 	r.Trouble = strings.Join(troubles, "; ")
 	return r
 }
