@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,8 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/causeway-dev/causeway/helper/internal/lockfile"
-	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/rs/zerolog"
 )
 
@@ -118,81 +115,32 @@ type server struct {
 // needed it for Options.Idle, or ctx ends. It returns ErrRunning if another
 // process is that helper.
 func Serve(ctx context.Context, o Options, h Handler, hub *Hub) error {
-	if err := o.complete(); err != nil {
-		return err
-	}
-	unlock, err := o.lock()
+	p, err := o.take()
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	// This process holds the lock, so a helper that was killed left this socket.
-	_ = os.Remove(o.path(".sock"))
-	ln, err := net.Listen("unix", o.path(".sock"))
-	if err != nil {
-		return fmt.Errorf("listen for shims: %w", err)
-	}
-	_ = os.Chmod(o.path(".sock"), 0o600)
+	o = p.o
+	defer func() { p.leave() }()
 	h.Start()
 	s := &server{o: o, h: h, hub: hub, started: time.Now(), slots: make(chan struct{}, maxConns), left: make(chan struct{}, 1)}
-	again := netx.Backoff{First: 5 * time.Millisecond, Most: time.Second}
 	ctx, s.stop = context.WithCancel(ctx)
 	defer s.wg.Wait()
 	defer s.stop()
 	s.wg.Go(func() { s.watch(ctx) })
-	stop := context.AfterFunc(ctx, func() { _ = ln.Close() }) // removes the socket too
-	defer stop()
 	for {
-		c, err := ln.Accept()
+		var watching sync.WaitGroup
+		watching.Go(func() { p.watch(ctx) })
+		s.accept(ctx, p.ln)
+		watching.Wait()
 		if ctx.Err() != nil {
-			if err == nil {
-				_ = c.Close()
-			}
 			return nil
 		}
-		if err != nil {
-			o.Log.Warn().Err(err).Msg("cannot accept a shim")
-			_ = again.Wait(ctx) // no descriptors left: others may be closed soon
-			continue
+		if err := p.again(); err != nil {
+			o.Log.Warn().Err(err).Msg("something has removed the helper's socket: shims no longer find this helper")
+			<-ctx.Done()
+			return nil
 		}
-		again.Reset()
-		select {
-		case s.slots <- struct{}{}:
-			s.wg.Go(func() {
-				defer func() { <-s.slots }()
-				s.serve(ctx, c.(*net.UnixConn))
-			})
-		default:
-			o.Log.Warn().Msg("shim refused: too many at once")
-			_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-			_ = writeLine(c, answer{Error: fmt.Sprintf("it serves %d connections already", maxConns)})
-			_ = c.Close()
-		}
-	}
-}
-
-// lock makes this process the helper. Unlock gives that up and removes the
-// helper's files.
-func (o Options) lock() (unlock func(), err error) {
-	for {
-		lock, err := lockfile.Try(o.path(".lock"))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			// The helper before this one has just removed the directory.
-			if err := o.complete(); err != nil {
-				return nil, err
-			}
-			continue
-		case errors.Is(err, lockfile.ErrHeld):
-			return nil, ErrRunning
-		case err != nil:
-			return nil, err
-		}
-		return func() {
-			_ = os.Remove(o.path(".stderr"))
-			lock.Remove()
-			_ = os.Remove(o.Dir) // fails while the other role's helper has files there
-		}, nil
+		o.Log.Info().Msg("something has removed the helper's socket: it is there again")
 	}
 }
 

@@ -66,6 +66,14 @@ func Acquire(ctx context.Context, path string) (*Lock, error) {
 	}
 }
 
+// IsThere reports whether the file that is locked is still at its path. If it is not,
+// another process can lock a file there.
+func (l *Lock) IsThere() bool {
+	ours, err := l.f.Stat()
+	there, errThere := os.Stat(l.f.Path())
+	return l.f.Locked() && err == nil && errThere == nil && os.SameFile(ours, there)
+}
+
 // Release gives the lock up. The file stays. A second call does nothing.
 func (l *Lock) Release() { _ = l.f.Close() }
 

@@ -35,6 +35,9 @@ func TestLock(t *testing.T) {
 	if _, err := Acquire(ctx, path); !errors.Is(err, ErrHeld) {
 		t.Errorf("after the wait: %v", err)
 	}
+	if !l.IsThere() {
+		t.Error("the file is not there")
+	}
 	got := make(chan error)
 	go func() {
 		l, err := Acquire(t.Context(), path)
@@ -47,6 +50,9 @@ func TestLock(t *testing.T) {
 	l.Release()
 	if err := <-got; err != nil {
 		t.Error(err)
+	}
+	if l.IsThere() {
+		t.Error("the lock that was released is there")
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file after Release: %v, %v", info, err)
