@@ -181,7 +181,7 @@ func TestCheck(t *testing.T) {
 				if err == nil && (o.UID != int(tc.uid) || o.Inode == 0 || o.User == "") {
 					t.Errorf("%s: owner %+v", name, o)
 				}
-				if p := k.Process(o, false); err == nil && (p.PID == 0 || p.PID == os.Getpid() || !strings.HasSuffix(p.Program, ".test")) {
+				if p := k.Process(o, true); err == nil && (p.PID == 0 || p.PID == os.Getpid() || !strings.HasSuffix(p.Program, ".test")) {
 					t.Errorf("%s: process %+v", name, p)
 				}
 			}
