@@ -103,7 +103,7 @@ var rules = map[string]rule{
 		never: "capture/... session/capturerole cli"},
 	"session/capturerole": {may: "capture capture/dns capture/handover capture/hostnet capture/names capture/owner carrier daemon link privileged rpc session tunnel",
 		never: "gateway/... session/gatewayrole cli"},
-	"connect": {may: "capture/hostnet carrier gateway gateway/dial gateway/systemdns link resource rpc session session/gatewayrole tunnel", never: "cli"},
+	"connect": {may: "capture/hostnet carrier gateway gateway/dial gateway/systemdns link resource rpc session session/gatewayrole tunnel", tests: "daemon session/capturerole", never: "cli"},
 	"helper":  {may: "cli"},
 
 	"scripts/programs":         {},

@@ -180,6 +180,7 @@ func TestBridgeLeavesNothing(t *testing.T) {
 			}
 			switch way {
 			case "the capture":
+				s.freeze()
 				kill("capture")
 				eventually(t, 2*time.Second, "nothing is left", func() bool { return onCloud(t, bridgeTraces) == "" })
 				s.stop()

@@ -314,6 +314,7 @@ func TestDNSWithoutLowPorts(t *testing.T) {
 	if out := mustCloud(t, 20*time.Second, helper+" doctor capture"); !strings.Contains(out, "stub resolver: names of domains") || !strings.Contains(out, "can be listened on") {
 		t.Error(out)
 	}
+	s.freeze()
 	for _, pid := range running("capture") {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
@@ -385,12 +386,14 @@ func TestDNSIsPutBack(t *testing.T) {
 			case "disconnect":
 				s.stop()
 			case "kill capture":
+				s.freeze()
 				for _, pid := range running("capture") {
 					_ = syscall.Kill(pid, syscall.SIGKILL)
 				}
 			case "kill gateway":
 				_ = s.cmd.Process.Kill()
 			case "kill all of it": // as a crash of the machine: the next start cleans up
+				s.freeze()
 				for _, pid := range append(running("privileged"), running("capture")...) {
 					_ = syscall.Kill(pid, syscall.SIGKILL)
 				}

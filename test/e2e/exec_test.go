@@ -263,6 +263,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 					t.Errorf("connect ended with %v", err)
 				}
 			case "kill capture":
+				s.freeze()
 				for _, pid := range running("capture") {
 					_ = syscall.Kill(pid, syscall.SIGKILL)
 				}

@@ -210,11 +210,16 @@ func launch(t *testing.T, cmd *exec.Cmd) *session {
 	return s
 }
 
+// freeze stops connect's process until stop: it starts no capture in place of one
+// that a test kills.
+func (s *session) freeze() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
+
 // stop ends connect as Ctrl-C does, and waits for it.
 func (s *session) stop() {
 	if s.cmd.ProcessState != nil {
 		return
 	}
+	_ = s.cmd.Process.Signal(syscall.SIGCONT)
 	_ = s.cmd.Process.Signal(os.Interrupt)
 	done := make(chan error, 1)
 	go func() { done <- s.cmd.Wait() }()

@@ -190,6 +190,9 @@ func TestTunNamesLeaveNothing(t *testing.T) {
 			if got := onCloud(t, "getent ahostsv4 web.corp.test"); !strings.HasPrefix(got, "198.1") {
 				t.Fatalf("web.corp.test is at %s", got)
 			}
+			if victim == "capture" {
+				s.freeze()
+			}
 			for _, pid := range running(victim) {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}

@@ -99,6 +99,9 @@ func killAt(t *testing.T, st stage, victim, before string) {
 	if held != 0 {
 		stopped = append(stopped, held)
 	}
+	if victim == "capture" || victim == "all of cloud" {
+		s.freeze()
+	}
 	for _, pid := range pidsOf(t, victim, s, keeper) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}

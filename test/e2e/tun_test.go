@@ -290,6 +290,7 @@ func TestTunLeavesNothing(t *testing.T) {
 			case "disconnect":
 				s.stop()
 			case "kill capture":
+				s.freeze()
 				for _, pid := range running("capture") {
 					_ = syscall.Kill(pid, syscall.SIGKILL)
 				}

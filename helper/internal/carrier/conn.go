@@ -67,6 +67,9 @@ type Options struct {
 	Log         zerolog.Logger
 }
 
+// ErrNoLink is the end of a carrier that had no link for its ResumeLimit.
+var ErrNoLink = errors.New("there was no link")
+
 // ClosedError is the end of a carrier that the other side ended, with its reason.
 type ClosedError struct{ Reason string }
 

@@ -143,7 +143,7 @@ func (c *Conn) expire() {
 	if c.lostAt.IsZero() {
 		return
 	}
-	err := fmt.Errorf("there was no link for %v", c.o.ResumeLimit)
+	err := fmt.Errorf("%w for %v", ErrNoLink, c.o.ResumeLimit)
 	if c.lostWhy != nil {
 		err = fmt.Errorf("%w: %w", err, c.lostWhy)
 	}

@@ -45,8 +45,10 @@ the users and passwords of proxies. Nobody else may read it:
   {"socks5://proxy.corp.example:1080": {"user": "me", "password": "…"}}
 
 Connect prints one line that begins with "connected" when the remote can be used. If
-the link is lost, it runs COMMAND again, and connections continue. Ctrl-C
-disconnects and cleans up. If a file has mistakes, connect prints all of them and
+the link is lost, it runs COMMAND again, and connections continue. If the remote
+was restarted or the link was lost for longer than --resume, connect starts a new
+session: connections that were open are reset. Ctrl-C disconnects and cleans up. If a
+file has mistakes, connect prints all of them and
 exits with code 2.`,
 		Example: `  causeway connect --resources resources.json -- ssh host causeway capture --stdio
   causeway connect --resources resources.json -- docker exec -i box causeway capture --stdio

@@ -71,15 +71,51 @@ type connection struct {
 	Options
 	last *Event // told so far about the remote; nil before it is usable
 	lost bool   // told last that there is no link
+	anew bool   // the session is in place of a lost one, and that was not told yet
 }
+
+// anewTime is how long Run tries to start a new session in place of a lost one.
+const anewTime = 2 * time.Minute
+
+// noteAnew is the note of the Reconnected event of a new session.
+const noteAnew = "The remote's helper has started a new session. Connections that were open are reset."
 
 // Run connects and serves the remote until ctx or the session ends. The end of ctx is
-// not an error.
+// not an error. If the remote's helper has lost the session, Run starts a new one:
+// the remote was restarted, or this machine has slept for longer than Resume.
 func Run(ctx context.Context, o Options) error {
 	c := &connection{Options: o}
-	return c.run(ctx)
+	err := c.run(ctx)
+	for c.last != nil && !c.anew && ctx.Err() == nil && isLost(err) {
+		c.Log.Warn().Err(err).Msg("the session is lost: its connections are reset, and a new session starts")
+		if !c.lost {
+			c.lost = true
+			c.Tell(Event{Event: Reconnecting, Reason: err.Error()})
+		}
+		c.anew = true
+		err = c.run(ctx)
+	}
+	if err == nil {
+		c.Tell(Event{Event: Disconnected, Reason: "asked to"})
+		return nil
+	}
+	c.Tell(Event{Event: Disconnected, Reason: err.Error()})
+	return fmt.Errorf("disconnected: %w", err)
 }
 
+var errAway = errors.New("the remote did not come back")
+
+// isLost reports whether err means that the remote's helper does not have the
+// session any more, and that nobody has ended it on purpose.
+func isLost(err error) bool {
+	if e, ok := errors.AsType[*rpc.Error](err); ok && e.Code == rpc.CodeNoSession {
+		return true
+	}
+	closed, ok := errors.AsType[*carrier.ClosedError](err)
+	return errors.Is(err, carrier.ErrNoLink) || ok && closed.Reason == session.ErrEnding.Error()
+}
+
+// run is one session. It returns nil when ctx ends.
 func (c *connection) run(ctx context.Context) error {
 	changed := make(chan struct{}, 1)
 	touch := func() {
@@ -104,15 +140,17 @@ func (c *connection) run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- session.Serve(serving, s, c.Log, tunnel.Server, gw.Serve) }()
 
-	l, err := c.open(ctx, s, keys, false)
+	l, err := c.first(ctx, s, keys)
 	if err == nil {
 		err = c.keep(ctx, s, keys, l, func() { c.report(gw.Status(), s.Link()) }, changed)
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		err = nil
 		stop(session.ErrDisconnected)
-	}
-	stop(err)
+	case err != nil:
+		stop(err)
+	} // else the carrier has ended, and Serve returns why
 	if reason := <-served; ctx.Err() == nil {
 		switch {
 		case err == nil:
@@ -121,12 +159,25 @@ func (c *connection) run(ctx context.Context) error {
 			err = fmt.Errorf("%w (%w)", reason, err)
 		}
 	}
-	if err == nil {
-		c.Tell(Event{Event: Disconnected, Reason: "asked to"})
-		return nil
+	return err
+}
+
+// first opens the first link of a session. In place of a lost session it tries for
+// anewTime: the remote may still start, or the network of this machine.
+func (c *connection) first(ctx context.Context, s *carrier.Conn, keys session.Keys) (*link.Exec, error) {
+	l, err := c.open(ctx, s, keys, false)
+	if err == nil || !c.anew {
+		return l, err
 	}
-	c.Tell(Event{Event: Disconnected, Reason: err.Error()})
-	return fmt.Errorf("disconnected: %w", err)
+	ctx, cancel := context.WithTimeoutCause(ctx, min(c.Resume, anewTime), errAway)
+	defer cancel()
+	for backoff := link.Retries(); err != nil; l, err = c.open(ctx, s, keys, false) {
+		c.Log.Warn().Err(err).Msg("no link yet")
+		if backoff.Wait(ctx) != nil {
+			break
+		}
+	}
+	return l, err
 }
 
 // open runs the command for a link of the session. Resumed tells the remote that
@@ -224,6 +275,9 @@ func (c *connection) keep(ctx context.Context, s *carrier.Conn, keys session.Key
 // report reports what the remote offers, when the remote has said it, and the loss
 // of the link.
 func (c *connection) report(s gateway.Status, link carrier.LinkState) {
+	if c.anew && !s.Reported {
+		return
+	}
 	lost := link.Kind == "" && link.Reason != nil
 	if c.last != nil && lost != c.lost {
 		c.lost = lost
@@ -231,8 +285,12 @@ func (c *connection) report(s gateway.Status, link carrier.LinkState) {
 			c.Log.Warn().Err(link.Reason).Stringer("atMost", c.Resume).Msg("reconnecting")
 			c.Tell(Event{Event: Reconnecting, Reason: link.Reason.Error()})
 		} else {
-			c.Log.Info().Msg("reconnected")
-			c.Tell(Event{Event: Reconnected})
+			ev := Event{Event: Reconnected}
+			if c.anew {
+				ev.Notes, c.anew = []string{noteAnew}, false
+			}
+			c.Log.Info().Strs("notes", ev.Notes).Msg("reconnected")
+			c.Tell(ev)
 		}
 	}
 	if !s.Reported {
