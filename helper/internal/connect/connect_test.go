@@ -78,7 +78,8 @@ func start(t *testing.T, resume time.Duration) *running {
 	t.Cleanup(func() {
 		r.stop()
 		select {
-		case <-r.ended:
+		case err := <-r.ended:
+			t.Log(err)
 		case <-time.After(10 * time.Second):
 			t.Error("connect does not end")
 		}
