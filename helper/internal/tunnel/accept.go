@@ -37,7 +37,7 @@ func (s *Session) admit(st *Stream, over bool) {
 	}
 	if err == nil && over {
 		err = &Error{Code: Overloaded, Reason: "too many open flows"}
-		// Nobody waits for the links here, or nothing would be received meanwhile.
+		// The answer may wait for the links. Receiving goes on meanwhile.
 		s.spawn(func() {
 			_ = st.Reply(Overloaded, "too many open flows")
 			st.Reset("too many open flows")

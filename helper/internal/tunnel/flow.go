@@ -51,7 +51,8 @@ func (t Target) String() string {
 	return t.Network.String() + " " + net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port)))
 }
 
-// Origin is who asks, as far as the capture knows. It is shown, never trusted.
+// Origin is the program that asks, as far as the capture knows. The gateway shows it
+// and never trusts it.
 type Origin struct {
 	Source  string // capture source: "names", "socks", "http"
 	User    string

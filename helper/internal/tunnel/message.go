@@ -80,8 +80,8 @@ func appendRequest(b []byte, r Request) ([]byte, error) {
 	return appendString(b, r.Origin.Program, maxField), nil
 }
 
-// parseRequest reads what appendRequest wrote. Bytes after it are ignored, so
-// that a later version can add fields. Control characters are escaped.
+// parseRequest reads what appendRequest wrote. It ignores bytes after that, so that
+// a later version can add fields. It escapes control characters.
 func parseRequest(b []byte) (Request, error) {
 	p := parser{b: b}
 	if v := p.byte(); p.err == nil && v != wireVersion {
@@ -154,8 +154,8 @@ func (p *parser) string(limit int) string {
 	return string(p.take(n))
 }
 
-// Clean returns s fit for a log, a terminal or a view: everything that is not
-// printable, and whatever turns text around, becomes an escape.
+// Clean makes s safe for a log, a terminal or a view: it escapes everything that is
+// not printable, and characters that change the direction of text.
 func Clean(s string) string {
 	clean := true
 	for _, r := range s {

@@ -22,8 +22,8 @@ type guard struct {
 }
 
 func (g *guard) Read(p []byte) (int, error) {
-	// The readers of the streams come first: yamux copies all that there is into
-	// the buffer of a stream that nobody empties meanwhile, and makes it ever larger.
+	// The readers of the streams run first. Otherwise yamux copies all that has come
+	// into a stream's buffer before its reader empties it, and the buffer grows.
 	runtime.Gosched()
 	if len(g.held) > 0 {
 		g.s.police.waitEmptied()
@@ -53,7 +53,7 @@ func (g *guard) Read(p []byte) (int, error) {
 
 // Close tells the peer, if the connection can, how it broke the protocol.
 func (g *guard) Close() error {
-	g.s.end(net.ErrClosed) // should it be yamux that gives up
+	g.s.end(net.ErrClosed) // if yamux gives up by itself
 	if offence, ok := errors.AsType[*breach](g.s.Err()); ok {
 		if c, ok := g.Conn.(interface{ CloseWithReason(string) error }); ok {
 			return c.CloseWithReason(offence.Error())
@@ -92,7 +92,7 @@ func (r *raw) Shrink() {
 	r.police.shrunk(r.StreamID())
 }
 
-// tidyLater has tidy run after a while, unless it will anyway.
+// tidyLater runs tidy after idleAfter, unless that is planned already.
 func (s *Session) tidyLater() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,9 +103,9 @@ func (s *Session) tidyLater() {
 	time.AfterFunc(idleAfter, func() { s.spawn(s.tidy) })
 }
 
-// tidy takes from flows that receive nothing the multiplexer's buffer, which
-// stays as large as their greatest backlog was. One that is in use is left
-// alone: a new one for every message would cost more than all the rest.
+// tidy frees the multiplexer's buffers of flows that receive nothing. Such a buffer
+// stays as large as the flow's greatest backlog was. Buffers in use stay: a new one
+// for every message would cost more than everything else.
 func (s *Session) tidy() {
 	var idle []*Stream
 	again := false
@@ -127,8 +127,7 @@ func (s *Session) tidy() {
 	}
 }
 
-// muxLogger turns yamux's lines into log events; what a closing session says
-// is of interest only when debugging.
+// muxLogger turns yamux's lines into log events. They matter only for debugging.
 type muxLogger struct{ log zerolog.Logger }
 
 func (l muxLogger) Print(v ...any)            { l.log.Debug().Msg(fmt.Sprint(v...)) }

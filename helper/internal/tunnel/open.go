@@ -78,8 +78,8 @@ func (s *Session) enqueue(o *opening) error {
 	return nil
 }
 
-// withdraw ends the wait for o. If o was opened it returns the result. Otherwise
-// nobody wants it any more: it leaves the queue, or openAll resets it.
+// withdraw ends the wait for o. If o was opened, it returns the result. Otherwise it
+// takes o out of the queue, or has openAll reset the flow.
 func (s *Session) withdraw(o *opening) (st *Stream, opened bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,9 +96,9 @@ func (s *Session) withdraw(o *opening) (st *Stream, opened bool) {
 	return nil, false
 }
 
-// openAll opens what is in the queue, one after the other, since yamux cannot be
-// told to give up: so at most one call waits for the links at a time. It takes
-// nothing out of the queue while no link moves, because whoever asked may leave.
+// openAll opens the flows in the queue one after the other. A call of yamux cannot be
+// cancelled, so at most one waits for the links at a time. While no link moves, all
+// flows stay in the queue, where their contexts can end them.
 func (s *Session) openAll() {
 	for {
 		select {

@@ -62,7 +62,7 @@ func parseMuxFrame(b []byte) muxFrame {
 // streams that it allows.
 type police struct {
 	server     bool
-	maxStreams int // that the peer opened
+	maxStreams int // that the peer may have open
 	account    *netx.Account
 
 	// Of the reading direction, used by its one goroutine.
@@ -102,8 +102,8 @@ func newPolice(server bool, maxFlows int, account *netx.Account) *police {
 	return p
 }
 
-// wait blocks while yamux holds too much. It is called between two frames, when all
-// that has come before is where its reader can take it.
+// wait blocks while yamux holds too much. It does so only between two frames, when
+// the readers can take everything that has come before.
 func (p *police) wait() error {
 	if p.body > 0 || p.have > 0 {
 		return nil
@@ -130,7 +130,7 @@ func (p *police) wait() error {
 	return nil
 }
 
-// end has nobody wait any more.
+// end ends all waiting.
 func (p *police) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -182,8 +182,8 @@ func (p *police) emptied(f muxFrame) bool {
 	return l == nil || l.held <= int(f.length)
 }
 
-// waitEmptied waits until emptied is true of the frame whose beginning read held
-// back. A reader that waits for the links itself is not waited for long.
+// waitEmptied waits until emptied is true of the frame whose beginning was held back,
+// but at most emptyTime: the reader may itself wait for the links.
 func (p *police) waitEmptied() {
 	late := false
 	timer := time.AfterFunc(emptyTime, func() {

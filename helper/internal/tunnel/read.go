@@ -13,9 +13,9 @@ import (
 // ones take no credit, but each takes memory.
 const maxDatagrams = 1024
 
-// receive takes everything off the multiplexer as it comes, so that no flow
-// holds up another, until the peer has closed the stream. It runs in the
-// stream's own goroutine.
+// receive takes everything off the multiplexer at once, so that no flow holds up
+// another. It returns when the peer has closed the stream. It runs in the stream's
+// own goroutine.
 func (st *Stream) receive() {
 	defer st.s.wg.Done()
 	defer st.s.remove(st)
@@ -35,7 +35,7 @@ func (st *Stream) receive() {
 		st.mu.Lock()
 		orderly := st.readEnded && st.writeEnded
 		st.mu.Unlock()
-		// What has arrived in order may still be read.
+		// After an orderly end the program may still read what has arrived.
 		if !orderly {
 			st.fail(err)
 		}
@@ -120,8 +120,8 @@ func (st *Stream) receiveData(length int, starved bool) error {
 	if over && !dead {
 		return breachf("a flow sends more than it may")
 	}
-	// The peer may have sent it before it could know of the refusal. That must not
-	// end the stream, or the answer might not get out.
+	// The peer may have sent the data before it knew of the refusal. That must not
+	// end the stream, or the answer might not be sent.
 	if dead || refused {
 		_, err := io.CopyN(io.Discard, &st.raw, int64(length))
 		return err
@@ -152,7 +152,7 @@ func (st *Stream) publish(c *netx.Chunk) (full bool) {
 		c.Release()
 		return false
 	case st.datagrams() && n >= maxDatagrams:
-		// Dropped, as a full queue of a network would. It was the peer's credit.
+		// Dropped, as a router with a full queue does. The peer gets its credit back.
 		if grant := st.consume(c.Len()); grant > 0 {
 			st.s.spawn(func() { st.sendCredit(grant) })
 		}
@@ -196,9 +196,9 @@ func (st *Stream) next() error {
 	}
 }
 
-// ReadChunk returns the next bytes, or one datagram, as Read would, in a chunk
-// that is the caller's to release. It counts as consumed only with the next
-// call, since until then the caller may hold it.
+// ReadChunk returns the next bytes, or one datagram, as Read does, in a chunk that
+// the caller has to release. The chunk counts as consumed only when ReadChunk is
+// called again, because the caller may hold it until then.
 func (st *Stream) ReadChunk() (*netx.Chunk, error) {
 	st.returnLent()
 	if err := st.next(); err != nil {
@@ -229,7 +229,7 @@ func (st *Stream) returnLent() {
 	}
 }
 
-// Read implements net.Conn. A datagram that is longer than p is cut.
+// Read implements net.Conn. If a datagram is longer than p, the rest is lost.
 func (st *Stream) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -259,11 +259,10 @@ func (st *Stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// consume accounts for n bytes that left the queue and returns the credit to
-// grant the peer now: an eighth of the window at a time keeps the pipe full
-// without a message for every read. A window that the peer ran out of while
-// this end kept up doubles, if it is less than what the flow may need. Called
-// with st.mu held.
+// consume accounts for n bytes that left the queue. It returns the credit to grant
+// the peer now: an eighth of the window at a time keeps the link full without a
+// message for every read. It doubles the window if the peer ran out of credit while
+// this end kept up, and if the flow may need more. Called with st.mu held.
 func (st *Stream) consume(n int) int {
 	st.unread -= n
 	st.consumed += n
@@ -284,9 +283,9 @@ func (st *Stream) consume(n int) int {
 	return grant
 }
 
-// needed takes in that n more bytes were consumed and returns the window that
-// the flow needs, in bytes: twice what it consumes until a grant brings more.
-// What goes beyond that would wait here, in memory that is cold once it is read.
+// needed notes that n more bytes were consumed. It returns the window that the flow
+// needs, in bytes: twice what it consumes until a grant brings more. More bytes than
+// that would wait here, and would have left the processor's cache before they are read.
 func (st *Stream) needed(n int) int {
 	trip := st.s.carrier.RoundTrip()
 	if trip == 0 {

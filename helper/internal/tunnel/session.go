@@ -1,6 +1,6 @@
 // Package tunnel carries many flows over one reliable byte stream: yamux below,
 // and above it a request and an answer for each flow, credit, orderly ends and
-// resets, as spec.md states. It neither judges nor dials.
+// resets, as spec.md states. It makes no policy decisions and dials nothing.
 package tunnel
 
 import (
@@ -46,18 +46,18 @@ type Options struct {
 
 // Carrier is what a Session knows of the links below its connection.
 type Carrier interface {
-	// RoundTrip is how long an answer of the peer takes without a queue, 0 if
-	// that is not known: windows grow only where that is what a flow waits for.
+	// RoundTrip is how long an answer of the peer takes without a queue, 0 if that
+	// is not known. A window grows only if this time is what its flow waits for.
 	RoundTrip() time.Duration
-	// Brief is how many bytes go in a moment that nobody minds waiting, 0 if that is
-	// not known: one flow's data is cut so that others need not wait for it.
+	// Brief is how many bytes the links carry in about 1 ms, 0 if that is not known.
+	// One flow's message has no more data, so that other flows do not wait for it.
 	Brief() int
 	// Moving returns a channel that is closed while what is written gets through.
 	// Otherwise the channel is closed once it does again.
 	Moving() <-chan struct{}
 }
 
-// unknown is a Carrier that nothing is known of.
+// unknown is a Carrier of which nothing is known.
 type unknown struct{}
 
 func (unknown) RoundTrip() time.Duration { return 0 }
@@ -107,12 +107,12 @@ func Server(conn net.Conn, o Options) (*Session, error) { return newSession(conn
 
 func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 	c := yamux.DefaultConfig()
-	// The carrier below may be silent for hours while it waits for a link: it
+	// The carrier below may be silent for hours while it waits for a link. It
 	// has a heartbeat of its own, and ends when it gives up.
 	c.EnableKeepAlive = false
 	c.ConnectionWriteTimeout = 4 * time.Hour
 	c.StreamOpenTimeout = 0
-	c.StreamCloseTimeout = 4 * time.Hour // as long as a session may wait for a link: what is under way must not be cut off
+	c.StreamCloseTimeout = 4 * time.Hour // longer than a session waits for a link, so that nothing under way is cut off
 	c.AcceptBacklog = acceptBacklog
 	c.MaxStreamWindowSize = yamuxWindow
 	c.LogOutput = nil
@@ -134,7 +134,7 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 	}
 	s.ledger = newLedger(o.Budget, func() { s.shed(0) })
 	s.police = newPolice(server, s.maxFlows, s.ledger.Account)
-	// Held until mux is set: end needs it, and can come with the first read.
+	// The lock is held until mux is set: end needs mux, and the first read may call end.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error

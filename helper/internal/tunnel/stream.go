@@ -16,8 +16,8 @@ import (
 )
 
 // Stream is one flow's way through the tunnel. It is a net.Conn with a
-// half-close, a reset and, before any data, an answer. On a UDP flow every
-// Write is one datagram, dropped when the peer cannot take it, and every Read
+// half-close, a reset and, before any data, an answer. On a UDP flow every Write
+// sends one datagram, which is dropped if the peer cannot take it, and every Read
 // returns one.
 type Stream struct {
 	s        *Session
@@ -26,7 +26,7 @@ type Stream struct {
 	acceptor bool
 
 	writeMu sync.Mutex  // one Write at a time
-	moved   atomic.Bool // data came since Session.tidy looked last
+	moved   atomic.Bool // data came since the last Session.tidy
 
 	mu   sync.Mutex
 	cond sync.Cond // on mu: any of the fields below changed
@@ -39,7 +39,7 @@ type Stream struct {
 	queue      []*netx.Chunk
 	lent       int       // content of the chunk that ReadChunk handed out last
 	lentCap    int       // its memory; 0: none is out
-	window     int       // what the peer may have sent and we not consumed
+	window     int       // bytes that the peer may have sent and we have not consumed
 	unread     int       // received and not consumed, in bytes of content
 	consumed   int       // since the last grant
 	starved    bool      // the peer has run out of credit
@@ -69,8 +69,8 @@ func newStream(s *Session, y *yamux.Stream, req Request) *Stream {
 	return st
 }
 
-// setRequest makes req the flow's header. Datagrams are not cut up, so the
-// window of a flow that carries them holds several of the largest from the start.
+// setRequest makes req the flow's header. The window of a UDP flow holds several of
+// the largest datagrams from the start, because datagrams cannot be divided.
 func (st *Stream) setRequest(req Request) {
 	st.req = req
 	if st.datagrams() {
@@ -79,8 +79,8 @@ func (st *Stream) setRequest(req Request) {
 	}
 }
 
-// OnEnd has f called once, in a goroutine of its own, when the flow is aborted
-// by either side or its session ends; at once if it has.
+// OnEnd calls f once, in a goroutine of its own, when either side aborts the flow or
+// its session ends. If that has happened already, it calls f at once.
 func (st *Stream) OnEnd(f func()) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -134,7 +134,7 @@ func (st *Stream) Reply(code Code, reason string) error {
 	return st.send(msgAnswer, appendAnswer(nil, code, reason))
 }
 
-// CloseWrite ends this direction in order; the peer reads io.EOF behind the data.
+// CloseWrite ends this direction in order: the peer reads io.EOF after the data.
 func (st *Stream) CloseWrite() error {
 	st.writeMu.Lock()
 	defer st.writeMu.Unlock()
@@ -149,15 +149,16 @@ func (st *Stream) CloseWrite() error {
 	return st.send(msgEnd, nil)
 }
 
-// Reset aborts the flow in both directions; the peer sees the reset at once,
-// past any data that it has not read.
+// Reset aborts the flow in both directions. The peer sees the reset at once, before
+// any data that it has not read.
 func (st *Stream) Reset(reason string) {
 	if st.fail(&Error{Code: Reset, Reason: "reset by this side: " + reason}) {
-		// Close, which may come before the message has gone, leaves the rest to us.
+		// The goroutine below closes the stream, even if Close is called before the
+		// message has been sent.
 		st.mu.Lock()
 		st.closed = true
 		st.mu.Unlock()
-		// A write may wait for the carrier: whoever resets must not.
+		// A write may wait for the carrier. The caller must not.
 		st.s.spawn(func() {
 			_ = st.send(msgReset, appendAnswer(nil, Reset, reason))
 			_ = st.raw.Close()
@@ -186,7 +187,8 @@ func (st *Stream) Close() error {
 	return nil
 }
 
-// fail ends the stream with err, unless it has ended, and drops what it holds.
+// fail ends the stream with err and drops what it holds. It returns false if the
+// stream had ended before.
 func (st *Stream) fail(err error) bool {
 	st.mu.Lock()
 	if st.err != nil {

@@ -1,7 +1,6 @@
 package tunnel_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -207,45 +206,6 @@ func TestBulkBothWaysIsExact(t *testing.T) {
 	wg.Wait()
 }
 
-func TestRelayOverTunnel(t *testing.T) {
-	capture, gateway := tunneltest.Pair(t)
-	c, g := flow(t, capture, gateway, request, "")
-	_ = g.Reply(tunnel.Connected, "")
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	client, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	accepted, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- netx.Relay(context.Background(), accepted, c, netx.RelayOptions{}) }()
-	payload := bytes.Repeat([]byte("causeway"), 1<<18)
-	go func() {
-		_, _ = client.Write(payload)
-		_ = client.(*net.TCPConn).CloseWrite()
-	}()
-	got, err := io.ReadAll(g)
-	if err != nil || !bytes.Equal(got, payload) {
-		t.Fatalf("read %d bytes, %v", len(got), err)
-	}
-	_, _ = g.Write([]byte("done"))
-	_ = g.CloseWrite()
-	if got, err := io.ReadAll(client); err != nil || string(got) != "done" {
-		t.Fatalf("client read %q, %v", got, err)
-	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestDatagramsKeepTheirBoundaries(t *testing.T) {
 	capture, gateway := tunneltest.Pair(t)
 	req := request
@@ -270,23 +230,6 @@ func TestDatagramsKeepTheirBoundaries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-}
-
-func TestStalledFlowHoldsUpNoOther(t *testing.T) {
-	capture, gateway := tunneltest.Pair(t)
-	stalled, g1 := flow(t, capture, gateway, request, "")
-	_ = g1.Reply(tunnel.Connected, "")
-	_ = stalled.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	if _, err := stalled.Write(make([]byte, 1<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("write without a reader: %v", err)
-	}
-	c, g := flow(t, capture, gateway, request, "ping")
-	_ = g.Reply(tunnel.Connected, "")
-	p := make([]byte, 8)
-	if n, err := g.Read(p); err != nil || string(p[:n]) != "ping" {
-		t.Fatal(err)
-	}
-	_ = c.Close()
 }
 
 func TestBudgetResetsTheMostStalled(t *testing.T) {

@@ -4,7 +4,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 )
 
-// WaitWritable blocks until the peer has granted credit and returns how much
+// WaitWritable blocks until the peer has granted credit, and returns how many bytes
 // should be written now.
 func (st *Stream) WaitWritable() (int, error) {
 	most := maxData
@@ -103,7 +103,7 @@ func (st *Stream) available() int {
 	return st.credit
 }
 
-// sendData spends the credit for c and sends it, saying so when that was the last.
+// sendData spends the credit for c and sends it. If no credit is left, it says so.
 func (st *Stream) sendData(c *netx.Chunk) error {
 	n := c.Len()
 	st.mu.Lock()
@@ -125,7 +125,7 @@ func (st *Stream) sendData(c *netx.Chunk) error {
 	return st.writeError(err)
 }
 
-// writeError prefers why the stream ended over what the multiplexer says.
+// writeError prefers the reason why the stream ended over the error of the multiplexer.
 func (st *Stream) writeError(err error) error {
 	if err == nil {
 		return nil
