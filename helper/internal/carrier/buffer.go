@@ -9,9 +9,9 @@ type block [blockSize]byte
 
 var blocks = sync.Pool{New: func() any { return new(block) }}
 
-// buffer holds bytes of one direction by their offset in the whole stream. It
-// takes memory only for the blocks between the first byte kept and the last one
-// written, and gives it back as the first moves on.
+// buffer holds bytes of one direction by their offset in the whole stream. It takes
+// memory only for blocks that were written, and frees them when their bytes are
+// dropped.
 type buffer struct {
 	start  uint64   // the first byte that is kept
 	blocks []*block // blocks[0] holds the byte start; nil where nothing was written

@@ -1,9 +1,9 @@
-// Package carrier is the one byte stream between the two helpers of a session,
-// laid over links that may break, be replaced, and work side by side. It is a
-// net.Conn that lives as long as the session: no byte is lost, repeated or
-// reordered when a link goes and another comes. Every link starts with a proof
-// of the session's secret. The format and the rules are in spec.md. It does not
-// know what it carries.
+// Package carrier is the one byte stream between the two helpers of a session. It
+// runs over links that may break, be replaced, and work side by side. It is a
+// net.Conn that lives as long as the session: if one link replaces another, no byte
+// is lost, repeated or reordered. Every link starts with a proof of the session's
+// secret. The format and the rules are in spec.md. The carrier does not know what it
+// carries.
 package carrier
 
 import (
@@ -46,8 +46,8 @@ func (r Role) other() Role { return Gateway + Capture - r }
 
 const (
 	// DefaultWindow is how much one side may have sent that the other has not
-	// read, in bytes: 16 MiB fill a link of 1.3 Gbit/s at 100 ms. Memory is taken
-	// for what is there only.
+	// read, in bytes: 16 MiB fill a link of 1.3 Gbit/s at 100 ms. The buffers take
+	// memory only for bytes that are there.
 	DefaultWindow = 24 << 20
 	// DefaultResumeLimit is how long a session waits for a link.
 	DefaultResumeLimit = 10 * time.Minute
@@ -62,15 +62,15 @@ type Options struct {
 	Secret      Secret
 	Window      int           // bytes; 0 means DefaultWindow
 	ResumeLimit time.Duration // how long to wait without a link; 0 means DefaultResumeLimit
-	Changed     func()        // called when a link has come, gone or stalled; must not block; may be nil
+	Changed     func()        // called after a link was added, lost or stalled; must not block; may be nil
 	Budget      *netx.Budget  // of memory, shared with other sessions; nil means netx.Process
 	Log         zerolog.Logger
 }
 
-// ErrNoLink is the end of a carrier that had no link for its ResumeLimit.
+// ErrNoLink says that a carrier had no link for its ResumeLimit.
 var ErrNoLink = errors.New("there was no link")
 
-// ClosedError is the end of a carrier that the other side ended, with its reason.
+// ClosedError says that the other side ended the carrier, and why.
 type ClosedError struct{ Reason string }
 
 func (e *ClosedError) Error() string {
@@ -80,7 +80,7 @@ func (e *ClosedError) Error() string {
 	return "closed by the other side: " + e.Reason
 }
 
-// Is makes a ClosedError match io.EOF: the peer's end is the end of the stream.
+// Is makes a ClosedError match io.EOF, because the stream ends with the peer.
 func (e *ClosedError) Is(target error) bool { return target == io.EOF }
 
 // Conn is the carrier's end on one side.
@@ -105,13 +105,13 @@ type Conn struct {
 
 	err  error // why the carrier ended
 	done chan struct{}
-	told chan struct{} // closed when the peer has been told of the end; nil before Close, and after an end that was not ours
+	told chan struct{} // closed when the peer has been told of the end; nil before Close, and if this side did not end the carrier
 	wg   sync.WaitGroup
 }
 
 var _ net.Conn = (*Conn)(nil)
 
-// New returns a carrier without a link. It has to be closed.
+// New returns a carrier without a link. The caller has to close it.
 func New(o Options) *Conn {
 	if o.Window == 0 {
 		o.Window = DefaultWindow
@@ -143,7 +143,8 @@ func (c *Conn) now() instant { return instant(time.Since(c.epoch)) + 1 }
 // Done is closed when the carrier has ended; Err then says why.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Err says why the carrier ended; nil before that. A ClosedError is the peer's word.
+// Err says why the carrier ended; nil before that. It is a ClosedError if the peer
+// ended the carrier.
 func (c *Conn) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,7 +170,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write implements net.Conn. It blocks while the links are busy, or there is none.
+// Write implements net.Conn. It blocks while the links are busy or there is no link.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -198,7 +199,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 // Close ends the carrier and tells the peer.
 func (c *Conn) Close() error { return c.CloseWithReason("") }
 
-// endedHere is the end of a carrier that this side ended for a reason.
+// endedHere says why this side ended the carrier.
 type endedHere struct{ reason string }
 
 func (e *endedHere) Error() string { return e.reason }
@@ -223,8 +224,8 @@ func (c *Conn) CloseWithReason(reason string) error {
 	links := append([]*attached(nil), c.links...)
 	c.mu.Unlock()
 	if first {
-		// The peer learns the reason if a link still moves, and the loss of
-		// the links if not.
+		// If a link still moves, the peer learns the reason. Otherwise it only sees
+		// that its links are lost.
 		var sent sync.WaitGroup
 		for _, a := range links {
 			sent.Go(func() {
@@ -272,7 +273,7 @@ func (c *Conn) state() {
 	}
 }
 
-// shed ends the session: of all that share the budget it holds the most.
+// shed ends the session, because it holds more than any other that shares the budget.
 func (c *Conn) shed() {
 	c.mu.Lock()
 	c.finish(errors.New("its buffers took most of the memory that this helper has for all sessions"))
@@ -281,15 +282,15 @@ func (c *Conn) shed() {
 	c.o.Changed()
 }
 
-// Moving returns a channel that is closed while a link is there that delivers what
-// it is given, as far as anybody knows.
+// Moving returns a channel that is closed while there is a link that is not stalled.
+// If there is none now, the channel is closed once there is one.
 func (c *Conn) Moving() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.moving
 }
 
-// updateMoving has moving follow the links. Called with mu held.
+// updateMoving updates moving after a change of the links. Called with mu held.
 func (c *Conn) updateMoving() {
 	moves := slices.ContainsFunc(c.links, func(a *attached) bool { return !a.stalled })
 	select {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// engine is the state of one end of a carrier, and every transition of it. It
-// knows no clock, lock, goroutine or link: whoever drives it gives the time and
-// moves the frames. spec.md has the rules.
+// engine is the state of one end of a carrier, with all its transitions. It has no
+// clock, lock, goroutine or link: its caller passes the time and moves the frames.
+// spec.md has the rules.
 type engine struct {
 	window   int
 	fits     func(n int) bool // whether n bytes more may be held; nil: always
@@ -38,8 +38,8 @@ const (
 	// maxUnread is how much is sent at most that the peer's reader has not taken, in
 	// bytes, whatever the peer allows: all of it is kept here.
 	maxUnread = DefaultWindow
-	// amplyHeld is how much of that is sent even if memory is short, in bytes.
-	amplyHeld = 1 << 20
+	// minUnread is how much of that is sent even if memory is short, in bytes.
+	minUnread = 1 << 20
 	minFrame  = 16 << 10
 
 	pingInterval = 5 * time.Second
@@ -52,7 +52,7 @@ const (
 
 var errRestarted = errors.New("the other helper was started anew, its connections are lost")
 
-// attach takes a link into use whose peer greeted with h.
+// attach takes a link into use. h is the peer's greeting on it.
 func (e *engine) attach(p *path, h hello, now instant) error {
 	switch {
 	case e.met && e.peer != h.instance:
@@ -74,7 +74,7 @@ func (e *engine) attach(p *path, h hello, now instant) error {
 	return nil
 }
 
-// detach takes a link out of use. What it had in flight goes over another one.
+// detach takes a link out of use. Its bytes in flight go over another link.
 func (e *engine) detach(p *path, now instant) {
 	for i, q := range e.paths {
 		if q == p {
@@ -82,7 +82,7 @@ func (e *engine) detach(p *path, now instant) {
 			e.requeue(p)
 			e.tellAll(now)
 			for _, q := range e.paths {
-				q.rate.drainNext = now // its queue was part of what they knew of the round trip
+				q.rate.drainNext = now // the lost link's queue was part of their round-trip times
 			}
 			return
 		}
@@ -100,14 +100,14 @@ func (e *engine) requeue(p *path) {
 	e.again.cut(e.out.start)
 }
 
-// tellAll makes every link carry an acknowledgement now: one may have been lost.
+// tellAll sends an acknowledgement over every link now, because one may have been lost.
 func (e *engine) tellAll(now instant) {
 	for _, p := range e.paths {
 		p.ackAt = now
 	}
 }
 
-// usable tells whether p may carry data: it is of the best kind that works.
+// usable tells whether p may carry data: no better kind of link works.
 func (e *engine) usable(p *path) bool {
 	for _, q := range e.paths {
 		if p.stalled && !q.stalled || p.stalled == q.stalled && q.rank > p.rank {
@@ -117,9 +117,8 @@ func (e *engine) usable(p *path) bool {
 	return true
 }
 
-// room is how many bytes may be written now: enough to keep the links busy
-// until the writer has been woken, no more, since what waits here delays all
-// that is written after it.
+// room is how many bytes may be written now: enough to keep the links busy until the
+// writer has been woken. More bytes would wait here and delay all that follow.
 func (e *engine) room() int {
 	most := firstFlight
 	if brief := e.brief(); brief > 0 {
@@ -128,8 +127,8 @@ func (e *engine) room() int {
 	return most - int(e.written-e.fresh)
 }
 
-// brief is what goes in a moment over all links that carry data, in bytes, 0 if
-// that is not known.
+// brief is how many bytes all links that carry data move in about 1 ms, 0 if that is
+// not known.
 func (e *engine) brief() (sum int) {
 	for _, p := range e.paths {
 		if e.usable(p) {
@@ -206,8 +205,8 @@ func (e *engine) receive(p *path, b []byte, now instant) error {
 	}
 }
 
-// accept takes the payload of a data frame in. What is there already is no
-// mistake: it was sent again when a link seemed to be lost.
+// accept takes in the payload of a data frame. A payload that is there already is
+// allowed: the peer sends bytes again if a link seems to be lost.
 func (e *engine) accept(p *path, seq uint64, payload []byte, push bool, now instant) error {
 	end := seq + uint64(len(payload))
 	switch {
@@ -242,7 +241,7 @@ func (e *engine) accept(p *path, seq uint64, payload []byte, push bool, now inst
 	return nil
 }
 
-// ack takes in what the peer says it has received, on the whole and over p.
+// ack takes in how much the peer has received, in total and over p.
 func (e *engine) ack(p *path, a ackState, now instant) error {
 	if a.received > e.fresh || a.limit < a.received || a.arrived > p.sent {
 		return errors.New("the other side acknowledges what was never sent")
@@ -276,8 +275,8 @@ func (e *engine) acknowledged(received, limit uint64) {
 	e.allowed = max(e.allowed, limit)
 }
 
-// next appends the frame that is due on p to b, or nothing; then the time when
-// one will be if nothing happens before.
+// next appends the frame that is due on p to b. If none is due, it returns the time
+// when the next one will be, unless something happens before.
 func (e *engine) next(p *path, b []byte, now instant) ([]byte, instant) {
 	if len(p.pongs) > 0 {
 		token := p.pongs[0]
@@ -321,9 +320,9 @@ func (e *engine) nextData(p *path, b []byte, now instant) []byte {
 	frame := min(max(min(flight/4, brief), minFrame), p.shape.MaxFrame-Overhead)
 	n := min(int(s.end-s.start), frame)
 	if room < n && p.inFlight() > 0 {
-		return nil // whole frames: what is left now becomes more soon
+		return nil // wait until a whole frame fits
 	}
-	if !lost && e.fresh-e.out.start > amplyHeld && e.fits != nil && !e.fits(n) {
+	if !lost && e.fresh-e.out.start > minUnread && e.fits != nil && !e.fits(n) {
 		return nil // the acknowledgements of what is under way free memory
 	}
 	if p.inFlight() == 0 {
@@ -355,8 +354,8 @@ func (e *engine) tell(p *path) ackState {
 	return ackState{e.received, e.told, p.arrived}
 }
 
-// watch finds links that hold up what they were given, and returns when to look
-// again. It reports whether anything changed.
+// watch marks links as stalled whose bytes are not acknowledged in time. It returns
+// when to call it again, and whether anything changed.
 func (e *engine) watch(now instant) (next instant, changed bool) {
 	next = never
 	for _, p := range e.paths {

@@ -40,15 +40,15 @@ const (
 type Shape struct {
 	MaxFrame int           // bytes
 	Window   int           // most bytes in flight
-	Slack    time.Duration // by which it may delay a frame without being slow
+	Slack    time.Duration // usual delay of a frame on a link that is not slow
 }
 
-// handshakeTimeout bounds the greeting; a stock container on a busy machine
-// needs seconds to start its helper.
+// handshakeTimeout bounds the greeting. A container on a busy machine needs seconds
+// to start its helper.
 const handshakeTimeout = 30 * time.Second
 
-// greetingFrame bounds the frames of the greeting, in bytes: a peer that has proved
-// nothing gets no memory for more.
+// greetingFrame bounds the frames of the greeting, in bytes, so that a peer without a
+// proof gets little memory.
 const greetingFrame = 1 << 10
 
 // frameLimiter is a link that can refuse a frame by its length alone.
@@ -113,7 +113,7 @@ func (c *Conn) greet(ctx context.Context, l Link) (peer hello, err error) {
 	return peer, nil
 }
 
-// admissible judges a greeting by all but its proof.
+// admissible checks everything in a greeting except its proof.
 func (c *Conn) admissible(peer hello) error {
 	switch {
 	case peer.max < versionOldest:
@@ -128,7 +128,7 @@ func (c *Conn) admissible(peer hello) error {
 	return nil
 }
 
-// closeReason prefers what the peer said in a close frame over err.
+// closeReason prefers the reason in the peer's close frame over err.
 func closeReason(b []byte, err error) error {
 	if len(b) > 0 && frameType(b[0]) == frameClose {
 		return &ClosedError{Reason: clean(b[1:])}

@@ -15,7 +15,7 @@ type attached struct {
 	path
 	wake    chan struct{}
 	written chan struct{} // closed when nobody writes to the link any more
-	gone    bool          // out of use: what still comes over it is ignored
+	gone    bool          // out of use: frames that still come over it are ignored
 }
 
 func (a *attached) kick() {
@@ -25,10 +25,10 @@ func (a *attached) kick() {
 	}
 }
 
-// Attach greets the peer over l, whose owner c becomes, and takes it into use.
-// It returns once l is in use, or why it cannot be. A link of a kind other than
-// direct takes the place of the one of its kind that was there. The loss of a
-// link is no end: the carrier waits for another until Options.ResumeLimit.
+// Attach greets the peer over l and takes l into use. The carrier becomes the owner
+// of l. Attach returns once l is in use, or says why it cannot be. A link that is not
+// direct replaces the earlier one of its kind. If the last link is lost, the carrier
+// waits for another until Options.ResumeLimit.
 func (c *Conn) Attach(ctx context.Context, l Link) error {
 	h, err := c.greet(ctx, l)
 	if err != nil {
@@ -116,7 +116,7 @@ func (c *Conn) remove(a *attached) bool {
 	return false
 }
 
-// lost notes that a link has broken, or that the peer has ended the session.
+// lost handles a link that has broken, or the peer's end of the session.
 func (c *Conn) lost(a *attached, err error) {
 	c.mu.Lock()
 	if c.err != nil || !c.remove(a) {
@@ -136,7 +136,7 @@ func (c *Conn) lost(a *attached, err error) {
 	c.o.Changed()
 }
 
-// expire ends a session that was without a link for too long.
+// expire ends a session that had no link for too long.
 func (c *Conn) expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -150,12 +150,12 @@ func (c *Conn) expire() {
 	c.finish(err)
 }
 
-// look finds links that stall while others might carry what they have.
+// look finds links that stall, so that others carry their bytes.
 func (c *Conn) look() {
 	c.mu.Lock()
 	next, changed := c.e.watch(c.now())
 	for _, a := range slices.Clone(c.links) {
-		// Nobody replaces a direct link that hangs; others carry what it had.
+		// A direct link that hangs is never replaced. The others carry its bytes.
 		if a.kind == KindDirect && a.stalled && len(c.links) > 1 && c.now().sub(a.heard) > giveUpAfter {
 			c.o.Log.Info().Str("link", a.kind).Msg("link given up: nothing came over it")
 			changed = c.remove(a) || changed
@@ -261,8 +261,8 @@ func (c *Conn) sent(a *attached) {
 	}
 }
 
-// Traffic is how many bytes the session has carried so far: that the peer has
-// acknowledged, and that it has sent.
+// Traffic is how many bytes the session has carried so far: those that the peer has
+// acknowledged, and those that it has sent.
 func (c *Conn) Traffic() (sent, received uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -271,10 +271,10 @@ func (c *Conn) Traffic() (sent, received uint64) {
 
 // LinkState is what is known of the links of a session.
 type LinkState struct {
-	Kind    string        // of those that carry data; "" without a link
+	Kind    string        // of the links that carry data; "" without a link
 	Links   int           // how many of them there are
 	RTT     time.Duration // 0 until measured
-	Rate    float64       // measured, of all that carry data, in bytes a second
+	Rate    float64       // measured, of all links that carry data, in bytes per second
 	Stalled bool          // the peer has said nothing for StallAfter
 	Silent  time.Duration // since the peer has said something, over any link
 
@@ -282,7 +282,7 @@ type LinkState struct {
 	Reason error     // why it went
 }
 
-// RoundTrip is the least time of late in which the peer acknowledged something,
+// RoundTrip is the shortest recent time in which the peer acknowledged something
 // over the links that carry data; 0 if that is not known.
 func (c *Conn) RoundTrip() time.Duration {
 	c.mu.Lock()
@@ -296,15 +296,14 @@ func (c *Conn) RoundTrip() time.Duration {
 	return least
 }
 
-// Brief is how many bytes go in a moment that nobody minds waiting; 0 if that is
-// not known.
+// Brief is how many bytes the links carry in about 1 ms; 0 if that is not known.
 func (c *Conn) Brief() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.e.brief()
 }
 
-// Link tells of the links in use.
+// Link describes the links in use.
 func (c *Conn) Link() LinkState {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,8 +13,8 @@ type path struct {
 	sent    uint64  // payload bytes sent on this link
 	acked   uint64  // payload bytes acknowledged on this link
 	pushed  uint64  // sent, when an acknowledgement was asked for last
-	moved   instant // when something was acknowledged last, or sent after nothing was in flight
-	stalled bool    // nothing is acknowledged: other links get what it has
+	moved   instant // last acknowledgement, or first frame after nothing was in flight
+	stalled bool    // nothing is acknowledged: other links get its bytes
 
 	arrived uint64 // payload bytes received on this link
 	toldArr uint64
@@ -28,7 +28,7 @@ type path struct {
 	heard  instant
 }
 
-// rank orders kinds of link: the greatest that works carries the data.
+// rank orders the kinds of link: the working links of the greatest rank carry data.
 func rank(kind string) int {
 	if kind == KindDirect {
 		return 1
@@ -38,9 +38,8 @@ func rank(kind string) int {
 
 func (p *path) inFlight() int { return int(p.sent - p.acked) }
 
-// brief is how many bytes keep p busy for a moment that nobody minds waiting, 0
-// if that is not known. Where frames are late anyway each of them is dear too, and
-// the largest is brief enough.
+// brief is how many bytes p carries in about 1 ms, 0 if that is not known. On a link
+// that delays every frame, each frame is expensive too, and brief is a whole frame.
 func (p *path) brief() int {
 	if p.shape.Slack >= lateSlack {
 		return p.shape.MaxFrame
@@ -50,8 +49,8 @@ func (p *path) brief() int {
 
 const lateSlack = 10 * time.Millisecond
 
-// patience is how long p may leave what is in flight without acknowledgement
-// before other links get it.
+// patience is how long bytes in flight on p may stay without acknowledgement before
+// other links get them.
 func (p *path) patience() time.Duration {
 	return max(time.Second, 4*(p.rate.roundTrip()+p.shape.Slack))
 }

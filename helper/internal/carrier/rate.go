@@ -31,18 +31,17 @@ const (
 
 	detourRounds = 10 // that are long, until the way counts as another
 
-	// shortest is the least time that a rate is measured over. What comes in less
-	// tells which thread the machine let run.
+	// shortest is the least time over which a rate is measured. Shorter times depend
+	// mostly on which thread the machine lets run.
 	shortest = 20 * time.Millisecond
 	calmest  = 4 * time.Millisecond // that a queue is given to run empty, at least
 )
 
-// rate measures what a link delivers, and bounds what is in flight to what keeps
-// the link busy: more would only wait in a queue, and delay everything that
-// comes after it. It is the model of BBR (Cardwell and others, 2016): greatest
-// delivery rate of late times the round trip without a queue. That is not the
-// least there was, which on a busy machine is luck, but what was seen while too
-// little was under way for a queue.
+// rate measures how fast a link delivers, and bounds the bytes in flight to what keeps
+// the link busy. More bytes would only wait in a queue and delay all that follow. It is
+// the model of BBR (Cardwell and others, 2016): greatest recent delivery rate times the
+// round-trip time without a queue. On a busy machine the minimum round-trip time is
+// unreliable. So rate measures it while too few bytes are in flight for a queue.
 type rate struct {
 	slack     time.Duration // by which acknowledgements may be late
 	delivered uint64        // bytes acknowledged
@@ -52,7 +51,7 @@ type rate struct {
 
 	since   instant // when a measurement over shortest began
 	counted uint64  // delivered, then
-	idled   bool    // there was nothing to send meanwhile
+	idled   bool    // there was nothing to send for a while since then
 
 	best, bestBefore float64 // bytes a second: greatest of this bucket and the one before
 	bestUntil        instant
@@ -69,7 +68,7 @@ type rate struct {
 	lowest  time.Duration // round trip of this round; 0 before its first
 	waits   int           // rounds in a row in which every frame waited in a queue
 	waited  uint64        // delivered, at which the next of these rounds begins
-	busyAt  instant       // when the link, not the writer, last was what bounds the rate
+	busyAt  instant       // when the link, not the writer, last bounded the rate
 	plateau float64
 	still   int
 	round   uint64 // delivered, at which the next round begins
@@ -92,7 +91,7 @@ type flown struct {
 // bandwidth is the measured rate in bytes a second, 0 if unknown.
 func (r *rate) bandwidth() float64 { return max(r.best, r.bestBefore) }
 
-// roundTrip is the least round trip of late, 0 if unknown.
+// roundTrip is the shortest recent round-trip time, 0 if unknown.
 func (r *rate) roundTrip() time.Duration {
 	if r.leastPast > 0 && (r.least == 0 || r.leastPast < r.least) {
 		return r.leastPast
@@ -100,7 +99,7 @@ func (r *rate) roundTrip() time.Duration {
 	return r.least
 }
 
-// trip is the round trip that bytes in flight are for.
+// trip is the round-trip time that the bound of the bytes in flight is based on.
 func (r *rate) trip() time.Duration {
 	if r.calm > 0 {
 		return r.calm
@@ -117,7 +116,7 @@ func (r *rate) flight(now instant) int {
 	var n float64
 	switch {
 	case r.slack >= lateSlack:
-		// Nothing that is measured between extension hosts is steady enough for less.
+		// Between extension hosts no measurement is steady enough for a lower bound.
 		n = max(bw*(startGain*r.roundTrip().Seconds()+r.slack.Seconds()), firstFlight)
 	case now < r.drainUntil:
 		n = drain * bw * r.trip().Seconds()
@@ -143,9 +142,9 @@ func (r *rate) sending(now instant, f *flown, inFlight int) {
 	f.full = 2*float64(inFlight) >= r.bandwidth()*r.trip().Seconds()
 }
 
-// idle notes that there is room on the link and nothing to send. If more is
-// under way than a rate that is all that was asked for would need, the link is
-// slow all the same, and whoever writes has only not been woken yet.
+// idle notes that there is room on the link and nothing to send. If more bytes are in
+// flight than the measured rate needs, the link is slow all the same: the writer has
+// just not been woken yet.
 func (r *rate) idle(now instant, inFlight int) {
 	bw := r.bandwidth()
 	if bw > 0 && r.slack < lateSlack && float64(inFlight) >= busy*bw*(r.trip()+r.slack).Seconds() {
@@ -154,13 +153,12 @@ func (r *rate) idle(now instant, inFlight int) {
 	r.limited = r.delivered + uint64(inFlight) + 1
 	r.idled = true
 	if r.settled && now.sub(r.busyAt) > max(time.Second, 8*r.trip()) {
-		// What the link can do may be far more by now than was asked of it.
+		// By now the link may be able to carry far more than it was asked to.
 		r.settled, r.plateau, r.still = false, bw, startRounds-1
 	}
 }
 
-// arrived takes in that f, the newest of the frames acknowledged now, and n
-// bytes in all have come through.
+// arrived notes an acknowledgement of n bytes. f is the newest of their frames.
 func (r *rate) arrived(now instant, f flown, n int) {
 	r.delivered += uint64(n)
 	r.at, r.firstSent = now, f.sent
@@ -207,10 +205,10 @@ func (r *rate) arrived(now instant, f flown, n int) {
 	}
 }
 
-// queued looks for rounds in which every frame waited in a queue. In the start that is
-// its end (the sign that HyStart++ goes by, RFC 9406): the link is full, if only by
-// as much as the writer's own window lets it have, which alone would tell nothing.
-// After it, what is in flight is too little for a long queue: the way has changed.
+// queued looks for rounds in which every frame waited in a queue. At the start such
+// rounds mean that the link is full, and end the start (as in HyStart++, RFC 9406),
+// even if only the writer's window bounds the rate. After the start too little is in
+// flight for a long queue, so such rounds mean that the path has changed.
 func (r *rate) queued(now instant, f *flown, rtt time.Duration) {
 	if !f.full {
 		r.waits, r.lowest = 0, 0
@@ -238,7 +236,7 @@ func (r *rate) queued(now instant, f *flown, rtt time.Duration) {
 	}
 }
 
-// calmed takes in a round trip, and sees to it that some are without a queue.
+// calmed notes a round-trip time, and lets the queue run empty from time to time.
 func (r *rate) calmed(now instant, calm bool, rtt time.Duration) {
 	switch {
 	case calm:

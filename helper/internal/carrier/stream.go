@@ -13,8 +13,8 @@ import (
 const (
 	streamFrame = 128 << 10
 	smallBuffer = 4 << 10
-	// unsent is how much the kernel may hold that it has not sent: what waits
-	// there can neither overtake nor go over another link.
+	// unsent is how many bytes the kernel may hold that it has not sent. Bytes that
+	// wait there can go over no other link, and urgent frames cannot pass them.
 	unsent = 128 << 10
 )
 
@@ -22,7 +22,7 @@ const (
 // in four bytes, big endian.
 type stream struct {
 	c    net.Conn
-	in   []byte // small until a frame comes that is larger, then room for two of the largest
+	in   []byte // smallBuffer until a larger frame comes, then room for two of the largest
 	from int    // in[from:to] was read and is no frame yet
 	to   int
 	most int // bytes that a frame to read may have
@@ -31,7 +31,7 @@ type stream struct {
 	vec  net.Buffers
 }
 
-// NewStream returns the direct link over c, which becomes the link's.
+// NewStream returns the direct link over c. The link becomes the owner of c.
 func NewStream(c net.Conn) Link {
 	netx.LimitUnsent(c, unsent)
 	netx.Unpace(c) // the editor's end of it is on this machine

@@ -10,7 +10,7 @@ import (
 const Headroom = 4
 
 // Size classes of chunks: powers of two from 1 KiB to 128 KiB, so that a stalled
-// flow's memory is at most about twice what it holds.
+// flow takes at most about twice the memory of its content.
 const (
 	minClass = 10
 	maxClass = 17

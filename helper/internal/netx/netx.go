@@ -1,5 +1,6 @@
-// Package netx holds what every part that moves bytes shares: the dial seam,
-// one correct relay, and a pool of copy buffers. It judges and resolves nothing.
+// Package netx holds what every package that moves bytes shares: the type of a dial
+// function, the one relay, a pool of buffers, and the memory budget of all sessions.
+// It makes no policy decisions and resolves no names.
 package netx
 
 import (
@@ -10,10 +11,10 @@ import (
 // DialFunc opens a connection, as net.Dialer.DialContext does.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// halfCloser is a connection whose sending direction can end by itself.
+// halfCloser is a connection whose sending direction can end alone.
 type halfCloser interface{ CloseWrite() error }
 
-// resetter is a connection with an abort of its own, such as a tunnel stream.
+// resetter is a connection with its own way to abort, such as a tunnel stream.
 type resetter interface{ Reset(reason string) }
 
 // ResetConn closes c so that its peer sees a reset, not an orderly end: by its

@@ -15,9 +15,9 @@ var paced = sync.OnceValue(func() bool {
 	return strings.HasPrefix(string(name), "bbr")
 })
 
-// Unpace has the system send over c, if that is TCP and never leaves this
-// machine, as fast as it is read. The pauses by which BBR spares a network halve
-// what loopback carries.
+// Unpace lets the system send over c as fast as the other end reads, if c is TCP. Use
+// it only for connections that stay on this machine: BBR's pauses, which protect a
+// network, halve the rate of loopback.
 func Unpace(c net.Conn) {
 	if paced() {
 		setReno(c)
@@ -36,7 +36,7 @@ func setReno(c net.Conn) {
 	}
 }
 
-// unpaceLocal does so for a connection with a program of this machine.
+// unpaceLocal calls Unpace if the other end of c is a program on this machine.
 func unpaceLocal(c net.Conn) {
 	if to, ok := c.RemoteAddr().(*net.TCPAddr); ok && to.IP.IsLoopback() {
 		Unpace(c)

@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipeSize is as much as the kernel lets anybody have, unless it was told otherwise.
+// pipeSize is the kernel's default limit for users without privileges, in bytes.
 const pipeSize = 1 << 20
 
-// WidenPipe gives a pipe room for more than the 64 KiB that it has by itself, so
-// that a large write wakes its reader once; see pipe(7). What is no pipe stays as
-// it is, and a pipe that may not grow works too.
+// WidenPipe enlarges the buffer of a pipe from the default 64 KiB, so that a large
+// write wakes its reader once; see pipe(7). If f is no pipe, or the pipe may not grow,
+// nothing changes.
 func WidenPipe(f *os.File) {
 	c, err := f.SyscallConn()
 	if err != nil {

@@ -18,10 +18,10 @@ type RelayOptions struct {
 	BToA Counter // may be nil
 }
 
-// Relay copies between a and b until both directions have ended, and closes
-// both. An end of one direction is passed on as a half-close; the other goes
-// on. An error in either direction resets both connections, as does the end of
-// ctx. It returns nil if both directions ended in order.
+// Relay copies between a and b until both directions have ended, and closes both.
+// When one direction ends, Relay passes the end on as a half-close, and the other
+// direction goes on. An error in either direction, or the end of ctx, resets both
+// connections. Relay returns nil if both directions ended in order.
 func Relay(ctx context.Context, a, b net.Conn, o RelayOptions) error {
 	r := &relay{a: a, b: b, o: o}
 	for _, c := range []net.Conn{a, b} {
@@ -62,8 +62,8 @@ func (r *relay) close() {
 	}
 }
 
-// abortive has the system reset c, rather than end it in order, should this
-// process be killed: what was cut off must not look whole.
+// abortive tells the system to reset c, not to end it in order, if this process is
+// killed: data that was cut off must not look complete.
 func abortive(c net.Conn, on bool) {
 	if c, ok := c.(*net.TCPConn); ok {
 		seconds := -1
@@ -114,32 +114,32 @@ func (r *relay) copy(dst, src net.Conn, count Counter) {
 	}
 }
 
-// endDirection passes on that nothing more will be written to dst.
+// endDirection tells dst that nothing more will be written to it.
 func (r *relay) endDirection(dst net.Conn) {
 	hc, ok := dst.(halfCloser)
 	if !ok {
-		// No half-close on this kind of connection: its end is the end of both.
+		// This kind of connection has no half-close. Its end ends both directions.
 		r.mu.Lock()
 		r.close()
 		r.mu.Unlock()
 		return
 	}
-	// A peer that has gone already makes this fail with ENOTCONN; the other
-	// direction will tell whether it matters.
+	// If the peer has gone already, this fails with ENOTCONN. The other direction
+	// finds out whether that matters.
 	if err := hc.CloseWrite(); err != nil && !errors.Is(err, syscall.ENOTCONN) {
 		r.fail(err)
 	}
 }
 
-// ChunkReader is a connection that hands over its own buffers.
+// ChunkReader is a connection that passes its own buffers on.
 type ChunkReader interface {
-	// ReadChunk returns the next bytes, of which the caller becomes the owner,
-	// or an error as Read would.
+	// ReadChunk returns the next bytes, or an error as Read does. The caller becomes
+	// the owner of the chunk.
 	ReadChunk() (*Chunk, error)
 }
 
-// ChunkWriter is a connection that can say beforehand how much it takes, so
-// that a flow that is stalled holds no buffer.
+// ChunkWriter is a connection that says in advance how many bytes it takes, so that a
+// stalled flow holds no buffer.
 type ChunkWriter interface {
 	// WaitWritable blocks until at least a byte can be written and returns how
 	// many bytes can, at most MaxChunk.
@@ -148,12 +148,11 @@ type ChunkWriter interface {
 	WriteChunk(c *Chunk) error
 }
 
-// readFunc reads at most limit bytes into a chunk that it takes from the pool
-// only once there is something to read: an idle flow holds no buffer.
+// readFunc reads at most limit bytes. It takes a chunk from the pool only once there
+// is something to read, so that an idle flow holds no buffer.
 type readFunc func(limit int) (*Chunk, error)
 
-// boundedReader is a connection that takes a chunk from the pool by itself once
-// there is something to read.
+// boundedReader is a connection whose own method does what a readFunc does.
 type boundedReader interface {
 	ReadUpTo(limit int) (*Chunk, error)
 }

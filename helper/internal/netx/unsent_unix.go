@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LimitUnsent bounds the bytes that the system holds for c and has not sent yet
-// (TCP_NOTSENT_LOWAT), if c is TCP and the system knows such a bound.
+// LimitUnsent bounds how many bytes the system holds for c that it has not sent yet
+// (TCP_NOTSENT_LOWAT), if c is TCP and the system has such a bound.
 func LimitUnsent(c net.Conn, bytes int) {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {

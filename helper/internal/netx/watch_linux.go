@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchAfter is how late a watch begins, which finds what has happened until then:
-// most have ended before, and cost next to nothing.
+// watchAfter is the delay before a watch begins. It then also finds what happened
+// before. Most watches are stopped earlier, and so cost almost nothing.
 const watchAfter = 100 * time.Millisecond
 
-// WatchPeer calls gone once, from another goroutine and at least watchAfter from
-// now, when the peer has reset the connection, or ended its direction and nothing
-// is left to read. It reads nothing. stop ends it and waits for it.
+// WatchPeer calls gone once when the peer has reset the connection, or has ended its
+// direction and nothing is left to read. The call comes from another goroutine, at
+// least watchAfter from now. WatchPeer reads nothing. stop ends it and waits for it.
 func WatchPeer(c *net.TCPConn, gone func()) (stop func()) {
 	return watchPeer(c, watchAfter, gone)
 }

@@ -22,28 +22,29 @@ type ToGateway struct {
 	Told *Told `json:"told,omitempty"`
 }
 
-// Ask asks for the arguments of a program that has a flow. It is sent only to a
-// capture whose Report says that it may be.
+// Ask asks for the arguments of a program that has a flow. The gateway sends it only
+// to a capture whose Report has Asks set.
 type Ask struct {
 	ID      uint32 `json:"id"`
 	PID     uint32 `json:"pid"`
-	Program string `json:"program"` // which the process is still to run
+	Program string `json:"program"` // the process must still run it
 }
 
-// Told answers an Ask. There may be none: the gateway does not wait for ever.
+// Told answers an Ask. The capture may not answer, so the gateway waits only for a
+// limited time.
 type Told struct {
 	ID        uint32 `json:"id"`
 	Arguments string `json:"arguments"` // escaped; "" if they cannot be told
 }
 
-// Publish is the whole of what the capture may offer to the remote's programs.
-// The gateway sends it first, and again whenever the approved set changes.
+// Publish is everything that the capture may offer to the remote's programs. The
+// gateway sends it first, and again whenever the approved set changes.
 type Publish struct {
 	Resources   []Published `json:"resources"`
 	StrictProxy bool        `json:"strictProxy,omitempty"` // refuse at the proxy what is no resource
 }
 
-// Published is one approved resource, as far as the remote needs to know it.
+// Published is what the remote needs to know of one approved resource.
 type Published struct {
 	Name      string          `json:"name"`
 	Host      string          `json:"host"` // exact name, "*.domain", address or CIDR, as the remote's programs spell it
@@ -52,14 +53,15 @@ type Published struct {
 	ByProgram bool            `json:"byProgram,omitempty"` // for some programs alone: without one in its origin a flow is refused
 }
 
-// PublishedPort is an inclusive range of ports as the remote's programs use
-// them; the gateway alone knows what they are mapped to.
+// PublishedPort is an inclusive range of ports as the remote's programs use them.
+// Only the gateway knows the ports of the target.
 type PublishedPort struct {
 	First uint16 `json:"first"`
 	Last  uint16 `json:"last"`
 }
 
-// Report is what the capture made of the last Publish. It is sent whenever it changes.
+// Report is the state of the capture after the last Publish. The capture sends it
+// whenever it changes.
 type Report struct {
 	Proxy string       `json:"proxy,omitempty"` // host:port
 	Names []NameReport `json:"names"`
