@@ -18,7 +18,15 @@ import (
 func TestLeastRecentlyUsedGivesWay(t *testing.T) {
 	for way, r := range map[string]hostnet.Ranges{"listeners": {}, "device": ranges} {
 		t.Run(way, func(t *testing.T) {
-			f := start(t, Options{Idle: 200 * time.Millisecond})
+			f := start(t, Options{Idle: time.Hour})
+			// unused makes all names so far unused for longer than Idle.
+			unused := func() {
+				f.source.recent.mu.Lock()
+				defer f.source.recent.mu.Unlock()
+				for name, at := range f.source.recent.at {
+					f.source.recent.at[name] = at.Add(-2 * time.Hour)
+				}
+			}
 			f.source.Lead(r)
 			f.source.FoundByDNS(true)
 			p := wildcard("corp.test")
@@ -36,13 +44,15 @@ func TestLeastRecentlyUsedGivesWay(t *testing.T) {
 			if a, err := f.source.Address("more.corp.test"); !errors.Is(err, ErrTooMany) {
 				t.Errorf("while all names are in use: %v %v", a, err)
 			}
-			time.Sleep(250 * time.Millisecond)
+			unused()
 			f.address(name(0)) // in use again
 			gone := f.address(name(1))
-			time.Sleep(time.Millisecond)
 			second := f.address(name(2))
-			if way == "device" {
-				f.source.At(gone) // by a flow
+			if way == "device" { // where a flow is a use as well
+				unused()
+				f.source.At(first)
+				f.source.At(gone)
+				f.source.At(second)
 			}
 			seen := map[netip.Addr]string{}
 			for i := range 3 {
