@@ -199,13 +199,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 // Close ends the carrier and tells the peer.
 func (c *Conn) Close() error { return c.CloseWithReason("") }
 
-// endedHere says why this side ended the carrier.
-type endedHere struct{ reason string }
+// endedError says why this side ended the carrier.
+type endedError struct{ reason string }
 
-func (e *endedHere) Error() string { return e.reason }
+func (e *endedError) Error() string { return e.reason }
 
 // Is makes it match net.ErrClosed, as an end without a reason does.
-func (e *endedHere) Is(target error) bool { return target == net.ErrClosed }
+func (e *endedError) Is(target error) bool { return target == net.ErrClosed }
 
 // CloseWithReason ends the carrier and tells the peer why, if a link is there. Err
 // gives the reason too. All goroutines have ended when it returns.
@@ -216,7 +216,7 @@ func (c *Conn) CloseWithReason(reason string) error {
 		if reason == "" {
 			c.finish(net.ErrClosed)
 		} else {
-			c.finish(&endedHere{reason})
+			c.finish(&endedError{reason})
 		}
 		c.told = make(chan struct{})
 	}

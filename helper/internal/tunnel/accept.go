@@ -36,7 +36,6 @@ func (s *Session) admit(st *Stream, over bool) {
 		s.end(offence)
 	}
 	if err == nil && over {
-		err = &Error{Code: Overloaded, Reason: "too many open flows"}
 		// The answer may wait for the links. Receiving goes on meanwhile.
 		s.spawn(func() {
 			_ = st.Reply(Overloaded, "too many open flows")
