@@ -35,7 +35,13 @@ type SystemResolver struct{ families systemdns.Families }
 // if they come much later than those of IPv4.
 func (r *SystemResolver) LookupNetIP(ctx context.Context, name string) ([]netip.Addr, error) {
 	addrs, err := r.families.LookUp(ctx, func(ctx context.Context, network string) ([]netip.Addr, error) {
-		return new(net.Resolver).LookupNetIP(ctx, network, name+".")
+		addrs, err := new(net.Resolver).LookupNetIP(ctx, network, name+".")
+		// Go counts an IPv4 address inside an IPv6 address as IPv4 and leaves it out
+		// here. The policy has to see it, or its refusal would look like a failure.
+		if _, none := errors.AsType[*net.AddrError](err); none && network == "ip6" {
+			return new(net.Resolver).LookupNetIP(ctx, "ip", name+".")
+		}
+		return addrs, err
 	})
 	if err == nil {
 		if ipv6First(addrs) {
