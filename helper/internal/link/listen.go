@@ -146,11 +146,16 @@ func (l *listener) enter(ctx context.Context) (greeting context.Context, leave f
 func sameUser(uid int) func(net.Conn) error {
 	return func(c net.Conn) error {
 		switch peer, err := kernelnet.PeerUID(c); {
-		case errors.Is(err, kernelnet.ErrGone):
-			return err
+		case errors.Is(err, kernelnet.ErrGone) && isLoopback(c.RemoteAddr()):
+			return err // a user of this host has closed it; other hosts' sockets are never found
 		case err == nil && peer != uid && peer != 0:
 			return fmt.Errorf("user %d of this host, not the one that the helper serves, has connected", peer)
 		}
 		return nil
 	}
+}
+
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback()
 }
