@@ -5,6 +5,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"strings"
 	"syscall"
@@ -246,7 +247,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			if clean() {
 				t.Fatal("the hosts file has no block while connected")
 			}
-			flow, err := world.Cloud.Dial(t.Context(), "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0]+":7")
+			flow, err := world.Cloud.Dial(t.Context(), "tcp", net.JoinHostPort(strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0], "7"))
 			if err != nil {
 				t.Fatal(err)
 			}
