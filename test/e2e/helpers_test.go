@@ -17,7 +17,7 @@ import (
 // held is an open flow to echo.
 func held(t *testing.T) net.Conn {
 	t.Helper()
-	c, err := world.Cloud.Dial(t.Context(), "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0]+":7")
+	c, err := world.Cloud.Dial(t.Context(), "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent ahostsv4 echo.corp.test"))[0]+":7")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -217,7 +217,7 @@ func TestTransactionSurvives(t *testing.T) {
 	ask("create table survives (n int); begin; insert into survives values (1); select 'open';", "open")
 
 	flows, idle, datagrams := make([]net.Conn, 140), make([]net.Conn, 20), make(datagramFlows, 20)
-	echoes := strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0] + ":7"
+	echoes := strings.Fields(mustCloud(t, 5*time.Second, "getent ahostsv4 echo.corp.test"))[0] + ":7"
 	for i := range flows {
 		if i%3 == 0 {
 			flows[i] = throughProxy(t, d)
@@ -356,7 +356,7 @@ func TestLinkChanges(t *testing.T) {
 	if soak() {
 		changes = 10_000
 	}
-	c, err := world.Cloud.Dial(t.Context(), "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0]+":7")
+	c, err := world.Cloud.Dial(t.Context(), "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent ahostsv4 echo.corp.test"))[0]+":7")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,7 +407,7 @@ func TestResumeLimit(t *testing.T) {
 		{"name": "web", "host": "web.corp.test", "ports": [80]},
 		{"name": "echo", "host": "echo.corp.test", "ports": [7]}
 	]`})
-	c, err := world.Cloud.Dial(t.Context(), "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0]+":7")
+	c, err := world.Cloud.Dial(t.Context(), "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent ahostsv4 echo.corp.test"))[0]+":7")
 	if err != nil {
 		t.Fatal(err)
 	}

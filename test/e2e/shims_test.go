@@ -24,7 +24,7 @@ import (
 // others: the session goes on, and one that is gone for good is told.
 func TestShimsComeAndGo(t *testing.T) {
 	d := drive(t)
-	addr := strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0]
+	addr := strings.Fields(mustCloud(t, 5*time.Second, "getent ahostsv4 echo.corp.test"))[0]
 	c, err := world.Cloud.Dial(t.Context(), "tcp", addr+":7")
 	if err != nil {
 		t.Fatal(err)
@@ -212,7 +212,7 @@ func TestTwoWindows(t *testing.T) {
 	}
 	hold := func(name string) (release func()) {
 		t.Helper()
-		c, err := world.Cloud.Dial(ctx, "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent hosts "+name))[0]+":80")
+		c, err := world.Cloud.Dial(ctx, "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent ahostsv4 "+name))[0]+":80")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,7 +52,7 @@ func TestUpdateTakesOver(t *testing.T) {
 	}
 	list := `[{"name": "web", "host": "web.corp.test", "ports": [80]}, {"name": "echo", "host": "echo.corp.test", "ports": [7]}]`
 	s := open(older, "1.0.0", list)
-	c, err := world.Cloud.Dial(ctx, "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent hosts echo.corp.test"))[0]+":7")
+	c, err := world.Cloud.Dial(ctx, "tcp", strings.Fields(mustCloud(t, 5*time.Second, "getent ahostsv4 echo.corp.test"))[0]+":7")
 	if err != nil {
 		t.Fatal(err)
 	}
