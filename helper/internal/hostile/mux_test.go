@@ -163,7 +163,6 @@ func TestBreachEndsTheSession(t *testing.T) {
 		"stream zero":         {frame(window, syn, 0, 0, nil), "cannot be opened"},
 		"opened twice":        {join(opened, frame(window, syn, 1, 0, nil)), "cannot be opened"},
 		"acknowledged own":    {join(opened, frame(window, ack, 1, 0, nil)), "acknowledged"},
-		"data after the end":  {join(frame(window, syn, 1, 0, nil), frame(window, fin, 1, 0, nil), frame(data, 0, 1, 0, []byte{1})), "after its end"},
 		"two ends":            {join(frame(window, syn, 1, 0, nil), frame(window, fin, 1, 0, nil), frame(window, fin, 1, 0, nil)), "ends twice"},
 		"window":              {join(opened, frame(window, 0, 1, 1<<31, nil)), "window"},
 		"go away":             {frame(goAway, 0, 0, 0, nil), "gave up"},

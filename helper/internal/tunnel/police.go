@@ -259,9 +259,7 @@ func (p *police) incoming(f muxFrame) error {
 			return breachf("stream %d has a window of more than %d bytes", f.id, uint32(maxCredit))
 		}
 	} else if f.length > 0 {
-		if l.peerEnd {
-			return breachf("stream %d goes on after its end", f.id)
-		}
+		// Data behind a stream's end is no offence: yamux sends it if Write and Close meet.
 		p.backlog += int(f.length)
 		if l.held += int(f.length); 2*l.held > l.buffer {
 			p.resize(l, 2*l.held) // bytes.Buffer doubles to see the end of a frame
