@@ -50,7 +50,9 @@ func TestEveryRow(t *testing.T) {
 	for of, why := range s.errs {
 		t.Errorf("%s, %s: %s", of[0], of[1], why)
 	}
-	if got := s.median(of("setup-100", "plain p50")); got < 100 || got > 150 {
+	// Causeway accepts a connection by name when the gateway has connected;
+	// the byte and its answer take the second round trip.
+	if got := s.median(of("setup-100", "plain p50")); got < 200 || got > 250 {
 		t.Errorf("connecting at 100 ms took %.1f ms", got)
 	}
 	var out strings.Builder

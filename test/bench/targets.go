@@ -66,10 +66,8 @@ func allTargets() []target {
 	}
 	atMost(128, "echo beside it", "echo-limited", "ms", 1, "down p50", "up p50")
 	atMost(138, "echo beside it", "echo-limited", "ms", 1, "down p99", "up p99")
-	atMost(1.05*20+1, "connect, 20 ms", "setup-20", "ms", 1, "plain p50")
-	atMost(2.05*20+1, "connect, 20 ms", "setup-20", "ms", 1, "SOCKS5 p50", "HTTP p50")
-	atMost(1.05*100+1, "connect, 100 ms", "setup-100", "ms", 1, "plain p50")
-	atMost(2.05*100+1, "connect, 100 ms", "setup-100", "ms", 1, "SOCKS5 p50", "HTTP p50")
+	atMost(2.05*20+1, "connect, 20 ms", "setup-20", "ms", 1, "plain p50", "SOCKS5 p50", "HTTP p50")
+	atMost(2.05*100+1, "connect, 100 ms", "setup-100", "ms", 1, "plain p50", "SOCKS5 p50", "HTTP p50")
 	atLeast(1.25, "new connections, 50 at once", "burst-0", sshFixed, "", "per second")
 	atMost(1, "echo beside bulk, 0 RTT", "echo-0", "ms", 2, "down p50", "up p50")
 	atMost(10, "echo beside bulk, 0 RTT", "echo-0", "ms", 2, "down p99", "up p99")
