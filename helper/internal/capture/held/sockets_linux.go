@@ -2,9 +2,11 @@ package held
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -77,6 +79,64 @@ func watchSYNs(fd int) error {
 	var protocol [2]byte
 	binary.BigEndian.PutUint16(protocol[:], unix.ETH_P_IP)
 	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16(protocol[:]), Ifindex: lo.Index})
+}
+
+// Relay shows the SYNs of a packet socket to a process that must not have that
+// socket itself: its holder could send packets of any kind.
+type Relay struct {
+	watch, to *os.File
+	done      chan struct{}
+}
+
+// OpenRelay opens the packet socket, which takes CAP_NET_RAW, and returns with the
+// Relay the file for NewWatcher. The file is the caller's, and only shows SYNs.
+func OpenRelay() (*Relay, *os.File, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make socket pair: %w", err)
+	}
+	r := &Relay{to: os.NewFile(uintptr(pair[0]), "watcher"), done: make(chan struct{})}
+	shown := os.NewFile(uintptr(pair[1]), "SYNs")
+	if r.watch, err = OpenWatch(); err != nil {
+		_, _ = r.to.Close(), shown.Close()
+		return nil, nil, err
+	}
+	go r.run()
+	return r, shown, nil
+}
+
+// run passes SYNs on until the Relay or the Watcher's file is closed. A SYN for
+// which there is no room is dropped, and the program repeats it.
+func (r *Relay) run() {
+	defer close(r.done)
+	to, err := r.to.SyscallConn()
+	if err != nil {
+		return
+	}
+	b := make([]byte, snapshot)
+	for {
+		n, err := r.watch.Read(b)
+		if errors.Is(err, os.ErrClosed) {
+			return
+		}
+		if err != nil {
+			time.Sleep(10 * time.Millisecond) // such as ENOBUFS, which passes
+			continue
+		}
+		cerr := to.Control(func(fd uintptr) {
+			err = unix.Send(int(fd), b[:n], unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		})
+		if cerr != nil || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+			return
+		}
+	}
+}
+
+// Close closes the packet socket and waits until nothing more is shown.
+func (r *Relay) Close() error {
+	err := r.watch.Close()
+	<-r.done
+	return errors.Join(err, r.to.Close())
 }
 
 // Refuser refuses connections by packets of its own.

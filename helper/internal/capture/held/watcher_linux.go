@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -28,12 +29,12 @@ var ErrClosed = net.ErrClosed
 // Watcher sees the SYNs to the ports that it holds. It is safe for concurrent use.
 type Watcher struct {
 	refuse func(Refusal) error
-	watch  *os.File
 	ctx    context.Context // alive until Close
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
+	files   map[*os.File]bool // that are read
 	ports   map[netip.AddrPort]*Port
 	waiting map[key]bool
 }
@@ -41,42 +42,58 @@ type Watcher struct {
 // key is one connection, seen from the program that asks for it.
 type key struct{ client, server netip.AddrPort }
 
-// NewWatcher reads SYNs from watch, which OpenWatch has opened, in this process
-// or in another, and becomes its owner. refuse refuses a SYN, as a Refuser does;
-// it may take its time.
-func NewWatcher(watch *os.File, refuse func(Refusal) error) *Watcher {
-	w := &Watcher{watch: watch, refuse: refuse, ports: make(map[netip.AddrPort]*Port), waiting: make(map[key]bool)}
+// NewWatcher returns a Watcher that sees nothing before Watch. refuse refuses a
+// SYN, as a Refuser does; it may take its time.
+func NewWatcher(refuse func(Refusal) error) *Watcher {
+	w := &Watcher{refuse: refuse, files: make(map[*os.File]bool), ports: make(map[netip.AddrPort]*Port), waiting: make(map[key]bool)}
 	w.ctx, w.stop = context.WithCancel(context.Background())
-	w.wg.Go(w.read)
 	return w
+}
+
+// Watch reads SYNs from file, of OpenWatch or OpenRelay, until its other end is
+// closed. The Watcher becomes the owner of file.
+func (w *Watcher) Watch(file *os.File) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ports == nil {
+		_ = file.Close()
+		return
+	}
+	w.files[file] = true
+	w.wg.Go(func() { w.read(file) })
 }
 
 // Close releases every port, ends every attempt and waits for them. Connections
 // that are established stay.
 func (w *Watcher) Close() error {
 	w.stop()
-	err := w.watch.Close()
 	w.mu.Lock()
-	ports := w.ports
-	w.ports = nil
+	ports, files := w.ports, w.files
+	w.ports, w.files = nil, nil
 	w.mu.Unlock()
+	for f := range files {
+		_ = f.Close()
+	}
 	for _, p := range ports {
 		p.release()
 	}
 	w.wg.Wait()
-	if errors.Is(err, os.ErrClosed) {
-		return nil
-	}
-	return err
+	return nil
 }
 
-func (w *Watcher) read() {
+func (w *Watcher) read(file *os.File) {
+	defer func() {
+		_ = file.Close()
+		w.mu.Lock()
+		delete(w.files, file)
+		w.mu.Unlock()
+	}()
 	b := make([]byte, snapshot)
 	for {
-		n, err := w.watch.Read(b)
+		n, err := file.Read(b)
 		if err != nil {
-			// ENOBUFS and the like pass; a closed socket does not.
-			if errors.Is(err, os.ErrClosed) || w.ctx.Err() != nil {
+			// ENOBUFS and the like pass; the end of the file does not.
+			if errors.Is(err, os.ErrClosed) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 				return
 			}
 			select {

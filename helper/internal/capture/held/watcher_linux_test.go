@@ -90,7 +90,8 @@ func hold(t *testing.T, serve func(*Attempt)) *Watcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := NewWatcher(watch, refuser.Refuse)
+	w := NewWatcher(refuser.Refuse)
+	w.Watch(watch)
 	t.Cleanup(func() {
 		if err := errors.Join(w.Close(), refuser.Close()); err != nil {
 			t.Error(err)
@@ -111,7 +112,7 @@ func echo(t *testing.T) func(*Attempt) {
 			return
 		}
 		defer c.Close()
-		_, _ = io.Copy(c, c)
+		_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}) // without splice, whose pipes are kept
 	}
 }
 
@@ -320,6 +321,35 @@ func TestPortIsTakenAndGivenBack(t *testing.T) {
 	}
 }
 
+// TestRelay has another process have the packet socket. When that ends, the next
+// one goes on.
+func TestRelay(t *testing.T) {
+	before := descriptors(t)
+	w := NewWatcher(func(Refusal) error { return nil })
+	if _, err := w.Hold(server, echo(t)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		relay, shown, err := OpenRelay()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Watch(shown)
+		if err := talk(&net.Dialer{}, "by a relay"); err != nil {
+			t.Error(err)
+		}
+		if err := relay.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	if after := descriptors(t); after > before {
+		t.Errorf("%d descriptors, %d before", after, before)
+	}
+}
+
 func TestHoldRefusesOtherAddresses(t *testing.T) {
 	w := hold(t, echo(t))
 	for _, at := range []string{"127.0.0.1:8080", "10.0.0.1:80", "0.0.0.0:80", "127.5.5.5:0", "[::1]:80"} {
@@ -336,7 +366,8 @@ func TestClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := NewWatcher(watch, func(Refusal) error { return nil })
+	w := NewWatcher(func(Refusal) error { return nil })
+	w.Watch(watch)
 	began := make(chan struct{}, 1)
 	if _, err := w.Hold(server, func(a *Attempt) { began <- struct{}{}; <-a.Context().Done() }); err != nil {
 		t.Fatal(err)

@@ -8,8 +8,8 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/capture/held"
 )
 
-// Watch opens, with the subcommand's rights, the packet socket of a
-// held.Watcher. The file is the caller's. It fails where there is no CAP_NET_RAW.
+// Watch has the subcommand watch loopback, once, and returns the file for a
+// held.Watcher, which is the caller's. It fails where there is no CAP_NET_RAW.
 func (h *Host) Watch(ctx context.Context) (watch *os.File, err error) {
 	err = h.request(ctx, request{Watch: true}, func(answer) error {
 		watch, err = takeSocket(h.in)

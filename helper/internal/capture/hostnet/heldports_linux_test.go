@@ -25,7 +25,17 @@ func TestHeldPorts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := held.NewWatcher(watch, func(r held.Refusal) error { return h.Refuse(context.Background(), r) })
+	raw, err := watch.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var family int
+	_ = raw.Control(func(fd uintptr) { family, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_DOMAIN) })
+	if err != nil || family != syscall.AF_UNIX {
+		t.Errorf("the file is a socket of family %d, %v: packets can be sent with it", family, err)
+	}
+	w := held.NewWatcher(func(r held.Refusal) error { return h.Refuse(context.Background(), r) })
+	w.Watch(watch)
 	defer w.Close()
 	if _, err := w.Hold(at, func(a *held.Attempt) {
 		if err := a.Refuse(held.HostUnreach); err != nil {

@@ -18,7 +18,8 @@ var errNotHeld = errors.New("ports are not held here")
 // watcher is what holds ports, as long as that is possible.
 type watcher struct {
 	*held.Watcher
-	err error // why there is none
+	by  Hosts // who shows SYNs to it
+	err error // why by does not
 }
 
 // hold holds the port at for e: a connection to it waits for the gateway's
@@ -28,19 +29,42 @@ func (s *Source) hold(at netip.AddrPort, e endpoint) (io.Closer, error) {
 	if s.o.CheckConnecting == nil || s.o.Place != nil || s.hosts.editor == nil {
 		return nil, errNotHeld
 	}
-	if s.watcher.Watcher == nil && s.watcher.err == nil {
-		watch, err := s.hosts.editor.Watch(s.setup)
-		if err != nil {
-			s.watcher.err = err
-			s.o.Log.Info().Err(err).Msg("connections to names are accepted before the gateway has connected")
-		} else {
-			s.watcher.Watcher = held.NewWatcher(watch, s.refuse)
-		}
-	}
-	if s.watcher.Watcher == nil {
+	if s.watchLoopback(); s.watcher.err != nil {
 		return nil, errNotHeld
 	}
 	return s.watcher.Hold(at, func(a *held.Attempt) { s.attempt(a, e) })
+}
+
+// watchLoopback has the present privileged child show SYNs. The caller holds s.mu.
+func (s *Source) watchLoopback() {
+	if s.watcher.by == s.hosts.editor {
+		return
+	}
+	s.watcher.by, s.watcher.err = s.hosts.editor, nil
+	file, err := s.hosts.editor.Watch(s.setup)
+	if err != nil {
+		s.watcher.err = err
+		s.o.Log.Info().Err(err).Msg("connections to names are accepted before the gateway has connected")
+		return
+	}
+	if s.watcher.Watcher == nil {
+		s.watcher.Watcher = held.NewWatcher(s.refuse)
+	}
+	s.watcher.Watch(file)
+}
+
+// stopped tells whether nobody shows SYNs to the held port l any more: a program
+// would wait for nothing. It goes on with the next privileged child, if there is
+// one. The caller holds s.mu.
+func (s *Source) stopped(l *listener) bool {
+	if !l.held {
+		return false
+	}
+	if s.hosts.editor == nil || s.hosts.died() {
+		return true
+	}
+	s.watchLoopback()
+	return s.watcher.err != nil
 }
 
 // refuse has the privileged child tell a program.

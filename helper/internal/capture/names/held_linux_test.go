@@ -1,6 +1,7 @@
 package names
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -84,6 +85,48 @@ func TestHeldNamesFail(t *testing.T) {
 			t.Errorf("%v: %v, want %v", code, d.err, want)
 		}
 	}
+}
+
+// TestHeldNamesOutliveTheChild kills the privileged child, twice: the next one goes
+// on, and without one programs are accepted at 127.0.0.1 as on other systems.
+func TestHeldNamesOutliveTheChild(t *testing.T) {
+	checker := owner.New(os.Geteuid())
+	t.Cleanup(func() { _ = checker.Close() })
+	children := make(chan Hosts, 4)
+	var f *fixture
+	f = start(t, Options{Retry: 10 * time.Millisecond, Check: checker.Check, CheckUDP: checker.CheckUDP, CheckConnecting: checker.CheckConnecting,
+		StartHosts: func(ctx context.Context) (Hosts, error) {
+			h, err := f.startHosts(ctx)
+			children <- h
+			return h, err
+		}})
+	f.apply([]peer.Published{tcp("db.test", 5450)})
+	for range 2 {
+		asked := f.dialing("db.test", 5450)
+		_ = f.accept().Reply(tunnel.Refused, "")
+		if d := <-asked; !errors.Is(d.err, syscall.ECONNREFUSED) {
+			t.Errorf("%v", d.err)
+		}
+		_ = (<-children).Close()
+		<-f.changed
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			f.source.mu.Lock()
+			settled := f.source.hosts.editor == nil || !f.source.hosts.died()
+			f.source.mu.Unlock()
+			if settled {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal("nothing takes the place of the child that ended")
+			}
+		}
+	}
+	r := f.report("db.test")
+	if r.Address != "127.0.0.1" {
+		t.Fatalf("%+v", r)
+	}
+	dial(t, r.Served[0])
+	f.accept()
 }
 
 // TestHeldNamesRefuseStrangers has the check refuse the program's user.

@@ -14,4 +14,6 @@ type watcher struct{}
 
 func (s *Source) hold(netip.AddrPort, endpoint) (io.Closer, error) { return nil, errNotHeld }
 
+func (s *Source) stopped(*listener) bool { return false }
+
 func (s *Source) closeWatcher() {}

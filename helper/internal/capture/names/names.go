@@ -327,6 +327,11 @@ func (s *Source) bindAll(want []endpoint) (stale []*listener) {
 func (s *Source) bindOne(e endpoint) (stale *listener) {
 	named := (s.hosts.editor != nil || s.byDNS || s.o.NoHosts) && hostnet.CheckName(e.host) == nil
 	old := s.listeners[e]
+	if old != nil && s.stopped(old) {
+		_ = old.Close() // first of all: another listener gets the port
+		delete(s.listeners, e)
+		old = nil
+	}
 	if old != nil && (old.named == named || named && old.noAddress) {
 		return nil
 	}
