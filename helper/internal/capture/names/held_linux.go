@@ -67,6 +67,9 @@ func (s *Source) stopped(l *listener) bool {
 	return s.watcher.err != nil
 }
 
+// cannotHold tells whether a right is missing to hold ports.
+func (s *Source) cannotHold() bool { return s.watcher.err != nil }
+
 // refuse has the privileged child tell a program.
 func (s *Source) refuse(r held.Refusal) error {
 	s.mu.Lock()

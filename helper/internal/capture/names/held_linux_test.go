@@ -129,6 +129,27 @@ func TestHeldNamesOutliveTheChild(t *testing.T) {
 	f.accept()
 }
 
+// TestEarlyAnswersAreNoted has a privileged child that may not watch loopback.
+func TestEarlyAnswersAreNoted(t *testing.T) {
+	checker := owner.New(os.Geteuid())
+	t.Cleanup(func() { _ = checker.Close() })
+	f := start(t, Options{Check: checker.Check, CheckUDP: checker.CheckUDP, CheckConnecting: checker.CheckConnecting,
+		StartHosts: func(context.Context) (Hosts, error) { return &fakeHosts{done: make(chan struct{})}, nil }})
+	f.apply([]peer.Published{tcp("db.test", 5450)})
+	if notes := f.source.Report().Notes; len(notes) != 1 || notes[0] != earlyNote {
+		t.Errorf("%q", notes)
+	}
+	f.source.Lead(ranges)
+	f.apply(nil)
+	if notes := f.source.Report().Notes; len(notes) != 0 {
+		t.Errorf("by the device: %q", notes)
+	}
+	held := startHeld(t)
+	if notes := held.source.Report().Notes; len(notes) != 0 {
+		t.Errorf("held: %q", notes)
+	}
+}
+
 // TestHeldNamesRefuseStrangers has the check refuse the program's user.
 func TestHeldNamesRefuseStrangers(t *testing.T) {
 	checker := owner.New(os.Geteuid())

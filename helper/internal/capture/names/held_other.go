@@ -16,4 +16,6 @@ func (s *Source) hold(netip.AddrPort, endpoint) (io.Closer, error) { return nil,
 
 func (s *Source) stopped(*listener) bool { return false }
 
+func (s *Source) cannotHold() bool { return false }
+
 func (s *Source) closeWatcher() {}

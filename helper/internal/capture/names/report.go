@@ -30,6 +30,9 @@ func (s *Source) updateReport() {
 	if r.Hosts != nil && !s.byDNS {
 		r.Notes = append(r.Notes, s.hosts.err.Error()+": names are served on ports of 127.0.0.1 instead")
 	}
+	if s.answersEarly() {
+		r.Notes = append(r.Notes, earlyNote)
+	}
 	if reflect.DeepEqual(r, s.report.Load()) {
 		return
 	}
@@ -37,6 +40,24 @@ func (s *Source) updateReport() {
 	if s.o.Changed != nil {
 		s.o.Changed()
 	}
+}
+
+// earlyNote tells of the one way that differs from a direct connection.
+const earlyNote = "A connection by name is accepted before your machine has connected, so a dead service shows as a connection that ends. " +
+	`To change that in a dev container, add "runArgs": ["--cap-add=NET_ADMIN", "--device=/dev/net/tun"] to devcontainer.json.`
+
+// answersEarly tells whether programs are accepted before the gateway has connected
+// although this machine could do better with more rights.
+func (s *Source) answersEarly() bool {
+	if !s.cannotHold() {
+		return false
+	}
+	for e, l := range s.listeners {
+		if l.named && !l.held && !e.udp {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Source) reportOn(p *offer.Resource) peer.NameReport {
