@@ -116,7 +116,7 @@ func TestBulkIsExact(t *testing.T) {
 }
 
 func TestStalledFlowsAreBounded(t *testing.T) {
-	connect(t, resources)
+	connect(t, resources, "--tun=off")
 	stallFlows(t, "echo.corp.test", maxResident)
 }
 

@@ -4,7 +4,7 @@ import "sync"
 
 const (
 	// ProcessBudget is how much memory the sessions of one process share, in bytes.
-	ProcessBudget = 64 << 20
+	ProcessBudget = 48 << 20
 
 	// MemoryLimit is the limit to tell the runtime of a process whose sessions share
 	// Process, in bytes: the budget, and what everything else in a helper takes.
