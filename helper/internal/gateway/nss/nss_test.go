@@ -39,7 +39,7 @@ END`)
 			t.Errorf("%s: %s, want %s", name, said, want)
 		}
 	}
-	if got, err := lookUp(t.Context(), filepath.Join(t.TempDir(), "none"), "db"); got != nil || err != nil {
+	if got, err := lookUp(t.Context(), t.TempDir(), "db"); got != nil || err != nil {
 		t.Errorf("without the program: %v, %v", got, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -116,7 +116,7 @@ func TestExitThatResolvesIsApproved(t *testing.T) {
 		return r.ResourcesResult
 	}
 	r := open(`{"jump": {"type": "proxy", "url": "http://proxy.test:3128"}}`)
-	if len(r.Approvals) != 1 || !slices.ContainsFunc(r.Approvals[0].Warnings, func(w string) bool { return strings.Contains(w, "no address is judged") }) {
+	if len(r.Approvals) != 1 || !slices.ContainsFunc(r.Approvals[0].Warnings, func(w string) bool { return strings.Contains(w, "judges no address") }) {
 		t.Errorf("%+v", r)
 	}
 	r = open(`{"jump": {"type": "wireguard", "file": "` + filepath.ToSlash(t.TempDir()) + `/x.conf"}}`)
