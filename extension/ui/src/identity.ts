@@ -36,6 +36,6 @@ export function identify(
     workspace: workspace?.toString() ?? '',
     remoteLabel: named?.authority ?? remoteName,
     workspaceLabel: name ?? '',
-    lasting: workspace !== undefined,
+    lasting: named !== undefined,
   };
 }

@@ -115,6 +115,13 @@ describe('identify', () => {
     });
   });
 
+  it('lets no approval last for a folder that names no host, since that stands for every host', () => {
+    expect(identify('ssh-remote', undefined, uri('vscode-vfs', 'github'), 'w')).toMatchObject({
+      authority: 'ssh-remote',
+      lasting: false,
+    });
+  });
+
   it('lets no approval last where nothing is open, since that stands for every host', () => {
     expect(identify('ssh-remote', undefined, undefined, undefined)).toMatchObject({
       authority: 'ssh-remote',
