@@ -51,12 +51,14 @@ func startProgram(t *testing.T, program, role, home string) *shim.Helper {
 // drive opens a session with a command link.
 func drive(t *testing.T) *driven {
 	t.Helper()
-	return driveWith(t, shim.Settings{Resources: `[
-		{"name": "orders", "host": "orders-db.corp.test", "ports": [5432]},
-		{"name": "web", "host": "web.corp.test", "ports": [80]},
-		{"name": "echo", "host": "echo.corp.test", "ports": [7]}
-	]`})
+	return driveWith(t, shim.Settings{Resources: driveResources})
 }
+
+const driveResources = `[
+	{"name": "orders", "host": "orders-db.corp.test", "ports": [5432]},
+	{"name": "web", "host": "web.corp.test", "ports": [80]},
+	{"name": "echo", "host": "echo.corp.test", "ports": [7]}
+]`
 
 func driveWith(t *testing.T, settings shim.Settings) *driven {
 	t.Helper()

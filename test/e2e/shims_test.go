@@ -159,7 +159,8 @@ func TestForgedLinks(t *testing.T) {
 // TestTwoWindows has two sessions of one laptop with one cloud. What both have is
 // the older one's until it ends; each is judged by its own gateway.
 func TestTwoWindows(t *testing.T) {
-	older := drive(t)
+	const withoutDevice = `{"tun": "off"}`
+	older := driveWith(t, shim.Settings{Resources: driveResources, Sources: withoutDevice})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := world.Laptop.Command(context.Background(), helper, "gateway", "--stdio")
@@ -168,7 +169,7 @@ func TestTwoWindows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newer, err := shim.Open(ctx, gateway, startHelper(t, "capture"), shim.Settings{Resources: `[
+	newer, err := shim.Open(ctx, gateway, startHelper(t, "capture"), shim.Settings{Sources: withoutDevice, Resources: `[
 		{"name": "web", "host": "web.corp.test", "ports": [80]},
 		{"name": "more", "host": "web.corp.test", "as": "more.corp.test", "ports": [80]}
 	]`})

@@ -172,13 +172,17 @@ func (p *Port) open() (err error) {
 		}
 	}()
 	address := &unix.SockaddrInet4{Addr: p.at.Addr().As4(), Port: int(p.at.Port())}
-	if err = sharePort(p.ln); err != nil {
+	if err = unix.SetsockoptInt(p.ln, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return err
 	}
 	if err = unix.Bind(p.ln, address); err != nil {
 		return err
 	}
 	if err = unix.Listen(p.ln, 0); err != nil { // which has room for one
+		return err
+	}
+	// Not earlier: another listener of this user that shared the port would be bound too.
+	if err = sharePort(p.ln); err != nil {
 		return err
 	}
 	if p.filler, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {

@@ -300,6 +300,11 @@ func TestPortIsTakenAndGivenBack(t *testing.T) {
 		_ = ln.Close()
 		t.Error("another program listens on a held port")
 	}
+	other := NewWatcher(func(Refusal) error { return nil })
+	defer other.Close()
+	if _, err := other.Hold(at, echo(t)); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("two watchers hold a port: %v", err)
+	}
 	c, err := net.Dial("tcp4", at.String())
 	if err != nil {
 		t.Fatal(err)
