@@ -73,6 +73,18 @@ func (l *ledger) release(st *Stream, n int) {
 	l.Hold(-n)
 }
 
+// drop accounts for n bytes less that no reader has taken: the flow has not moved.
+func (l *ledger) drop(st *Stream, n int) {
+	l.mu.Lock()
+	if h := l.holders[st]; h != nil {
+		if h.bytes -= n; h.bytes <= 0 {
+			delete(l.holders, st)
+		}
+	}
+	l.mu.Unlock()
+	l.Hold(-n)
+}
+
 // stalled returns the flow that buffers something and has not moved for longest, at
 // least for least; nil if there is none.
 func (l *ledger) stalled(least time.Duration) (longest *Stream) {

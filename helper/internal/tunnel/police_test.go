@@ -105,6 +105,7 @@ func TestBudgetIsBalanced(t *testing.T) {
 		for range 40 {
 			c := netx.NewChunk(1 << 10)
 			c.Grow(1 << 10)
+			st.s.ledger.hold(st, c.Cap()) // as receiveData does
 			st.publish(c)
 		}
 		<-done
@@ -168,6 +169,65 @@ func opened(t *testing.T, o Options) (*Session, rawPeer) {
 		t.Fatal(err)
 	}
 	return s, rawPeer{conn}
+}
+
+// TestMessageThatNeverComes announces a datagram whose last byte never comes. It
+// counts from the start, and a reset frees it. What comes after it is dropped.
+func TestMessageThatNeverComes(t *testing.T) {
+	budget := netx.NewBudget(8 << 20)
+	s, peer := opened(t, Options{Budget: budget})
+	req, err := appendRequest(nil, Request{Target: Target{Network: UDP, Host: "ntp", Port: 123}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 100_000
+	h := header(msgData, size)
+	whole := append(h[:], make([]byte, size)...)
+	frame := append(muxHeader(muxData, 1, len(whole)-1), whole[:len(whole)-1]...)
+	if _, err := peer.Write(append(muxMessage(msgRequest, req), frame...)); err != nil {
+		t.Fatal(err)
+	}
+	st, err := s.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := func(what string, good func(n int) bool) {
+		t.Helper()
+		for end := time.Now().Add(5 * time.Second); !good(budget.Used()); time.Sleep(2 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %d bytes are accounted for", what, budget.Used())
+			}
+		}
+	}
+	used("a message under way, of the flow that would have to free some", func(n int) bool { return n >= size && s.ledger.stalled(0) == st })
+	st.Reset("its memory is needed")
+	used("after a reset", func(n int) bool { return n < size/2 })
+	rest := append(muxHeader(muxData, 1, 1+headerSize+3), 0)
+	h = header(msgData, 3)
+	if _, err := peer.Write(append(append(rest, h[:]...), 'e', 'n', 'd')); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := peer.Write(append(muxHeader(muxWindow, 3, 0)[:3], append([]byte{muxSYN}, muxHeader(muxWindow, 3, 0)[4:]...)...)); err != nil {
+		t.Fatal(err)
+	}
+	again := muxMessage(msgRequest, req)
+	binary.BigEndian.PutUint32(again[4:], 3)
+	if _, err := peer.Write(again); err != nil {
+		t.Fatal(err)
+	}
+	next := make(chan error, 1)
+	go func() {
+		_, err := s.Accept()
+		next <- err
+	}()
+	select {
+	case err := <-next:
+		if err != nil {
+			t.Errorf("the session does not go on: %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("no other flow is accepted")
+	}
 }
 
 // FuzzPolice wants the judgement of both directions to be the same however the bytes

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/netx"
+	"github.com/hashicorp/yamux"
 )
 
 // maxDatagrams is how many datagrams of a flow wait for their reader at most: empty
@@ -127,8 +128,16 @@ func (st *Stream) receiveData(length int, starved bool) error {
 		return err
 	}
 	c := netx.NewChunk(max(length, 1))
-	if _, err := io.ReadFull(&st.raw, c.Room()[:length]); err != nil {
+	// Accounted for before the bytes come: the peer decides whether they ever do.
+	st.s.ledger.hold(st, c.Cap())
+	n, err := st.readBody(c.Room()[:length])
+	if err != nil {
+		st.s.ledger.drop(st, c.Cap())
 		c.Release()
+		if !errors.Is(err, errAbandoned) {
+			return err
+		}
+		_, err = io.CopyN(io.Discard, &st.raw, int64(length-n))
 		return err
 	}
 	c.Grow(length)
@@ -141,6 +150,36 @@ func (st *Stream) receiveData(length int, starved bool) error {
 	return nil
 }
 
+// errAbandoned means that the flow ended while a message came.
+var errAbandoned = errors.New("the flow has ended")
+
+// readBody reads the body of a message, and how much of it has come if the flow ends
+// meanwhile: its memory is needed, and the rest of the message may never come.
+func (st *Stream) readBody(b []byte) (n int, err error) {
+	st.mu.Lock()
+	if st.err != nil {
+		st.mu.Unlock()
+		return 0, errAbandoned
+	}
+	st.reading = true
+	st.mu.Unlock()
+	n, err = io.ReadFull(&st.raw, b)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.reading = false
+	if st.err == nil || st.s.over() {
+		return n, err
+	}
+	_ = st.raw.SetReadDeadline(time.Time{}) // see fail
+	if st.s.over() {
+		_ = st.raw.SetReadDeadline(time.Unix(1, 0)) // see end
+	}
+	if err == nil || errors.Is(err, yamux.ErrTimeout) {
+		return n, errAbandoned
+	}
+	return n, err
+}
+
 // publish hands c to the reader, and tells whether the flow's window is full now.
 // What reached the queue before stays there meanwhile: the links may break while a
 // message comes, and it may be all that the program waits for.
@@ -149,6 +188,7 @@ func (st *Stream) publish(c *netx.Chunk) (full bool) {
 	defer st.mu.Unlock()
 	switch n := len(st.queue); {
 	case st.err != nil:
+		st.s.ledger.drop(st, c.Cap())
 		c.Release()
 		return false
 	case st.datagrams() && n >= maxDatagrams:
@@ -156,16 +196,16 @@ func (st *Stream) publish(c *netx.Chunk) (full bool) {
 		if grant := st.consume(c.Len()); grant > 0 {
 			st.s.spawn(func() { st.sendCredit(grant) })
 		}
+		st.s.ledger.drop(st, c.Cap())
 		c.Release()
 	case n > 0 && !st.datagrams() && len(st.queue[n-1].Room()) >= c.Len():
 		// Small messages share a chunk, or a flow of many tiny ones would hold
 		// far more memory than its window.
 		tail := st.queue[n-1]
 		tail.Grow(copy(tail.Room(), c.Bytes()))
+		st.s.ledger.drop(st, c.Cap())
 		c.Release()
 	default:
-		// Accounted for before anybody can take it, who then accounts for less.
-		st.s.ledger.hold(st, c.Cap())
 		st.queue = append(st.queue, c)
 	}
 	st.cond.Broadcast()

@@ -196,6 +196,16 @@ func (s *Session) Err() error {
 	return s.err
 }
 
+// over tells whether the session has ended.
+func (s *Session) over() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Close ends the session: every flow fails, the connection below is closed,
 // and all goroutines have ended when it returns.
 func (s *Session) Close() error {

@@ -49,6 +49,7 @@ type Stream struct {
 	credit     int       // what we may still send
 	writeEnded bool
 	closed     bool
+	reading    bool  // the body of a message comes
 	err        error // reset, by either side, or the session's end
 
 	readDeadline, writeDeadline deadline
@@ -72,8 +73,10 @@ func newStream(s *Session, y *yamux.Stream, req Request) *Stream {
 // setRequest makes req the flow's header. The window of a UDP flow holds several of
 // the largest datagrams from the start, because datagrams cannot be divided.
 func (st *Stream) setRequest(req Request) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
 	st.req = req
-	if st.datagrams() {
+	if st.datagrams() && st.err == nil { // the session may end meanwhile
 		st.window, st.credit = datagramWindow, datagramWindow
 		st.s.ledger.Reserve(datagramWindow - initialWindow)
 	}
@@ -209,6 +212,9 @@ func (st *Stream) fail(err error) bool {
 	}
 	extra := st.window - initialWindow
 	st.window = initialWindow
+	if st.reading {
+		_ = st.raw.SetReadDeadline(time.Unix(1, 0)) // wakes readBody, which gives its memory back
+	}
 	st.cond.Broadcast()
 	st.mu.Unlock()
 	if held > 0 {

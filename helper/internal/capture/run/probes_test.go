@@ -156,6 +156,15 @@ var further = []probe{
 		}
 		return out
 	}},
+	{"bindfails", func(e *probeEnv) string {
+		// A bind that fails must not make the supervisor let go of a socket of which
+		// each datagram may name another destination.
+		fd := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
+		defer unix.Close(fd)
+		out := text(unix.Connect(fd, e.addr(unix.AF_INET, e.udp)))
+		out += " " + text(unix.Bind(fd, unixSockaddr(unix.AF_INET, netip.MustParseAddrPort("127.0.0.1:45454"))))
+		return out + " " + text(unix.Sendto(fd, []byte("x"), 0, unixSockaddr(unix.AF_INET, netip.MustParseAddrPort("192.0.2.77:9"))))
+	}},
 	{"race", func(e *probeEnv) string {
 		// The address changes between what the supervisor judges and what the
 		// kernel uses: the device that the socket is tied to still holds.

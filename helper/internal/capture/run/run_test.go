@@ -245,6 +245,11 @@ func TestOnly(t *testing.T) {
 	if got := r.probe(true, r.far(), "race"); got != "race: lo <nil>" {
 		t.Errorf("after a race: %s", got)
 	}
+	for _, r.restricted = range []bool{false, true} {
+		if got := r.probe(true, r.far(), "bindfails"); got != "bindfails: <nil> EINVAL EACCES" {
+			t.Errorf("restricted=%v, after a bind: %s", r.restricted, got)
+		}
+	}
 }
 
 func TestStatus(t *testing.T) {

@@ -62,7 +62,13 @@ func (s *supervisor) refuse(c *call) {
 func (s *supervisor) bind(c *call) {
 	d, _, ok, err := c.destination(c.n.args[1], int(int32(c.n.args[2])))
 	if err == nil && ok && d.Port() != 0 {
-		s.kept.drop(c.t.inode(c.fd()))
+		ino := c.t.inode(c.fd())
+		s.mu.Lock()
+		_, connected := s.carried[ino]
+		s.mu.Unlock()
+		if !connected { // else the bind fails, and the socket stays what it is
+			s.kept.drop(ino)
+		}
 	}
 	c.pass()
 }

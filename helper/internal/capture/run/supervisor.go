@@ -225,6 +225,9 @@ func (s *supervisor) unheld(c *call, err error, away bool) {
 	ino := c.t.inode(c.fd())
 	s.mu.Lock()
 	_, connected := s.carried[ino]
+	if _, datagrams := s.senders[ino]; datagrams {
+		connected = false // each datagram may name another destination
+	}
 	s.mu.Unlock()
 	switch {
 	case ino == 0:
