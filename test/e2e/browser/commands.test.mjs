@@ -235,7 +235,10 @@ test('Add Resource refuses nonsense, and what it adds waits for approval', { tim
   // And the menu of its row removes it.
   await editor.run('View: Show Causeway');
   await editor.page.locator('.monaco-list-row[aria-label^="orders-db.corp.test"]').click({ button: 'right' });
-  await editor.page.locator('.context-view .action-label', { hasText: 'Remove…' }).click();
+  const entry = editor.page.locator('.context-view .action-label', { hasText: 'Remove…' });
+  await entry.waitFor({ state: 'visible' });
+  await sleep(300); // a menu of VS Code takes no click in its first 100 ms
+  await entry.click();
   await editor.dialog(/^Remove$/);
   await until('it has no address', () => !world.hosts().includes('orders-db.corp.test'));
 });
