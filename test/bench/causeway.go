@@ -111,13 +111,14 @@ func causewayExec(kind string) tool {
 type tier int
 
 const (
-	best    tier = iota // Causeway's choice: names, or the TUN device for addresses
-	byProxy             // SOCKS5
-	byRun               // causeway run
+	best       tier = iota // Causeway's choice: the TUN device
+	byLoopback             // names without a TUN device
+	byProxy                // SOCKS5
+	byRun                  // causeway run
 )
 
 func (t tier) sources() string {
-	if t == byRun {
+	if t == byRun || t == byLoopback {
 		return `{"tun": "off"}`
 	}
 	return ""

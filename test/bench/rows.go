@@ -44,14 +44,15 @@ var (
 var (
 	mine      = causeway("Causeway", serverName, best)
 	mineTUN   = causeway("Causeway's TUN", serverAddr, best)
+	mineHeld  = causeway("Causeway without a device", serverName, byLoopback)
 	mineRun   = causeway("Causeway's run", serverAddr, byRun)
 	mineSOCKS = causeway("Causeway's proxy", serverName, byProxy)
 	mineTCP   = causewayExec(overTCP)
 	mineSSH   = causewayExec(overSSH)
 	// essential are the tools of --quick.
-	ours      = []tool{mine, mineTUN, mineRun, mineSOCKS, mineTCP, mineSSH}
+	ours      = []tool{mine, mineTUN, mineHeld, mineRun, mineSOCKS, mineTCP, mineSSH}
 	essential = []tool{direct, sshFixed, mine}
-	everyone  = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineTUN, mineRun, mineSOCKS, mineTCP, mineSSH}
+	everyone  = []tool{direct, bare, sshFixed, sshSOCKS, sshuttle, openVPN, wireGuard, mine, mineTUN, mineHeld, mineRun, mineSOCKS, mineTCP, mineSSH}
 )
 
 func allRows() []row {
@@ -77,13 +78,13 @@ func allRows() []row {
 		{"setup-0", false, setupTitle, near, everyone, setup, measureSetup},
 		{"idle-0", true, "Echo on an idle tunnel: ms", near, everyone, idle, measureIdle},
 		{"pgbench-0", true, "pgbench -S, 1 and 8 clients: transactions per second, CPU of both ends for each", database,
-			[]tool{direct, sshFixed, mine, mineTUN}, db, measureDatabase},
+			[]tool{direct, sshFixed, mine, mineTUN, mineHeld}, db, measureDatabase},
 		{"bulk-20", false, bulkTitle, region, everyone, bulk, measureBulk},
 		{"setup-20", false, setupTitle, region, everyone, setup, measureSetup},
 		{"bulk-100", true, bulkTitle, ocean, everyone, bulk, measureBulk},
 		{"setup-100", true, setupTitle, ocean, everyone, setup, measureSetup},
 		{"bulk-capped", false, bulkTitle, capped, []tool{sshFixed, mine}, bulk, measureBulk},
 		{"echo-limited", true, echoTitle, limited, []tool{bare, sshFixed, wireGuard, mine, mineSSH}, echo, measureEcho},
-		{"memory", true, "Memory, fresh: resident and proportional (PSS) of all processes, the largest; for each idle flow", alone, []tool{sshFixed, mine, mineTUN}, memory, measureMemory},
+		{"memory", true, "Memory, fresh: resident and proportional (PSS) of all processes, the largest; for each idle flow", alone, []tool{sshFixed, mine, mineTUN, mineHeld}, memory, measureMemory},
 	}
 }
