@@ -4,12 +4,6 @@
 // test/e2e checks every cell in the lab, and docs/ways.md shows the tables.
 package matrix
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
-
 // The rights of the remote's user. "Without NET_ADMIN" is the default of containers,
 // which also lack many other capabilities.
 const (
@@ -126,46 +120,4 @@ func Pairwise() (cells []Cell) {
 		}
 	}
 	return cells
-}
-
-// Markdown returns the matrix as docs/ways.md shows it: one table of rights and one
-// of programs by tier, and a numbered reason for each dash. Equal rows are merged.
-func Markdown() string {
-	var b strings.Builder
-	var sentences []string
-	mark := func(why string) string {
-		if why == "" {
-			return "✓"
-		}
-		if !slices.Contains(sentences, why) {
-			sentences = append(sentences, why)
-		}
-		return "– " + string([]rune("¹²³⁴⁵⁶⁷⁸⁹")[slices.Index(sentences, why)])
-	}
-	table := func(title string, rows []string, separator string, cannot map[pair]string) {
-		fmt.Fprintf(&b, "| %s | %s |\n|---%s|\n", title, strings.Join(Tiers(), " | "), strings.Repeat("|:-:", len(Tiers())))
-		var kinds []string
-		alike := map[string][]string{}
-		for _, row := range rows {
-			var each []string
-			for _, t := range Tiers() {
-				each = append(each, mark(cannot[pair{row, t}]))
-			}
-			marks := strings.Join(each, " | ")
-			if alike[marks] == nil {
-				kinds = append(kinds, marks)
-			}
-			alike[marks] = append(alike[marks], row)
-		}
-		for _, marks := range kinds {
-			fmt.Fprintf(&b, "| %s | %s |\n", strings.Join(alike[marks], separator), marks)
-		}
-		b.WriteString("\n")
-	}
-	table("the remote's user has", Privileges(), "; ", lacking)
-	table("program", Clients(), ", ", unable)
-	for i, s := range sentences {
-		fmt.Fprintf(&b, "%d. %s.\n", i+1, strings.ToUpper(s[:1])+s[1:])
-	}
-	return b.String()
 }

@@ -14,24 +14,28 @@ var update = flag.Bool("update", false, "write the tables into docs/ways.md")
 
 // TestTables compares the tables in docs/ways.md with those of this package.
 func TestTables(t *testing.T) {
-	const file, begin, end = "../../docs/ways.md", "<!-- matrix: go test ./test/matrix -update -->\n", "<!-- /matrix -->\n"
-	text, err := os.ReadFile(file)
+	const file = "../../docs/ways.md"
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, found := strings.Cut(string(text), begin)
-	shown, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no %s … %s", file, begin, end)
+	text := string(b)
+	for name, want := range map[string]string{"matrix": Markdown(), "conformance": Conformance()} {
+		begin, end := "<!-- "+name+": go test ./test/matrix -update -->\n", "<!-- /"+name+" -->\n"
+		before, rest, found := strings.Cut(text, begin)
+		shown, after, closed := strings.Cut(rest, end)
+		if !found || !closed {
+			t.Fatalf("%s has no %s … %s", file, begin, end)
+		}
+		text = before + begin + want + end + after
+		if diff := cmp.Diff(want, shown); diff != "" && !*update {
+			t.Errorf("%s shows another %s; run go test ./test/matrix -update:\n%s", file, name, diff)
+		}
 	}
 	if *update {
-		if err := os.WriteFile(file, []byte(before+begin+Markdown()+end+after), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		return
-	}
-	if diff := cmp.Diff(Markdown(), shown); diff != "" {
-		t.Errorf("%s shows another matrix; run go test ./test/matrix -update:\n%s", file, diff)
 	}
 }
 
@@ -51,14 +55,14 @@ func TestPairwise(t *testing.T) {
 	}
 }
 
-// Every exception names a tier and a row that exist.
+// Every exception names a column and a row that exist.
 func TestExceptions(t *testing.T) {
 	for _, known := range []struct {
-		cannot map[pair]string
-		rows   []string
-	}{{lacking, Privileges()}, {unable, Clients()}} {
+		cannot        map[pair]string
+		rows, columns []string
+	}{{lacking, Privileges(), Tiers()}, {unable, Clients(), Tiers()}, {differing, Differences(), Ways()}} {
 		for p, why := range known.cannot {
-			if !slices.Contains(known.rows, p.of) || !slices.Contains(Tiers(), p.tier) || why == "" {
+			if !slices.Contains(known.rows, p.of) || !slices.Contains(known.columns, p.tier) || why == "" {
 				t.Errorf("%+v: %q", p, why)
 			}
 		}

@@ -79,8 +79,9 @@ func (e *probeEnv) sendTimeout() string {
 	fd := e.socket(unix.AF_INET, unix.SOCK_STREAM)
 	defer unix.Close(fd)
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Usec: 100000})
-	out := text(unix.Connect(fd, e.addr(unix.AF_INET, e.silent))) + " " + soError(fd) + " " + peer(fd)
-	return out + " " + text(unix.Connect(fd, e.addr(unix.AF_INET, e.silent))) + " " + soError(fd)
+	at := unixSockaddr(unix.AF_INET, netip.AddrPortFrom(e.quiet, e.silent))
+	out := text(unix.Connect(fd, at)) + " " + soError(fd) + " " + peer(fd)
+	return out + " " + text(unix.Connect(fd, at)) + " " + soError(fd)
 }
 
 // forks has a child connect the socket that this process has made and goes on with.

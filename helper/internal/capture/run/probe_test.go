@@ -3,6 +3,7 @@
 package run
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,8 +25,9 @@ import (
 // probeEnv is what a probe knows: the hosts of the far side, or in a direct run
 // this machine's loopback in their place.
 type probeEnv struct {
-	host, host6              netip.Addr
+	host, host6              netip.Addr // host6 may be the zero value: there is none
 	tcp, udp, closed, silent uint16
+	quiet, unreachable       netip.Addr // of silent, and a host to which no way leads
 }
 
 type probe struct {
@@ -33,22 +35,53 @@ type probe struct {
 	run  func(e *probeEnv) string
 }
 
-// runProbe runs the probe args[1] against the rig that
-// args[0] describes: host,host6,tcp,udp,closed,silent.
+// runProbe runs the probe args[1] against the far side that args[0] describes:
+// host,host6,tcp,udp,closed,silent and, for the lab, quiet,unreachable.
 func runProbe(args []string) int {
 	runtime.LockOSThread()
 	f := strings.Split(args[0], ",")
 	port := func(s string) uint16 { n, _ := strconv.ParseUint(s, 10, 16); return uint16(n) }
-	e := &probeEnv{netip.MustParseAddr(f[0]), netip.MustParseAddr(f[1]), port(f[2]), port(f[3]), port(f[4]), port(f[5])}
-	for _, p := range slices.Concat(probes, further) {
+	e := &probeEnv{tcp: port(f[2]), udp: port(f[3]), closed: port(f[4]), silent: port(f[5])}
+	e.host, _ = netip.ParseAddr(f[0])
+	e.host6, _ = netip.ParseAddr(f[1])
+	e.quiet = e.host
+	if len(f) > 6 {
+		e.quiet, e.unreachable = netip.MustParseAddr(f[6]), netip.MustParseAddr(f[7])
+	}
+	if len(args) == 1 {
+		return runAll(args[0])
+	}
+	for _, p := range slices.Concat(probes, further, inLab) {
 		if p.name != args[1] {
 			continue
 		}
-		out := p.run(e)
+		out := "no address"
+		if e.host6.IsValid() || !strings.HasSuffix(p.name, "6") && p.name != "v6only" {
+			out = p.run(e)
+		}
 		for _, a := range []netip.Addr{e.host6, e.host} {
 			out = strings.ReplaceAll(out, a.String(), "FAR")
 		}
 		fmt.Printf("%s: %s\n", p.name, out)
+	}
+	return 0
+}
+
+// runAll runs those probes that TestConformance of test/e2e compares, each in a
+// process of its own, and prints a line for each.
+func runAll(far string) int {
+	for _, p := range slices.Concat(probes, inLab) {
+		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+		out, err := exec.CommandContext(ctx, "/proc/self/exe", "probe", far, p.name).CombinedOutput()
+		cancel()
+		switch said := strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", " | "); {
+		case ctx.Err() == context.DeadlineExceeded:
+			fmt.Println(p.name + ": hangs")
+		case err != nil:
+			fmt.Printf("%s: %v %s\n", p.name, err, said)
+		default:
+			fmt.Println(said)
+		}
 	}
 	return 0
 }
