@@ -93,6 +93,7 @@ type Conn struct {
 	writable sync.Cond // there is room to write, or the end
 	e        engine
 	links    []*attached
+	memory   *netx.Share
 	account  *netx.Account
 	held     int           // as the account knows it
 	moving   chan struct{} // closed while a link moves
@@ -126,7 +127,8 @@ func New(o Options) *Conn {
 		o.Budget = netx.Process
 	}
 	c := &Conn{o: o, epoch: time.Now(), done: make(chan struct{}), lostAt: time.Now(), moving: make(chan struct{})}
-	c.account = o.Budget.Open(c.shed)
+	c.memory = o.Budget.Share(c.shed)
+	c.account = c.memory.Open(nil)
 	c.e.fits = c.account.Fits
 	c.readable.L, c.writable.L = &c.mu, &c.mu
 	c.e.window = o.Window
@@ -276,11 +278,15 @@ func (c *Conn) state() {
 // shed ends the session, because it holds more than any other that shares the budget.
 func (c *Conn) shed() {
 	c.mu.Lock()
-	c.finish(errors.New("its buffers took most of the memory that this helper has for all sessions"))
+	c.finish(errors.New("it took most of the memory that this helper has for all sessions"))
 	c.discard()
 	c.mu.Unlock()
 	c.o.Changed()
 }
+
+// Memory is the session's part of the budget, for what runs over the carrier. If it
+// has to free memory and cannot, the carrier ends.
+func (c *Conn) Memory() *netx.Share { return c.memory }
 
 // Moving returns a channel that is closed while there is a link that is not stalled.
 // If there is none now, the channel is closed once there is one.

@@ -16,7 +16,7 @@ import (
 func TestBreachEndsTheCarrier(t *testing.T) {
 	m := hostile.NewMeter(t)
 	c := gatewayCarrier(t, carrier.Options{})
-	s, err := tunnel.Server(c, tunnel.Options{Carrier: c})
+	s, err := tunnel.Server(c, tunnel.Options{Carrier: c, Memory: c.Memory()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,9 @@
 package netx
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 const (
 	// ProcessBudget is how much memory the sessions of one process share, in bytes.
@@ -14,23 +17,23 @@ const (
 // Process is the budget of sessions that were given no other.
 var Process = NewBudget(ProcessBudget)
 
-// Budget is memory that several sessions share. A session states what it holds. If
-// all of them together hold more than the limit, the one that holds the most has to
-// free some. So a session is safe from the others as long as it holds no more than
-// its even part.
+// Budget is memory that several sessions share, each by a Share. If all of them
+// together hold more than the limit, the session that holds the most frees some, or
+// ends. That session holds more than its even part, so one that does not is safe from
+// the others.
 type Budget struct {
 	limit int
 
 	mu       sync.Mutex
 	used     int
 	promised int
-	accounts map[*Account]struct{}
-	shedding bool // an account is freeing some
+	shares   map[*Share]struct{} // that have an open account
+	shedding bool                // a session is freeing some
 }
 
 // NewBudget returns a budget of limit bytes.
 func NewBudget(limit int) *Budget {
-	return &Budget{limit: limit, accounts: make(map[*Account]struct{})}
+	return &Budget{limit: limit, shares: make(map[*Share]struct{})}
 }
 
 // Used is how many bytes all sessions hold.
@@ -40,119 +43,175 @@ func (b *Budget) Used() int {
 	return b.used
 }
 
-// Account is one user's part of a Budget.
+// Share is one session's part of a Budget. It counts as a session while it has an
+// open account.
+type Share struct {
+	b   *Budget
+	end func()
+
+	accounts map[*Account]struct{}
+	used     int
+	promised int
+	ending   bool // end was called
+}
+
+// Share returns a session's part of the budget. If the session has to free memory and
+// none of its accounts can, the budget calls end, once and in a goroutine of its own.
+// From then on the session frees its memory by ending.
+func (b *Budget) Share(end func()) *Share {
+	return &Share{b: b, end: end, accounts: make(map[*Account]struct{})}
+}
+
+// Account is what one user in a session holds.
 type Account struct {
-	b    *Budget
-	shed func()
+	s    *Share
+	free func() bool
 
 	used     int
 	promised int
 	closed   bool
 }
 
-// Open returns an account that holds nothing. If its user has to free memory, the
-// budget calls shed, in a goroutine of its own and once at a time.
-func (b *Budget) Open(shed func()) *Account {
-	a := &Account{b: b, shed: shed}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.accounts[a] = struct{}{}
+// Open returns an account that holds nothing. If the session has to free memory, the
+// budget calls free in a goroutine of its own, once at a time, until it has enough.
+// free returns false if it has nothing to free; nil means that it never has.
+func (s *Share) Open(free func() bool) *Account {
+	a := &Account{s: s, free: free}
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	s.accounts[a] = struct{}{}
+	s.b.shares[s] = struct{}{}
 	return a
 }
 
 // Close gives back all that the account holds. It is idempotent.
 func (a *Account) Close() {
-	a.b.mu.Lock()
-	defer a.b.mu.Unlock()
-	if a.closed {
-		return
-	}
-	a.closed = true
-	delete(a.b.accounts, a)
-	a.b.used -= a.used
-	a.b.promised -= a.promised
-}
-
-// Hold states that the user holds n bytes more, or fewer if n is negative. It never
-// blocks. After Close it does nothing.
-func (a *Account) Hold(n int) {
-	b := a.b
+	s, b := a.s, a.s.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a.closed {
 		return
 	}
-	a.used += n
-	b.used += n
+	a.hold(-a.used)
+	a.promise(-a.promised)
+	a.closed = true
+	if delete(s.accounts, a); len(s.accounts) == 0 {
+		delete(b.shares, s)
+	}
+}
+
+// Hold states that the user holds n bytes more, or fewer if n is negative. It never
+// blocks. After Close it does nothing.
+func (a *Account) Hold(n int) {
+	b := a.s.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a.closed {
+		return
+	}
+	a.hold(n)
 	if n > 0 && b.used > b.limit && !b.shedding {
 		b.shedding = true
 		go b.relieve()
 	}
 }
 
-// relieve has the accounts that hold the most free some, until all hold less than
-// the limit or nobody can free any.
+// hold counts n bytes more. Called with b.mu held, as promise is.
+func (a *Account) hold(n int) {
+	a.used += n
+	a.s.used += n
+	a.s.b.used += n
+}
+
+func (a *Account) promise(n int) {
+	a.promised += n
+	a.s.promised += n
+	a.s.b.promised += n
+}
+
+// relieve has the sessions that hold the most free some, or end, until all hold less
+// than the limit.
 func (b *Budget) relieve() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var tried map[*Account]bool // in vain
-	for b.used > b.limit {
-		var most *Account
-		for a := range b.accounts {
-			if !tried[a] && (most == nil || a.used > most.used) {
-				most = a
-			}
-		}
-		if most == nil {
-			break
+	defer func() { b.shedding = false }()
+	for {
+		most, used := b.most()
+		if most == nil || used <= b.limit {
+			return
 		}
 		before := most.used
-		b.mu.Unlock()
-		most.shed()
-		b.mu.Lock()
-		if most.used >= before {
-			if tried == nil {
-				tried = make(map[*Account]bool)
+		var free []func() bool
+		for a := range most.accounts {
+			if a.free != nil {
+				free = append(free, a.free)
 			}
-			tried[most] = true
 		}
+		b.mu.Unlock()
+		freed := slices.ContainsFunc(free, func(f func() bool) bool { return f() })
+		b.mu.Lock()
+		if freed {
+			if most.used >= before {
+				return // it frees in a moment; else the next Hold comes here again
+			}
+			continue
+		}
+		most.ending = true
+		b.mu.Unlock()
+		most.end()
+		b.mu.Lock()
 	}
-	b.shedding = false
 }
 
-// Fits tells whether the user may well hold n bytes more: no account should hold
-// more than what is free. One alone thus has half of the limit, n of them each have
-// one part of n+1, and a newcomer always finds some. These are the dynamic thresholds
-// of Choudhury and Hahne (1998).
+// most returns the session that holds the most, and what all hold. It leaves out the
+// sessions that are ending. Called with mu held.
+func (b *Budget) most() (most *Share, used int) {
+	for s := range b.shares {
+		if s.ending {
+			continue
+		}
+		if used += s.used; most == nil || s.used > most.used {
+			most = s
+		}
+	}
+	return most, used
+}
+
+// even is the part of the limit that each session has in any case. It leaves one part
+// for a newcomer. Called with mu held.
+func (b *Budget) even() int { return b.limit / (len(b.shares) + 1) }
+
+// Fits tells whether the user may well hold n bytes more. It may if its session then
+// holds no more than its even part. Beyond that, no account should hold more than what
+// is free. One alone thus has half of the limit, n of them each have one part of n+1,
+// and a newcomer always finds some. These are the dynamic thresholds of Choudhury and
+// Hahne (1998).
 func (a *Account) Fits(n int) bool {
-	b := a.b
+	b := a.s.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !a.closed && a.used+n <= b.limit-b.used-n
+	return !a.closed && (a.s.used+n <= b.even() || a.used+n <= b.limit-b.used-n)
 }
 
 // Promise asks for n bytes that the user may hold later, because it allows its peer
 // to send them. It grants them by the rule of Fits, over what was promised.
 func (a *Account) Promise(n int) bool {
-	b := a.b
+	b := a.s.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if a.closed || a.promised+n > b.limit-b.promised-n {
+	if a.closed || a.s.promised+n > b.even() && a.promised+n > b.limit-b.promised-n {
 		return false
 	}
-	a.promised += n
-	b.promised += n
+	a.promise(n)
 	return true
 }
 
 // Reserve promises n bytes in any case; a negative n takes promised bytes back.
 func (a *Account) Reserve(n int) {
-	b := a.b
+	b := a.s.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if a.closed {
-		return
+	if !a.closed {
+		a.promise(n)
 	}
-	a.promised += n
-	b.promised += n
 }

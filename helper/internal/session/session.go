@@ -80,7 +80,7 @@ func Serve(ctx context.Context, c *carrier.Conn, log zerolog.Logger, end func(ne
 	defer func() { _ = c.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = c.CloseWithReason(context.Cause(ctx).Error()) })
 	defer stop()
-	t, err := end(c, tunnel.Options{Log: log, Carrier: c})
+	t, err := end(c, tunnel.Options{Log: log, Carrier: c, Memory: c.Memory()})
 	if err != nil {
 		return err
 	}

@@ -37,13 +37,11 @@ type ledger struct {
 type holding struct {
 	bytes int
 	since time.Time
+	ended bool // the flow has ended, and gives the rest back by itself
 }
 
-func newLedger(b *netx.Budget, shed func()) *ledger {
-	if b == nil {
-		b = netx.Process
-	}
-	return &ledger{Account: b.Open(shed), holders: make(map[*Stream]*holding)}
+func newLedger(memory *netx.Share, shed func() bool) *ledger {
+	return &ledger{Account: memory.Open(shed), holders: make(map[*Stream]*holding)}
 }
 
 // hold accounts for n more bytes that st buffers.
@@ -85,6 +83,15 @@ func (l *ledger) drop(st *Stream, n int) {
 	l.Hold(-n)
 }
 
+// ended notes that st has ended, so that resetting it frees nothing.
+func (l *ledger) ended(st *Stream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h := l.holders[st]; h != nil {
+		h.ended = true
+	}
+}
+
 // stalled returns the flow that buffers something and has not moved for longest, at
 // least for least; nil if there is none.
 func (l *ledger) stalled(least time.Duration) (longest *Stream) {
@@ -92,11 +99,11 @@ func (l *ledger) stalled(least time.Duration) (longest *Stream) {
 	defer l.mu.Unlock()
 	var oldest time.Time
 	for st, h := range l.holders {
-		if longest == nil || h.since.Before(oldest) {
+		if !h.ended && (longest == nil || h.since.Before(oldest)) {
 			longest, oldest = st, h.since
 		}
 	}
-	if time.Since(oldest) < least {
+	if longest != nil && time.Since(oldest) < least {
 		return nil
 	}
 	return longest

@@ -90,7 +90,7 @@ func TestMessageUnderWayHidesNothing(t *testing.T) {
 func TestBudgetIsBalanced(t *testing.T) {
 	b := netx.NewBudget(8 << 20)
 	for range 300 {
-		st := &Stream{s: &Session{ledger: newLedger(b, func() {}), carrier: unknown{}, police: nil}, window: maxWindow}
+		st := &Stream{s: &Session{ledger: newLedger(b.Share(nil), nil), carrier: unknown{}, police: nil}, window: maxWindow}
 		st.cond.L = &st.mu
 		done := make(chan struct{})
 		go func() {
@@ -175,7 +175,7 @@ func opened(t *testing.T, o Options) (*Session, rawPeer) {
 // counts from the start, and a reset frees it. What comes after it is dropped.
 func TestMessageThatNeverComes(t *testing.T) {
 	budget := netx.NewBudget(8 << 20)
-	s, peer := opened(t, Options{Budget: budget})
+	s, peer := opened(t, Options{Memory: budget.Share(func() {})})
 	req, err := appendRequest(nil, Request{Target: Target{Network: UDP, Host: "ntp", Port: 123}})
 	if err != nil {
 		t.Fatal(err)
@@ -239,9 +239,9 @@ func FuzzPolice(f *testing.F) {
 	f.Add([]byte{0, muxGoAway, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, byte(7))
 	f.Add([]byte{0, muxWindow, 0, 0xff, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff}, byte(5))
 	f.Fuzz(func(t *testing.T, b []byte, piece byte) {
-		budget := netx.NewBudget(1 << 40)
-		whole := newPolice(true, 2, budget.Open(func() {}))
-		cut := newPolice(true, 2, budget.Open(func() {}))
+		memory := netx.NewBudget(1 << 40).Share(nil)
+		whole := newPolice(true, 2, memory.Open(nil))
+		cut := newPolice(true, 2, memory.Open(nil))
 		_, err := whole.read(b)
 		var err2 error
 		for rest := b; len(rest) > 0 && err2 == nil; {

@@ -28,14 +28,16 @@ const (
 	idleAfter       = 2 * time.Second
 )
 
+var errMemory = errors.New("its streams took most of the memory that this helper has for all sessions")
+
 // Options tunes a Session. The zero value is ready for use.
 type Options struct {
 	Log zerolog.Logger
 
-	// Budget is the memory that this session shares with others; nil means
-	// netx.Process. If it is short, the session that holds the most resets the flow
-	// that has been stalled for longest.
-	Budget *netx.Budget
+	// Memory is this session's part of the memory that several share; nil means a
+	// part of netx.Process. If memory is short, the session that holds the most resets
+	// the flow that has been stalled for longest. If it has none, it ends.
+	Memory *netx.Share
 
 	// Carrier tells what is below the connection; nil if nobody knows.
 	Carrier Carrier
@@ -132,7 +134,10 @@ func newSession(conn net.Conn, o Options, server bool) (*Session, error) {
 	if s.carrier = o.Carrier; s.carrier == nil {
 		s.carrier = unknown{}
 	}
-	s.ledger = newLedger(o.Budget, func() { s.shed(0) })
+	if o.Memory == nil {
+		o.Memory = netx.Process.Share(func() { s.end(errMemory) })
+	}
+	s.ledger = newLedger(o.Memory, func() bool { return s.shed(0) })
 	s.police = newPolice(server, s.maxFlows, s.ledger.Account)
 	// The lock is held until mux is set: end needs mux, and the first read may call end.
 	s.mu.Lock()

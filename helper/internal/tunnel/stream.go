@@ -220,6 +220,7 @@ func (st *Stream) fail(err error) bool {
 	if held > 0 {
 		st.s.ledger.release(st, held)
 	}
+	st.s.ledger.ended(st)
 	st.s.ledger.Reserve(-extra)
 	return true
 }

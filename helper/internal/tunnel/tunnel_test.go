@@ -233,7 +233,7 @@ func TestDatagramsKeepTheirBoundaries(t *testing.T) {
 }
 
 func TestBudgetResetsTheMostStalled(t *testing.T) {
-	capture, gateway := tunneltest.PairWith(t, tunnel.Options{}, tunnel.Options{Budget: netx.NewBudget(256 << 10)})
+	capture, gateway := tunneltest.PairWith(t, tunnel.Options{}, tunnel.Options{Memory: netx.NewBudget(256 << 10).Share(func() {})})
 	var flows []*tunnel.Stream
 	for range 12 {
 		c, g := flow(t, capture, gateway, request, "")

@@ -18,7 +18,7 @@ type reader struct {
 }
 
 func newReader(trip time.Duration) *reader {
-	s := &Session{ledger: newLedger(netx.NewBudget(netx.ProcessBudget), func() {}), carrier: far(trip)}
+	s := &Session{ledger: newLedger(netx.NewBudget(netx.ProcessBudget).Share(nil), nil), carrier: far(trip)}
 	return &reader{&Stream{s: s, window: initialWindow}, trip}
 }
 
