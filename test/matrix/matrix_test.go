@@ -60,11 +60,30 @@ func TestExceptions(t *testing.T) {
 	for _, known := range []struct {
 		cannot        map[pair]string
 		rows, columns []string
-	}{{lacking, Privileges(), Tiers()}, {unable, Clients(), Tiers()}, {differing, Differences(), Ways()}} {
+	}{{lacking, Privileges(), Tiers()}, {unable, Clients(), Tiers()}, {differing, Seen(), Ways()}} {
 		for p, why := range known.cannot {
 			if !slices.Contains(known.rows, p.of) || !slices.Contains(known.columns, p.tier) || why == "" {
 				t.Errorf("%+v: %q", p, why)
 			}
 		}
+	}
+}
+
+// Every row has probes, and no probe stands for two rows.
+func TestSeen(t *testing.T) {
+	row := map[string]string{}
+	for _, what := range Seen() {
+		if len(seen[what]) == 0 {
+			t.Errorf("nothing shows: %s", what)
+		}
+		for _, probe := range seen[what] {
+			if row[probe] != "" {
+				t.Errorf("%s shows %q and %q", probe, row[probe], what)
+			}
+			row[probe] = what
+		}
+	}
+	if len(seen) != len(Seen()) {
+		t.Errorf("%d rows, and %d that probes show", len(Seen()), len(seen))
 	}
 }
