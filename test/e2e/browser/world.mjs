@@ -380,7 +380,12 @@ async function openWindow(context, url, close) {
       const box = page.locator('.monaco-dialog-box');
       await box.waitFor({ state: 'visible', timeout: patience });
       const text = await box.innerText();
-      await box.locator('.monaco-button', { hasText: button }).click();
+      const wanted = box.locator('.monaco-button', { hasText: button });
+      await until(
+        () => `the dialog had no ${button}: ${text}`,
+        async () => (await wanted.count()) > 0,
+      );
+      await wanted.click();
       await until('the dialog is gone', async () => !(await box.allInnerTexts()).includes(text));
       return text;
     },
