@@ -20,7 +20,7 @@ interface Folder {
 /**
  * Returns the identity of a window; undefined without a remote. The API reveals
  * the authority only in the URIs of open folders. Without a folder only the kind
- * of remote is known.
+ * of remote is known, or the host of a web server.
  */
 export function identify(
   remoteName: string | undefined,
@@ -36,6 +36,12 @@ export function identify(
     workspace: workspace?.toString() ?? '',
     remoteLabel: named?.authority ?? remoteName,
     workspaceLabel: name ?? '',
-    lasting: named !== undefined,
+    lasting: named !== undefined || (workspace !== undefined && isAuthority(remoteName)),
   };
 }
+
+/**
+ * Whether a remote name is the whole authority, such as "code.example:8443": the name of a remote that a web server
+ * gives, as code-server does. Other remotes have their kind there, such as "ssh-remote".
+ */
+const isAuthority = (remoteName: string) => /[.:]/.test(remoteName);

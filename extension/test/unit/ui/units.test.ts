@@ -131,6 +131,13 @@ describe('identify', () => {
   });
 
   it('knows a window without a remote', () => {
+    // An editor that a web server brings: the extension runs beside the folder.
+    expect(identify('code.example:8443', undefined, uri('file', ''), 'w')).toMatchObject({
+      authority: 'code.example:8443',
+      lasting: true,
+    });
+    expect(identify('code.example:8443', undefined, undefined, undefined)).toMatchObject({ lasting: false });
+    expect(identify('ssh-remote', undefined, uri('file', ''), 'w')).toMatchObject({ lasting: false });
     expect(identify(undefined, undefined, uri('file', ''), 'w')).toBeUndefined();
   });
 });
