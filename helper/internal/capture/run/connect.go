@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	// lookAgain is the time between two checks whether a call still waits. The
-	// kernel does not report its end.
-	lookAgain = 100 * time.Millisecond
 	// answerTime bounds an attempt, as the kernel does for its own connects.
 	answerTime = 130 * time.Second
 )
@@ -64,7 +61,7 @@ func (s *supervisor) connect(c *call) {
 	switch kind := kindOf(app); {
 	case kind != 0 && here:
 		s.forget(c)
-		s.answer(c, func() (int, error) { return 0, s.connectHere(app, kind, raw) })
+		s.answer(c, func() (int, error) { return 0, s.connectHere(c, app, kind, raw) })
 	case kind == tunnel.TCP:
 		if errno, answered := s.stream(c, app, d, raw); !answered {
 			c.fail(errno)
@@ -78,8 +75,8 @@ func (s *supervisor) connect(c *call) {
 
 // connectHere makes a connect to this machine. After it, the supervisor no longer
 // keeps the stream.
-func (s *supervisor) connectHere(app int, kind tunnel.Network, raw []byte) error {
-	err := connectAs(app, raw)
+func (s *supervisor) connectHere(c *call, app int, kind tunnel.Network, raw []byte) error {
+	err := c.connectFor(app, raw)
 	if kind == tunnel.TCP && (err == nil || errors.Is(err, unix.EINPROGRESS)) {
 		s.letGo(inodeOf(app))
 	}
@@ -155,7 +152,7 @@ func (s *supervisor) stream(c *call, app int, d destination, raw []byte) (errno 
 	v, offer := s.decide(c.t, tunnel.TCP, d)
 	if v != carried {
 		s.letGo(ino)
-		s.otherwise(c, v, func() (int, error) { return 0, connectAs(app, raw) })
+		s.otherwise(c, v, func() (int, error) { return 0, c.connectFor(app, raw) })
 		return 0, true
 	}
 	r, err := s.rendezvous(app, d.mapped, !blocking)
@@ -234,12 +231,15 @@ type spot struct {
 // await waits for the attempt in place of the kernel.
 func (s *supervisor) await(c *call, ino uint64, app int, a *attempt) (unix.Errno, bool) {
 	var late <-chan time.Time
-	if tv, err := unix.GetsockoptTimeval(app, unix.SOL_SOCKET, unix.SO_SNDTIMEO); err == nil && (tv.Sec != 0 || tv.Usec != 0) {
-		timer := time.NewTimer(time.Duration(tv.Nano()))
+	limit, limited := hasLimit(app, unix.SO_SNDTIMEO)
+	if limited {
+		timer := time.NewTimer(limit)
 		defer timer.Stop()
 		late = timer.C
 	}
-	look := time.NewTicker(lookAgain)
+	c.q.waiting.Add(1)
+	defer c.q.waiting.Add(-1)
+	look := time.NewTimer(c.q.pause())
 	defer look.Stop()
 	for {
 		select {
@@ -259,9 +259,10 @@ func (s *supervisor) await(c *call, ino uint64, app int, a *attempt) (unix.Errno
 		case <-late:
 			return unix.EINPROGRESS, false
 		case <-look.C:
-			if !c.waits() {
-				return 0, true
+			if err := c.interrupted(limited); err != nil {
+				return errnoOf(err), false
 			}
+			look.Reset(c.q.pause())
 		}
 	}
 }

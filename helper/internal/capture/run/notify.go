@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -48,9 +49,10 @@ func ioctl(fd int, request uint, arg unsafe.Pointer) (int, unix.Errno) {
 // queue holds the calls of a tree that wait for a verdict. The filter's descriptor
 // stays open as long as this process lives.
 type queue struct {
-	file *os.File
-	raw  syscall.RawConn
-	fd   int
+	file    *os.File
+	raw     syscall.RawConn
+	fd      int
+	waiting atomic.Int64 // calls that are looked at regularly
 }
 
 // newQueue returns the queue of a filter and takes ownership of its descriptor. The
@@ -65,7 +67,11 @@ func newQueue(listener int) (*queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("wait for calls: %w", err)
 	}
-	return &queue{file, raw, listener}, nil
+	// The program's thread waits for this process anyway, so its processor may run it.
+	// Until this process has received a call, a signal interrupts it. Linux before 6.6
+	// refuses the flag.
+	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+	return &queue{file: file, raw: raw, fd: listener}, nil
 }
 
 // each takes calls one after another. It returns when no process is under the filter
@@ -88,7 +94,7 @@ func (q *queue) each(ready func(), take func(*call)) error {
 				return true
 			}
 			ready()
-			c := &call{listener: q.fd}
+			c := &call{q: q}
 			_, errno := ioctl(q.fd, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&c.n))
 			c.t = thread(c.n.pid)
 			switch errno {
@@ -118,9 +124,9 @@ func (q *queue) each(ready func(), take func(*call)) error {
 // answers it. Each tells whether the program got the answer. It does not if it was
 // killed, or if a signal interrupted the call.
 type call struct {
-	listener int
-	n        notification
-	t        thread
+	q *queue
+	n notification
+	t thread
 	// then is called with the program's socket once it is connected, and returns the
 	// result of the call. nil means 0.
 	then func(app int) (int, error)
@@ -137,7 +143,7 @@ func (c *call) send(r response) bool {
 		c.writeLength(c.one, int(r.val))
 		r.val = 1
 	}
-	_, errno := ioctl(c.listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r))
+	_, errno := ioctl(c.q.fd, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r))
 	return errno == 0
 }
 
@@ -160,7 +166,7 @@ func (c *call) install(fd int, closeOnExec bool) unix.Errno {
 	// descriptor but not the reply, and the call would return 0. Go's scheduler
 	// sends signals.
 	defer withoutSignals()()
-	_, errno := ioctl(c.listener, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
+	_, errno := ioctl(c.q.fd, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
 	return errno
 }
 
@@ -183,6 +189,6 @@ func withoutSignals() (end func()) {
 // process may belong to another process.
 func (c *call) waits() bool {
 	id := c.n.id
-	_, errno := ioctl(c.listener, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&id))
+	_, errno := ioctl(c.q.fd, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&id))
 	return errno == 0
 }

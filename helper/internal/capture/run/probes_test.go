@@ -63,6 +63,9 @@ var probes = []probe{
 // further probes make sense under run only, each by its name.
 var further = []probe{
 	{"judged", judgedProbe},
+	{"unblocked", (*probeEnv).unblocked},
+	{"waiting", func(e *probeEnv) string { return e.waiting(false) }},
+	{"waiting again", func(e *probeEnv) string { return e.waiting(true) }},
 	{"errors", func(e *probeEnv) (out string) {
 		for _, host := range []string{silentHost, deniedHost, noNetHost, noRouteHost} {
 			at := unixSockaddr(unix.AF_INET, netip.AddrPortFrom(netip.MustParseAddr(host), e.tcp))

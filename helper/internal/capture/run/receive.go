@@ -118,15 +118,13 @@ func (s *supervisor) receiveMessage(c *call, app int, at uint64, flags int) (int
 // receiveOn receives one datagram as the program's call would.
 func (s *supervisor) receiveOn(c *call, app int, m message, flags int) (received, error) {
 	wait := isBlocking(app) && flags&unix.MSG_DONTWAIT == 0
-	var end time.Time
-	if tv, err := unix.GetsockoptTimeval(app, unix.SOL_SOCKET, unix.SO_RCVTIMEO); err == nil && (tv.Sec != 0 || tv.Usec != 0) {
-		end = time.Now().Add(time.Duration(tv.Nano()))
-	}
+	limit, limited := hasLimit(app, unix.SO_RCVTIMEO)
+	end := time.Now().Add(limit)
 	payload, control := make([]byte, m.size), make([]byte, m.controlSize)
+	if !c.waits() {
+		return received{}, unix.EINTR
+	}
 	for {
-		if !c.waits() {
-			return received{}, unix.EINTR
-		}
 		n, oobn, got, from, err := unix.RecvmsgBuffers(app, [][]byte{payload}, control, flags|unix.MSG_DONTWAIT)
 		if err == nil {
 			if c.t.scatter(m, payload[:min(n, len(payload))]) != nil {
@@ -134,10 +132,12 @@ func (s *supervisor) receiveOn(c *call, app int, m message, flags int) (received
 			}
 			return received{n, s.sourceName(app, from), control[:oobn], got}, nil
 		}
-		if err != unix.EAGAIN || !wait || !end.IsZero() && !time.Now().Before(end) {
+		if err != unix.EAGAIN || !wait || limited && !time.Now().Before(end) {
 			return received{}, err
 		}
-		_ = waitFor(app, unix.POLLIN, int(lookAgain.Milliseconds()))
+		if err := c.ready(app, unix.POLLIN, limited); err != nil {
+			return received{}, err
+		}
 	}
 }
 

@@ -110,7 +110,10 @@ const (
 	deniedHost  = "10.99.0.7"
 	noNetHost   = "10.99.0.8"
 	noRouteHost = "10.99.0.9"
+	slowHost    = "10.99.0.10" // takes slowTime to be judged
 )
+
+const slowTime = 200 * time.Millisecond
 
 var covers = []netip.Prefix{netip.MustParsePrefix("10.99.0.0/16"), netip.MustParsePrefix("fd99::/16")}
 
@@ -140,6 +143,9 @@ func newRig(t *testing.T) *rig {
 	s, err := handover.Listen(handover.Options{Gateway: flow.New(flow.Options{Tunnel: capture}), CheckUDP: check.CheckUDP, Path: handover.Path(dir, "0123456789abcdef"),
 		Covers: func(_, host string, _ uint16) bool {
 			a, err := netip.ParseAddr(host)
+			if host == slowHost {
+				time.Sleep(slowTime)
+			}
 			return err == nil && (covers[0].Contains(a) || covers[1].Contains(a))
 		}})
 	if err != nil {
@@ -245,7 +251,7 @@ func (r *rig) answer(ctx context.Context, st *tunnel.Stream) {
 	r.mu.Lock()
 	r.origins = append(r.origins, req.Origin)
 	r.mu.Unlock()
-	host := map[string]string{farHost: "127.0.0.1", heldHost: "127.0.0.1", farHost6: "::1"}[req.Target.Host]
+	host := map[string]string{farHost: "127.0.0.1", heldHost: "127.0.0.1", farHost6: "::1", slowHost: "127.0.0.1"}[req.Target.Host]
 	switch req.Target.Host {
 	case silentHost:
 		_ = st.Reply(tunnel.TimedOut, "")

@@ -115,7 +115,7 @@ func (s *supervisor) openHere(c *call, app int, m message, flags int, raw []byte
 		}
 		return n, err
 	}
-	if err := s.connectHere(app, tunnel.TCP, raw); err != nil {
+	if err := s.connectHere(c, app, tunnel.TCP, raw); err != nil {
 		return 0, err
 	}
 	return c.sendOn(app, m, flags&^msgFastOpen, nil, harmless)
@@ -244,15 +244,18 @@ func (c *call) sendOn(app int, m message, flags int, to []byte, keep controls) (
 		return 0, err
 	}
 	wait := isBlocking(app) && flags&unix.MSG_DONTWAIT == 0
+	if !c.waits() {
+		return 0, unix.EINTR
+	}
+	_, limited := hasLimit(app, unix.SO_SNDTIMEO)
 	for {
-		if !c.waits() {
-			return 0, unix.EINTR
-		}
 		n, err := sendRaw(app, payload, control, to, flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if err != unix.EAGAIN || !wait {
 			return n, err
 		}
-		_ = waitFor(app, unix.POLLOUT, int(lookAgain.Milliseconds()))
+		if err := c.ready(app, unix.POLLOUT, limited); err != nil {
+			return 0, err
+		}
 	}
 }
 
