@@ -104,3 +104,25 @@ func TestBefore(t *testing.T) {
 		t.Errorf("got %s, want %s", out.String(), want)
 	}
 }
+
+// TestRoundTrips wants the two round trips of a direct connection to be the measure of
+// the same round, for a tool's proxy too.
+func TestRoundTrips(t *testing.T) {
+	s := newSamples(2)
+	for round, direct := range []float64{40, 44} {
+		s.add(figure{"setup-20", "kernel, direct", "plain p50"}, round, direct)
+		s.add(figure{"setup-20", "Causeway", "plain p50"}, round, direct*1.5)
+		s.add(figure{"setup-20", "Causeway's proxy", "SOCKS5 p50"}, round, direct+2)
+	}
+	var out strings.Builder
+	for _, r := range allRows() {
+		if r.name == "setup-0" || r.name == "setup-20" {
+			roundTrips(&out, r, s)
+		}
+	}
+	want := "\n| round trips | |\n|---|---:|\n" +
+		"| kernel, direct | 2.00 [2.00-2.00] |\n| Causeway | 3.00 [3.00-3.00] |\n| Causeway's proxy | 2.10 [2.09-2.10] |\n"
+	if out.String() != want {
+		t.Errorf("got %s, want %s", out.String(), want)
+	}
+}

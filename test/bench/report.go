@@ -33,10 +33,36 @@ func report(out io.Writer, rows []row, s *samples, took time.Duration) {
 			}
 			fmt.Fprintln(out)
 		}
+		roundTrips(out, r, s)
 	}
 	far := (s.rounds + 1) / 2
 	fmt.Fprintf(out, "\nMedians [least-most] of %d rounds, of %d where there is a delay; %s on %d processors.\n",
 		s.rounds, far, took.Round(time.Second), runtime.NumCPU())
+}
+
+// roundTrips writes, for a row of connections over a path with delay, how many round
+// trips each tool needs from the start of a connection to the answer to its first byte.
+// A direct connection needs two; its time includes what the lab adds to the delay.
+func roundTrips(out io.Writer, r row, s *samples) {
+	const plain, socks = "plain p50", "SOCKS5 p50"
+	base := figure{r.name, direct.name, plain}
+	if r.on.path.Delay == 0 || s.values[base] == nil {
+		return
+	}
+	fmt.Fprint(out, "\n| round trips | |\n|---|---:|\n")
+	for _, t := range r.tools {
+		of := figure{r.name, t.name, plain}
+		if s.values[of] == nil {
+			of.name = socks
+		}
+		ratios := s.ratios(of, base)
+		for i := range ratios {
+			ratios[i] *= 2
+		}
+		if ratios != nil {
+			fmt.Fprintf(out, "| %s | %s |\n", t.name, spread(ratios, 2))
+		}
+	}
 }
 
 // spread is the median with the extremes.
