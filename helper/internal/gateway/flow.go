@@ -79,10 +79,6 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 			Str("program", req.Origin.Program).Uint32("pid", req.Origin.PID).Str("user", req.Origin.User).Msg("connected")
 	}
 	if f.network == resource.UDP {
-		if err := st.Reply(tunnel.Connected, ""); err != nil {
-			netx.ResetConn(conn, "the remote has gone")
-			return
-		}
 		err = g.relayDatagrams(ctx, f, conn)
 	} else {
 		stop := dial.WatchPeer(conn, func() { netx.ResetConn(conn, "the peer does not answer any more") })

@@ -8,12 +8,14 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
 // errIdle ends an exchange without datagrams for long enough.
@@ -27,6 +29,8 @@ type exchange struct {
 	last     atomic.Int64 // when the last datagram passed, as time since began
 	answered atomic.Bool
 	idle     time.Duration
+	reply    sync.Once
+	refused  atomic.Bool // set within reply
 }
 
 // relayDatagrams passes datagrams in both directions until the exchange is idle or
@@ -38,7 +42,11 @@ func (g *Gateway) relayDatagrams(ctx context.Context, f *flow, conn net.Conn) er
 	f.udp = x
 	g.mu.Unlock()
 	end := func(reason string) {
-		f.st.Reset(reason)
+		if x.accept(); x.refused.Load() {
+			_ = f.st.Close()
+		} else {
+			f.st.Reset(reason)
+		}
 		_ = conn.Close()
 	}
 	stop := context.AfterFunc(ctx, func() { end(context.Cause(ctx).Error()) })
@@ -121,6 +129,10 @@ func (x *exchange) send(count netx.Counter) error {
 		n := c.Len()
 		_, err = x.conn.Write(c.Bytes())
 		if err != nil && x.lives(err) {
+			if x.refuse(err) {
+				c.Release()
+				return nil
+			}
 			// The socket reported an earlier datagram and has not sent this one.
 			_, _ = x.conn.Write(c.Bytes())
 			err = nil
@@ -150,12 +162,16 @@ func (x *exchange) receive(count netx.Counter) error {
 			}
 			continue
 		case err != nil && x.lives(err):
+			if x.refuse(err) {
+				return nil
+			}
 			continue
 		case err != nil:
 			return err
 		}
 		x.touch()
 		x.answered.Store(true)
+		x.accept()
 		n := c.Len()
 		_, err = x.f.st.Write(c.Bytes())
 		c.Release()
@@ -164,6 +180,26 @@ func (x *exchange) receive(count netx.Counter) error {
 		}
 		count(n)
 	}
+}
+
+// accept answers the flow, unless it has been answered. That waits for the target's
+// first datagram: until then the target may refuse, and the program must hear of it.
+func (x *exchange) accept() {
+	x.reply.Do(func() { _ = x.f.st.Reply(tunnel.Connected, "") })
+}
+
+// refuse answers the flow with a refusal by the target, and reports whether it has. It
+// does not if the target has answered before, perhaps a restart ago.
+func (x *exchange) refuse(err error) bool {
+	e := dial.Error(err)
+	if e.Code != tunnel.Refused {
+		return false
+	}
+	x.reply.Do(func() {
+		x.refused.Store(true)
+		_ = x.f.st.Reply(e.Code, e.Reason)
+	})
+	return x.refused.Load()
 }
 
 // lives records an error of the socket and reports whether the exchange goes on. An
