@@ -66,6 +66,14 @@ func rules(o Options) []rule {
 	}
 	if o.Keep {
 		r = append(r, rule{unix.SYS_BIND, always}, rule{unix.SYS_LISTEN, always})
+		// After these calls, the supervisor may no longer look into the process.
+		for _, number := range []uint32{unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETREUID, unix.SYS_SETREGID, unix.SYS_SETRESUID,
+			unix.SYS_SETRESGID, unix.SYS_SETFSUID, unix.SYS_SETFSGID} {
+			r = append(r, rule{number, always})
+		}
+		r = append(r, rule{unix.SYS_PRCTL, []bpf.Instruction{
+			low(0), bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PR_SET_DUMPABLE, SkipTrue: 1}, allow, notify,
+		}})
 	}
 	if !o.Only {
 		if o.Keep {

@@ -23,9 +23,10 @@ const (
 // stays open. So keeper drops a socket once it is connected, is bound to a server's
 // port, or is open in no process any more.
 type keeper struct {
-	added chan struct{} // has an element if a socket came since the last sweep
-	mu    sync.Mutex
-	open  map[uint64]keptSocket
+	sealed *sealed
+	added  chan struct{} // has an element if a socket came since the last sweep
+	mu     sync.Mutex
+	open   map[uint64]keptSocket
 }
 
 type keptSocket struct {
@@ -33,8 +34,8 @@ type keptSocket struct {
 	since time.Time
 }
 
-func newKeeper() *keeper {
-	return &keeper{added: make(chan struct{}, 1), open: make(map[uint64]keptSocket)}
+func newKeeper(sealed *sealed) *keeper {
+	return &keeper{sealed: sealed, added: make(chan struct{}, 1), open: make(map[uint64]keptSocket)}
 }
 
 // add keeps a descriptor of the socket fd. If there are too many, it drops the
@@ -140,6 +141,7 @@ func (k *keeper) sweep(before time.Time) {
 			}
 		}
 	}
+	k.sealed.each(func(ino uint64) { delete(lost, ino) })
 	for ino := range lost {
 		k.drop(ino)
 	}

@@ -71,31 +71,11 @@ func (t thread) message(at uint64) (message, error) {
 // gather reads the payload of a message.
 func (t thread) gather(m message) ([]byte, error) {
 	b := make([]byte, m.size)
-	if m.size == 0 {
-		return b, nil
-	}
-	local := []unix.Iovec{{Base: &b[0]}}
-	local[0].SetLen(len(b))
-	n, err := unix.ProcessVMReadv(int(t), local, m.vectors, 0)
-	if err == nil && n < len(b) {
-		err = unix.EFAULT
-	}
-	return b, err
+	return b, t.move(false, b, m.vectors)
 }
 
 // scatter writes b into the buffers of a message, which must be large enough.
-func (t thread) scatter(m message, b []byte) error {
-	if len(b) == 0 {
-		return nil
-	}
-	local := []unix.Iovec{{Base: &b[0]}}
-	local[0].SetLen(len(b))
-	n, err := unix.ProcessVMWritev(int(t), local, m.vectors, 0)
-	if err == nil && n < len(b) {
-		err = unix.EFAULT
-	}
-	return err
-}
+func (t thread) scatter(m message, b []byte) error { return t.move(true, b, m.vectors) }
 
 // controls tells whether the supervisor sends a control message along with a
 // program's message. It may change the data.

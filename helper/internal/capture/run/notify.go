@@ -53,6 +53,7 @@ type queue struct {
 	raw     syscall.RawConn
 	fd      int
 	waiting atomic.Int64 // calls that are looked at regularly
+	sealed  *sealed
 }
 
 // newQueue returns the queue of a filter and takes ownership of its descriptor. The
@@ -71,7 +72,7 @@ func newQueue(listener int) (*queue, error) {
 	// Until this process has received a call, a signal interrupts it. Linux before 6.6
 	// refuses the flag.
 	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
-	return &queue{file: file, raw: raw, fd: listener}, nil
+	return &queue{file: file, raw: raw, fd: listener, sealed: &sealed{}}, nil
 }
 
 // each takes calls one after another. It returns when no process is under the filter
@@ -96,7 +97,7 @@ func (q *queue) each(ready func(), take func(*call)) error {
 			ready()
 			c := &call{q: q}
 			_, errno := ioctl(q.fd, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&c.n))
-			c.t = thread(c.n.pid)
+			c.t = thread{int(c.n.pid), q.sealed}
 			switch errno {
 			case 0:
 			case unix.EINTR, unix.ENOENT:
@@ -157,7 +158,7 @@ func (c *call) fail(errno unix.Errno) bool { return c.send(response{errno: -int3
 func (c *call) give(val int) bool { return c.send(response{val: int64(val)}) }
 
 // install makes the call return a new descriptor of the socket fd.
-func (c *call) install(fd int, closeOnExec bool) unix.Errno {
+func (c *call) install(fd int, closeOnExec bool) (int, unix.Errno) {
 	a := addition{id: c.n.id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, src: uint32(fd)}
 	if closeOnExec {
 		a.newFlags = unix.O_CLOEXEC
@@ -166,8 +167,14 @@ func (c *call) install(fd int, closeOnExec bool) unix.Errno {
 	// descriptor but not the reply, and the call would return 0. Go's scheduler
 	// sends signals.
 	defer withoutSignals()()
-	_, errno := ioctl(c.q.fd, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
-	return errno
+	n, errno := ioctl(c.q.fd, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
+	if errno == unix.EINVAL { // before Linux 5.14, the answer is a step of its own
+		a.flags = 0
+		if n, errno = ioctl(c.q.fd, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a)); errno == 0 {
+			c.give(n)
+		}
+	}
+	return n, errno
 }
 
 // withoutSignals blocks signals for the calling thread until end. The same goroutine

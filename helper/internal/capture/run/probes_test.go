@@ -63,6 +63,7 @@ var probes = []probe{
 // further probes make sense under run only, each by its name.
 var further = []probe{
 	{"judged", judgedProbe},
+	{"sealed", (*probeEnv).sealedProbe},
 	{"unblocked", (*probeEnv).unblocked},
 	{"waiting", func(e *probeEnv) string { return e.waiting(false) }},
 	{"waiting again", func(e *probeEnv) string { return e.waiting(true) }},

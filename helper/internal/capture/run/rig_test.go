@@ -76,11 +76,17 @@ func runPart(part func(Options) error) int {
 	return 0
 }
 
-// restricted is the foreground process below a filter that forbids pidfd_getfd.
+// restricted is the foreground process as in a container with an old default profile:
+// below a filter that forbids pidfd_getfd and process_vm_readv, and without
+// CAP_SYS_PTRACE.
 func restricted(o Options) error {
 	runtime.LockOSThread()
-	code, err := bpf.Assemble([]bpf.Instruction{low0, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_PIDFD_GETFD, SkipTrue: 1},
-		refuseWith(unix.EPERM), allow})
+	_ = unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_PTRACE, 0, 0, 0) // root has it
+	program := []bpf.Instruction{low0}
+	for _, forbidden := range []uint32{unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV} {
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: forbidden, SkipTrue: 1}, refuseWith(unix.EPERM))
+	}
+	code, err := bpf.Assemble(append(program, allow))
 	if err != nil {
 		return err
 	}

@@ -116,12 +116,12 @@ func (t thread) signalled() bool {
 		return false
 	}
 	process := t.process()
-	if process == int(t) {
+	if process == t.id {
 		return true
 	}
 	others, _ := os.ReadDir("/proc/" + strconv.Itoa(process) + "/task")
 	for _, other := range others {
-		if other.Name() == strconv.Itoa(int(t)) {
+		if other.Name() == strconv.Itoa(t.id) {
 			continue
 		}
 		status, err := os.ReadFile("/proc/" + strconv.Itoa(process) + "/task/" + other.Name() + "/status")

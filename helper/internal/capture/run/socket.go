@@ -32,7 +32,8 @@ func (s *supervisor) socket(c *call) {
 	if s.kept != nil {
 		s.kept.add(fd) // before the program has it
 	}
-	if errno := c.install(fd, kind&unix.SOCK_CLOEXEC != 0); errno != 0 {
+	give := func() (int, unix.Errno) { return c.install(fd, kind&unix.SOCK_CLOEXEC != 0) }
+	if errno := c.q.sealed.given(c.t.process(), inodeOf(fd), give); errno != 0 {
 		c.fail(errno)
 	}
 }

@@ -95,7 +95,7 @@ func supervise(o Options, foreground *os.File, tell func(code int, reason string
 			return err
 		}
 		s := newSupervisor(calls, o, &handover.Client{Dir: o.Dir})
-		if err := s.check(thread(child)); err != nil {
+		if err := s.check(thread{id: child}); err != nil {
 			_ = unix.Kill(child, unix.SIGKILL)
 			family.wait(func(int) {})
 			return err
@@ -131,11 +131,19 @@ func supervise(o Options, foreground *os.File, tell func(code int, reason string
 // mayTake tells whether this process may take descriptors from other processes. The
 // usual seccomp profile of containers forbids it.
 func mayTake() bool {
-	fd, err := thread(os.Getpid()).descriptor(inherited)
+	fd, err := thread{id: os.Getpid()}.descriptor(inherited)
 	if err == nil {
 		_ = unix.Close(fd)
 	}
-	return err == nil
+	return err == nil && (os.Geteuid() != 0 || hasPtrace())
+}
+
+// hasPtrace tells whether this process has CAP_SYS_PTRACE. Without it, root cannot
+// look into the processes of other users.
+func hasPtrace() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_PTRACE) != 0
 }
 
 // hear reads one message of the process that becomes the command. It returns the

@@ -46,11 +46,11 @@ type supervisor struct {
 }
 
 func newSupervisor(calls *queue, o Options, captures *handover.Client) *supervisor {
-	s := &supervisor{calls: calls, only: o.Only, captures: captures, network: thread(unix.Getpid()).network(),
+	s := &supervisor{calls: calls, only: o.Only, captures: captures, network: thread{id: unix.Getpid()}.network(),
 		slots: make(chan struct{}, maxCalls), attempts: make(map[uint64]*attempt), carried: make(map[uint64][]byte),
 		senders: make(map[uint64]*sender), silent: make(map[spot]*rendezvous)}
 	if o.Keep {
-		s.kept = newKeeper()
+		s.kept = newKeeper(calls.sealed)
 	}
 	return s
 }
@@ -103,6 +103,10 @@ func (s *supervisor) judge(c *call) {
 		s.socket(c)
 	case unix.SYS_BIND:
 		s.bind(c)
+	case unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETREUID, unix.SYS_SETREGID, unix.SYS_SETRESUID, unix.SYS_SETRESGID,
+		unix.SYS_SETFSUID, unix.SYS_SETFSGID, unix.SYS_PRCTL:
+		c.q.sealed.keep(c.t)
+		c.pass()
 	case unix.SYS_LISTEN:
 		s.kept.drop(c.t.inode(c.fd()))
 		c.pass()
