@@ -95,7 +95,7 @@ var rules = map[string]rule{
 	"logs":       {without: "net/http os/exec"},
 	"terminal":   {may: "tunnel", without: "net/http os/exec"},
 	"privileged": {may: "capture/bridge capture/hostnet capture/tun", never: "gateway/... rpc session/..."},
-	"doctor":     {may: "capture/hostnet capture/owner gateway/exit privileged resource", never: "rpc session/... cli"},
+	"doctor":     {may: "capture/hostnet capture/owner capture/run gateway/exit privileged resource", never: "rpc session/... cli"},
 	"link":       {may: "carrier kernelnet netx rpc", tests: "hostile", never: "gateway/... capture/... tunnel/... session/... cli"},
 	"pairing":    {may: "lockfile rpc terminal", tests: "hostile", never: "gateway/... capture/... session/... cli"},
 	"session":    {may: "carrier daemon link rpc tunnel", never: "cli"},

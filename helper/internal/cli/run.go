@@ -87,5 +87,7 @@ func runParts() []*cobra.Command {
 		cmd.Flags().SetInterspersed(false)
 		return cmd
 	}
-	return []*cobra.Command{part(run.SuperviseCommand, run.Supervise), part(run.ExecCommand, run.Exec)}
+	try := &cobra.Command{Use: run.TryCommand, Short: "A part of doctor (started by doctor itself)", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return run.Trial() }}
+	return []*cobra.Command{try, part(run.SuperviseCommand, run.Supervise), part(run.ExecCommand, run.Exec)}
 }

@@ -1,7 +1,10 @@
 package daemon
 
 import (
+	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -30,5 +33,20 @@ func TestDirOutlivesTheHostName(t *testing.T) {
 	}()
 	if r := <-got; r.err != nil || r.dir != before {
 		t.Errorf("%q, %v; was %q", r.dir, r.err, before)
+	}
+}
+
+// In a container whose files are read-only, the helper's socket is in /dev/shm.
+func TestDirOfReadOnlyContainer(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file") // below a file there is no folder
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"XDG_CACHE_HOME", "TMPDIR"} {
+		t.Setenv(name, file)
+	}
+	t.Setenv(DirVariable, "")
+	if dir, err := DefaultDir(); err != nil || !strings.HasPrefix(dir, "/dev/shm/causeway-") {
+		t.Errorf("%q, %v", dir, err)
 	}
 }

@@ -18,6 +18,9 @@ import (
 // errNobody is the error of a connection to a socket without a listener.
 const errNobody = syscall.ECONNREFUSED
 
+// sharedMemory can be written to in a container whose files are read-only.
+const sharedMemory = "/dev/shm"
+
 // bases returns directories for DefaultDir, the best first. XDG_RUNTIME_DIR is not
 // among them: the system removes it with the last login session, and the helper
 // stays.
@@ -25,7 +28,12 @@ func bases() (dirs []string) {
 	if cache, err := os.UserCacheDir(); err == nil && unix.Access(existing(cache), unix.W_OK) == nil {
 		dirs = append(dirs, filepath.Join(cache, "causeway"))
 	}
-	return append(dirs, filepath.Join(os.TempDir(), "causeway-"+strconv.Itoa(os.Getuid())))
+	own := "causeway-" + strconv.Itoa(os.Getuid())
+	dirs = append(dirs, filepath.Join(os.TempDir(), own))
+	if info, err := os.Stat(sharedMemory); err == nil && info.IsDir() {
+		dirs = append(dirs, filepath.Join(sharedMemory, own))
+	}
+	return dirs
 }
 
 func checkOwner(dir string, info fs.FileInfo) error {

@@ -11,12 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
+	"github.com/causeway-dev/causeway/helper/internal/capture/run"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/exit"
 	"github.com/causeway-dev/causeway/helper/internal/privileged"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -91,7 +91,7 @@ func checkResolver(ctx context.Context) Check {
 
 // Capture checks this machine for the capture.
 func Capture(ctx context.Context) []Check {
-	return []Check{checkLoopback(), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(ctx), checkTun(ctx), checkRun(), checkOwner(ctx)}
+	return []Check{checkLoopback(), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(ctx), checkTun(ctx), checkRun(ctx, run.Try), checkOwner(ctx)}
 }
 
 func checkLoopback() Check {
@@ -110,6 +110,13 @@ func checkLoopback() Check {
 // containerUser says how the user of a container gets these rights.
 const containerUser = ` In a container, "remoteUser": "root" in devcontainer.json does it.`
 
+// readOnlyHint is for files that root cannot change either.
+const readOnlyHint = "The file is read-only, for root too. Use the proxy, or start the container without --read-only."
+
+func isReadOnly(err error) bool {
+	return strings.Contains(err.Error(), "read-only file system") // it can come as text, from the privileged child
+}
+
 func checkHosts(ctx context.Context) Check {
 	c := Check{Side: "capture", Name: "hosts file"}
 	h, err := privileged.Start(ctx, hostnet.Start)
@@ -119,6 +126,9 @@ func checkHosts(ctx context.Context) Check {
 	if err != nil {
 		c.Detail = err.Error()
 		c.Hint = "Run as root, allow sudo without a password, or use the proxy, which needs neither." + containerUser
+		if isReadOnly(err) {
+			c.Hint = readOnlyHint
+		}
 		return c
 	}
 	c.OK, c.Detail = true, "private names can be put into the hosts file"
@@ -142,6 +152,9 @@ func checkResolvConf(ctx context.Context) Check {
 	default:
 		c.Detail = err.Error()
 		c.Hint = "Only the proxy serves names of domains. Run as root, or allow sudo without a password." + containerUser
+		if isReadOnly(err) {
+			c.Hint = readOnlyHint
+		}
 	}
 	return c
 }
@@ -206,19 +219,17 @@ func checkTun(ctx context.Context) Check {
 	return c
 }
 
-// checkRun reports whether the kernel has what causeway run needs. A container's
-// filter may still forbid it: run says so itself.
-func checkRun() Check {
+// checkRun runs a command as causeway run does.
+func checkRun(ctx context.Context, try func(context.Context) error) Check {
 	c := Check{Side: "capture", Name: "causeway run", OK: true}
-	actions, err := os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
-	switch {
-	case err != nil:
-		c.Detail = "not on this system"
-	case !slices.Contains(strings.Fields(string(actions)), "user_notif"):
-		c.Detail = "this kernel has no seccomp user notification: Linux 5.9 or later has it"
-	default:
-		c.Detail = "a command and its children can reach addresses and networks, without any privilege"
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := try(ctx); err != nil {
+		c.OK, c.Detail = errors.Is(err, run.ErrUnsupported), err.Error()
+		c.Hint = "Without a TUN device, only the proxy reaches addresses and networks."
+		return c
 	}
+	c.Detail = "a command and its children can reach addresses and networks, without any privilege"
 	return c
 }
 

@@ -1,10 +1,14 @@
 package doctor
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -56,9 +60,26 @@ func TestLocalChecks(t *testing.T) {
 	if c := checkOwner(t.Context()); runtime.GOOS == "linux" && !c.OK {
 		t.Errorf("%+v", c)
 	}
-	for _, c := range []Check{checkLoopback(), checkOwner(t.Context()), checkRun()} {
+	for _, c := range []Check{checkLoopback(), checkOwner(t.Context())} {
 		if c.Side != "capture" || c.Name == "" || c.Detail == "" || !c.OK && c.Hint == "" {
 			t.Errorf("%+v", c)
 		}
+	}
+}
+
+// The check of causeway run reports what a trial says.
+func TestRun(t *testing.T) {
+	if c := checkRun(t.Context(), func(context.Context) error { return nil }); !c.OK || c.Hint != "" {
+		t.Errorf("%+v", c)
+	}
+	c := checkRun(t.Context(), func(context.Context) error { return errors.New("the runtime forbids it") })
+	if c.OK || c.Detail != "the runtime forbids it" || c.Hint == "" {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	if !isReadOnly(fmt.Errorf("edit /etc/hosts: %w", syscall.EROFS)) || isReadOnly(os.ErrPermission) {
+		t.Error("a read-only file system is not told from a lack of rights")
 	}
 }

@@ -43,7 +43,7 @@ func TestSudoRefused(t *testing.T) {
 	if want := "cannot edit " + path + ": not writable, and there is no sudo\n"; err != nil || string(out) != want {
 		t.Errorf("%q %v, want %q", out, err, want)
 	}
-	sudo := "#!/bin/sh\necho 'a lecture' >&2\necho 'sudo: a password is required' >&2\nexit 1\n"
+	sudo := "#!/bin/sh\necho 'a lecture' >&2\necho 'sudo: a password is required' >&2\necho 'sudo: some advice' >&2\nexit 1\n"
 	if err := os.WriteFile(filepath.Join(bin, "sudo"), []byte(sudo), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func (s *Source) reportOn(p *offer.Resource) peer.NameReport {
 	case wildcard:
 		troubles = append(troubles, "names below a domain need the stub resolver, which is not running; use the proxy")
 	default:
-		troubles = append(troubles, "only a name gets an address of its own; use the proxy")
+		troubles = append(troubles, "only a name gets an address of its own; use \"causeway run\" or the proxy")
 	}
 	if exact && slices.Contains(s.hosts.overruled, host) {
 		troubles = append(troubles, "the hosts file of the remote has another line for this name, which does not count while connected")

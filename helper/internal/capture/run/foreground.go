@@ -4,11 +4,14 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/handover"
 	"golang.org/x/sys/unix"
@@ -37,19 +40,55 @@ func Run(ctx context.Context, o Options) error {
 	if err := client.Probe(ctx); err != nil {
 		return err
 	}
+	return o.run(ctx, os.Stdin, os.Stdout, os.Stderr)
+}
+
+// Try runs this program's TryCommand under a supervisor, and asks no capture. It
+// returns why "causeway run" does not work here, nil if it does.
+func Try(ctx context.Context) error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = null.Close() }()
+	err = Options{Dir: os.DevNull, Path: self, Argv: []string{"causeway", TryCommand}}.run(ctx, null, null, null)
+	if e, ok := errors.AsType[*ExitError](err); ok && e.Reason == "" {
+		return errors.New("a supervised program cannot connect as usual")
+	}
+	return err
+}
+
+// Trial is the program of TryCommand. It makes calls that the supervisor judges.
+func Trial() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("make a socket: %w", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return connectTo(fd, unix.AF_INET, netip.AddrPortFrom(loopback4, 9))
+}
+
+// run is Run without the question whether a capture listens. ctx ends the command.
+func (o Options) run(ctx context.Context, streams ...*os.File) error {
+	if err := enoughRoom(pidLimits, room); err != nil {
+		return err
+	}
 	ours, theirs, err := pair()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ours.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = ours.Close() })
+	defer stop()
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, heeded(slices.Concat(keys, forwarded))...)
 	defer func() { signal.Stop(signals); close(signals) }()
-	err = start(o.arguments(SuperviseCommand), os.Environ(), theirs)
+	supervisor, err := os.StartProcess(self, o.arguments(SuperviseCommand), &os.ProcAttr{Env: os.Environ(), Files: append(streams, theirs)})
 	_ = theirs.Close()
 	if err != nil {
-		return fmt.Errorf("start the supervisor: %w", err)
+		return fmt.Errorf("start the supervisor: %w", explained(err))
 	}
+	defer reap(supervisor)
 	byKeys := hasTerminal()
 	go func() {
 		for s := range signals {
@@ -101,11 +140,20 @@ func pair() (ours, theirs *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "parent"), os.NewFile(uintptr(fds[1]), "child"), nil
 }
 
-// start starts this program again with the same standard streams.
-func start(args, env []string, connection *os.File) error {
-	p, err := os.StartProcess(self, args, &os.ProcAttr{Env: env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr, connection}})
-	if err != nil {
-		return err
+// reapTime is the time that the supervisor has to end after the command. It stays if
+// the command has left processes behind.
+const reapTime = 250 * time.Millisecond
+
+// reap waits for the end of the supervisor, for reapTime. A supervisor that ends after
+// this process is a zombie where the first process of a container reaps none.
+func reap(supervisor *os.Process) {
+	ended := make(chan struct{})
+	go func() {
+		_, _ = supervisor.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(reapTime):
 	}
-	return p.Release()
 }

@@ -4,6 +4,7 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -45,6 +46,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	part := map[string]func(Options) error{SuperviseCommand: Supervise, ExecCommand: Exec,
+		"try": func(Options) error { return Try(context.Background()) }, TryCommand: func(Options) error { return Trial() },
 		"foreground": func(o Options) error { return Run(context.Background(), o) }, "restricted": restricted}[os.Args[1]]
 	switch {
 	case part != nil:
@@ -83,7 +85,11 @@ func restricted(o Options) error {
 	runtime.LockOSThread()
 	_ = unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_PTRACE, 0, 0, 0) // root has it
 	program := []bpf.Instruction{low0}
-	for _, forbidden := range []uint32{unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV} {
+	calls := []uint32{unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV}
+	if os.Getenv("RUN_TEST_FORBIDDEN") == "filters" {
+		calls = []uint32{unix.SYS_SECCOMP}
+	}
+	for _, forbidden := range calls {
 		program = append(program, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: forbidden, SkipTrue: 1}, refuseWith(unix.EPERM))
 	}
 	code, err := bpf.Assemble(append(program, allow))
@@ -101,7 +107,7 @@ func restricted(o Options) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog))); errno != 0 {
 		return errno
 	}
-	return syscall.Exec(self, append([]string{"causeway"}, o.arguments("foreground")[1:]...), os.Environ())
+	return syscall.Exec(self, append([]string{"causeway"}, o.arguments(cmp.Or(os.Getenv("RUN_TEST_PART"), "foreground"))[1:]...), os.Environ())
 }
 
 var low0 = bpf.LoadAbsolute{Off: offNumber, Size: 4}

@@ -24,6 +24,7 @@ var ErrUnsupported = errors.New("causeway run works on Linux only, on amd64 and 
 const (
 	SuperviseCommand = "run-supervise"
 	ExecCommand      = "run-exec"
+	TryCommand       = "run-try"
 )
 
 // Variable is set in the environment of a command under a supervisor. Its value is

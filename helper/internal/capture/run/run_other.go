@@ -7,6 +7,12 @@ import "context"
 // Run fails with ErrUnsupported.
 func Run(context.Context, Options) error { return ErrUnsupported }
 
+// Try fails with ErrUnsupported.
+func Try(context.Context) error { return ErrUnsupported }
+
+// Trial fails with ErrUnsupported.
+func Trial() error { return ErrUnsupported }
+
 // Supervise fails with ErrUnsupported.
 func Supervise(Options) error { return ErrUnsupported }
 

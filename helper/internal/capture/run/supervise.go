@@ -64,7 +64,7 @@ func supervise(o Options, foreground *os.File, tell func(code int, reason string
 	p, err := os.StartProcess(self, o.arguments(ExecCommand), &os.ProcAttr{Env: env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr, theirs}})
 	_ = theirs.Close()
 	if err != nil {
-		return fmt.Errorf("start the command: %w", err)
+		return fmt.Errorf("start the command: %w", explained(err))
 	}
 	child := p.Pid
 	_ = p.Release()
