@@ -79,7 +79,7 @@ in_fresh() {
   local environment=(HOME=/root USER=root LOGNAME=root LANG=C.UTF-8
     PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     GOPROXY="file:///var/lib/downloads/go,$(go env GOPROXY)" GOSUMDB="$(go env GOSUMDB)" GONOSUMDB="$(go env GONOSUMDB)"
-    npm_config_registry="$(npm config get registry)" npm_config_cache=/var/lib/downloads/npm)
+    npm_config_registry="$(npm config get registry)")
   [ ! -e /etc/ssl/certs/ca-certificates.crt ] || environment+=(NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt)
   local name
   for name in http_proxy https_proxy no_proxy all_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY CI; do
@@ -104,8 +104,15 @@ in_fresh() {
     share "$modules" /var/lib/downloads/go ro
     share "$npm" /var/lib/downloads/npm rw
     [ -z "$cache" ] || share "$cache" /var/cache/causeway ro
+    # For root alone: the other users of the tests have npm caches of their own.
+    echo "cache=/var/lib/downloads/npm" >"$root/root/.npmrc"
+    # In a chroot the kernel makes no user namespaces, and /proc shows the files of
+    # other mount namespaces with the path of the folder before them.
     cd "$root"
-    exec chroot "$root" env -i "$@"
+    mkdir -p .before
+    pivot_root . .before
+    umount -l .before
+    exec env -i "$@"
   ' bash "$fresh" "$(go env GOROOT)" "$modules" "$npm_cache" "${fresh_cache-}" \
     "${environment[@]}" bash -euo pipefail -c "cd /causeway; $1"
 }

@@ -51,7 +51,6 @@ type wrapper struct {
 
 var wrappers = map[string]wrapper{
 	"as_root": {}, // of scripts/lib/install.sh
-	"chroot":  {skip: 1},
 	"cloud":   {}, // of the lab: enters a host
 	"laptop":  {},
 	"command": {},
