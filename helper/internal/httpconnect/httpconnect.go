@@ -44,38 +44,50 @@ type Credentials struct{ User, Password string }
 // is returned as it is. The error is a *RefusedError if the proxy answers with another status than
 // 200.
 func (p Proxy) Open(ctx context.Context, address string) (_ net.Conn, err error) {
-	port := cmp.Or(p.URL.Port(), map[string]string{"http": "80", "https": "443"}[p.URL.Scheme])
-	raw, err := p.Dial(ctx, "tcp", net.JoinHostPort(p.URL.Hostname(), port))
+	c, err := p.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		if !stop() {
 			err = context.Cause(ctx)
 		}
 		if err != nil {
-			_ = raw.Close()
+			_ = c.Close()
 		}
 	}()
-	c := raw
-	if p.URL.Scheme == "https" {
-		t := tls.Client(raw, &tls.Config{ServerName: p.URL.Hostname(), MinVersion: tls.VersionTLS12})
-		if err := t.HandshakeContext(ctx); err != nil {
-			return nil, fmt.Errorf("shake hands with the proxy: %w", err)
-		}
-		c = t
-	}
 	return c, p.ask(c, address)
+}
+
+// Connect returns a connection to the proxy itself, for requests with whole URLs. An
+// error of Dial is returned as it is.
+func (p Proxy) Connect(ctx context.Context) (net.Conn, error) {
+	port := cmp.Or(p.URL.Port(), map[string]string{"http": "80", "https": "443"}[p.URL.Scheme])
+	raw, err := p.Dial(ctx, "tcp", net.JoinHostPort(p.URL.Hostname(), port))
+	if err != nil || p.URL.Scheme != "https" {
+		return raw, err
+	}
+	c := tls.Client(raw, &tls.Config{ServerName: p.URL.Hostname(), MinVersion: tls.VersionTLS12})
+	if err := c.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, fmt.Errorf("shake hands with the proxy: %w", err)
+	}
+	return c, nil
+}
+
+// Authorization is the line of a header that tells the proxy who asks, with its end.
+// It is "" without User.
+func (p Proxy) Authorization() string {
+	if p.User == nil {
+		return ""
+	}
+	return "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(p.User.User+":"+p.User.Password)) + "\r\n"
 }
 
 // ask sends the request and reads the answer's header, and nothing behind that.
 func (p Proxy) ask(c net.Conn, address string) error {
-	authorization := ""
-	if p.User != nil {
-		authorization = "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(p.User.User+":"+p.User.Password)) + "\r\n"
-	}
-	if _, err := fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", address, address, authorization); err != nil {
+	if _, err := fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", address, address, p.Authorization()); err != nil {
 		return fmt.Errorf("send CONNECT: %w", err)
 	}
 	head := bufio.NewReaderSize(io.LimitReader(single{c}, maxAnswer), 16)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -35,7 +34,6 @@ type dialer struct {
 	o        Options
 	upstream func(*url.URL) (*url.URL, error) // the proxy for a URL, nil for none
 	net      net.Dialer
-	direct   *http.Transport // for requests to other targets than resources
 }
 
 func newDialer(o Options, self string) dialer {
@@ -51,14 +49,6 @@ func newDialer(o Options, self string) dialer {
 			return nil, err // a causeway session has set this environment
 		}
 		return via, err
-	}
-	d.direct = &http.Transport{
-		Proxy:                 func(r *http.Request) (*url.URL, error) { return d.upstream(r.URL) },
-		DialContext:           d.net.DialContext,
-		MaxIdleConnsPerHost:   8,
-		IdleConnTimeout:       30 * time.Second,
-		DisableCompression:    true,
-		ResponseHeaderTimeout: 0,
 	}
 	return d
 }
@@ -84,8 +74,6 @@ func isSelf(via *url.URL, self string, uid int) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && (addr.Unmap().IsLoopback() || addr.Unmap().IsUnspecified())
 }
-
-func (d *dialer) close() { d.direct.CloseIdleConnections() }
 
 func (d *dialer) strict() bool { return d.o.Strict != nil && d.o.Strict() }
 
@@ -119,12 +107,17 @@ func (d *dialer) open(ctx context.Context, source, host string, port uint16, who
 
 // dialDirect connects as a program on this machine would without the proxy.
 func (d *dialer) dialDirect(ctx context.Context, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
-	defer cancel()
 	via, err := d.upstream(&url.URL{Scheme: "https", Host: addr})
 	if err != nil {
 		return nil, fmt.Errorf("proxy of this machine's environment: %w", err)
 	}
+	return d.through(ctx, via, addr)
+}
+
+// through connects to addr by the proxy via; nil means none.
+func (d *dialer) through(ctx context.Context, via *url.URL, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
 	if via == nil {
 		return d.net.DialContext(ctx, "tcp", addr)
 	}
@@ -144,12 +137,7 @@ func (d *dialer) dialDirect(ctx context.Context, addr string) (net.Conn, error) 
 
 // connectVia asks an upstream HTTP proxy for a tunnel to addr.
 func (d *dialer) connectVia(ctx context.Context, via *url.URL, addr string) (net.Conn, error) {
-	p := httpconnect.Proxy{URL: via, Dial: d.net.DialContext}
-	if u := via.User; u != nil {
-		password, _ := u.Password()
-		p.User = &httpconnect.Credentials{User: u.Username(), Password: password}
-	}
-	c, err := p.Open(ctx, addr)
+	c, err := d.httpProxy(via).Open(ctx, addr)
 	if refused, ok := errors.AsType[*httpconnect.RefusedError](err); ok {
 		return nil, fmt.Errorf("the proxy of this machine's environment says %s", refused.Status)
 	}
@@ -159,7 +147,46 @@ func (d *dialer) connectVia(ctx context.Context, via *url.URL, addr string) (net
 	return c, nil
 }
 
+// toProxy connects to an upstream HTTP proxy itself.
+func (d *dialer) toProxy(ctx context.Context, via *url.URL) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	c, err := d.httpProxy(via).Connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("proxy of this machine's environment: %w", err)
+	}
+	return c, nil
+}
+
+func (d *dialer) httpProxy(via *url.URL) httpconnect.Proxy {
+	p := httpconnect.Proxy{URL: via, Dial: d.net.DialContext}
+	if u := via.User; u != nil {
+		password, _ := u.Password()
+		p.User = &httpconnect.Credentials{User: u.Username(), Password: password}
+	}
+	return p
+}
+
 // directError gives an error of a direct connection the code that a flow would have.
 func directError(err error) error {
 	return &tunnel.Error{Code: flow.Code(err), Reason: err.Error()}
+}
+
+// splitTarget reads host and port. If s has no port, it returns the given one.
+func splitTarget(s, port string) (string, uint16, error) {
+	host := s
+	if h, p, err := net.SplitHostPort(s); err == nil {
+		host, port = h, p
+	} else if port == "" {
+		return "", 0, err
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	n, err := strconv.ParseUint(port, 10, 16)
+	if strings.Contains(host, ":") && err == nil {
+		_, err = netip.ParseAddr(host)
+	}
+	if err != nil || n == 0 || host == "" || len(host) > tunnel.MaxHost || strings.ContainsFunc(host, notInName) {
+		return "", 0, fmt.Errorf("%.300q is no host and port", s)
+	}
+	return host, uint16(n), nil
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -58,12 +57,10 @@ type Options struct {
 
 // Proxy is a listening proxy.
 type Proxy struct {
-	o       Options
-	ln      net.Listener
-	out     dialer
-	http    *http.Server
-	handoff *handoff // to http
-	slots   chan struct{}
+	o     Options
+	ln    net.Listener
+	out   dialer
+	slots chan struct{}
 
 	ctx  context.Context // alive until Close
 	stop context.CancelFunc
@@ -101,9 +98,6 @@ func Listen(o Options) (*Proxy, error) {
 	p := &Proxy{o: o, ln: ln, slots: make(chan struct{}, maxConns)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.out = newDialer(o, ln.Addr().String())
-	p.handoff = &handoff{conns: make(chan net.Conn), addr: ln.Addr(), done: make(chan struct{})}
-	p.http = p.httpServer()
-	p.wg.Go(func() { _ = p.http.Serve(p.handoff) })
 	p.wg.Go(p.accept)
 	return p, nil
 }
@@ -115,9 +109,7 @@ func (p *Proxy) Addr() net.Addr { return p.ln.Addr() }
 func (p *Proxy) Close() error {
 	p.stop()
 	_ = p.ln.Close()
-	_ = p.http.Close()
 	p.wg.Wait()
-	p.out.close()
 	return nil
 }
 
@@ -175,69 +167,5 @@ func (p *Proxy) serve(c *net.TCPConn) {
 		p.serveSOCKS4(c, who)
 		return
 	}
-	_ = c.SetReadDeadline(time.Time{})
-	p.handoff.serve(p.ctx, &peeked{TCPConn: c, first: first[:], who: who, done: make(chan struct{})})
+	p.serveHTTP(c, first[:], who)
 }
-
-// peeked is a connection whose first byte was read already.
-type peeked struct {
-	*net.TCPConn
-	first []byte
-	who   owner.Owner
-	once  sync.Once
-	done  chan struct{}
-
-	resources *http.Transport // for its HTTP requests; nil before the first
-}
-
-func (c *peeked) Read(p []byte) (int, error) {
-	if len(c.first) > 0 && len(p) > 0 {
-		p[0] = c.first[0]
-		c.first = nil
-		return 1, nil
-	}
-	return c.TCPConn.Read(p)
-}
-
-// finish says that the server is done with the connection.
-func (c *peeked) finish() {
-	c.once.Do(func() {
-		if c.resources != nil {
-			c.resources.CloseIdleConnections()
-		}
-		close(c.done)
-	})
-}
-
-// handoff is the listener of the HTTP server, which gets its connections from serve.
-type handoff struct {
-	conns chan net.Conn
-	addr  net.Addr
-	once  sync.Once
-	done  chan struct{}
-}
-
-// serve hands c over and waits until the server is done with it. The connection keeps
-// its slot until then.
-func (h *handoff) serve(ctx context.Context, c *peeked) {
-	select {
-	case h.conns <- c:
-		<-c.done
-	case <-h.done:
-		_ = c.Close()
-	case <-ctx.Done():
-		_ = c.Close()
-	}
-}
-
-func (h *handoff) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.conns:
-		return c, nil
-	case <-h.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (h *handoff) Close() error   { h.once.Do(func() { close(h.done) }); return nil }
-func (h *handoff) Addr() net.Addr { return h.addr }
