@@ -19,7 +19,42 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(helperVariable); dir != "" {
+		_ = Serve(context.Background(), Options{Role: "capture", Dir: dir, Version: "1"}, newEcho(), NewHub())
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// helperVariable makes a test process the helper in the background.
+const helperVariable = "DAEMON_TEST_DIR"
+
+// A shim that has started the helper leaves no process behind for the first process of
+// a container, which may reap none.
+func TestShimReapsHelper(t *testing.T) {
+	o := Options{Role: "capture", Dir: filepath.Join(t.TempDir(), "run"), Version: "1"}
+	ended := make(chan struct{})
+	f, err := Attach(t.Context(), o, "", func() *exec.Cmd {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), helperVariable+"="+o.Dir)
+		return cmd
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	helper := f.helper
+	go func() { <-helper; close(ended) }()
+	r := startRelay(t, f)
+	_ = r.in.Close()
+	r.wait(t)
+	select {
+	case <-ended:
+	case <-time.After(100 * time.Millisecond): // less than it stays idle
+		t.Error("the helper outlives the shim that started it")
+		<-ended
+	}
+}
 
 // echo is a helper that sends back what it gets.
 type echo struct {

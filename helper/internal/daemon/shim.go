@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/netx"
@@ -20,13 +21,17 @@ import (
 const (
 	attachTime = 10 * time.Second
 	startEvery = time.Second // while nobody listens
+	reapTime   = 500 * time.Millisecond
 )
 
 // Shim is this process's connection to the helper in the background. Relay closes
 // it.
 type Shim struct {
-	c    *net.UnixConn
-	logs *net.UnixConn
+	o      Options
+	c      *net.UnixConn
+	logs   *net.UnixConn
+	helper <-chan struct{} // is closed when the helper that this process started has ended; nil if another process started it
+	meant  atomic.Bool     // the driver has ended the session
 	// Version and PID are the helper's.
 	Version string
 	PID     int
@@ -42,19 +47,26 @@ func Attach(ctx context.Context, o Options, level string, command func() *exec.C
 	ctx, cancel := context.WithTimeoutCause(ctx, attachTime, errors.New("it does not answer"))
 	defer cancel()
 	var started time.Time
+	var helper <-chan struct{}
 	again := netx.Backoff{First: 5 * time.Millisecond, Most: 200 * time.Millisecond}
 	for {
 		f, err := o.attach(ctx, level)
-		if f != nil || errors.Is(err, errRefused) {
-			return f, err
+		if f != nil {
+			f.helper = helper
+			return f, nil
+		}
+		if errors.Is(err, errRefused) {
+			return nil, err
 		}
 		if absent(err) && time.Since(started) > startEvery {
 			started = time.Now()
-			if err := o.start(command()); absent(err) && o.complete() == nil {
+			ended, err := o.start(command())
+			if absent(err) && o.complete() == nil {
 				continue // a helper that ended has removed the directory
 			} else if err != nil {
 				return nil, fmt.Errorf("start the helper in the background: %w", err)
 			}
+			helper = ended
 		}
 		if late := again.Wait(ctx); late != nil {
 			return nil, fmt.Errorf("reach the helper in the background: %w (%w)", late, err)
@@ -71,11 +83,12 @@ var (
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNobody) }
 
 // start runs cmd in a process session of its own, without stdin and stdout. Its
-// stderr is a file beside the socket, for what the runtime writes when it crashes.
-func (o Options) start(cmd *exec.Cmd) error {
+// stderr is a file beside the socket, for what the runtime writes when it crashes. The
+// channel is closed when cmd has ended.
+func (o Options) start(cmd *exec.Cmd) (<-chan struct{}, error) {
 	last, err := os.OpenFile(o.path(".stderr"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = last.Close() }()
 	if info, err := last.Stat(); err == nil && info.Size() > 1<<20 {
@@ -84,10 +97,14 @@ func (o Options) start(cmd *exec.Cmd) error {
 	cmd.Dir, cmd.Stderr = os.TempDir(), last
 	detach(cmd)
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
-	go func() { _ = cmd.Wait() }()
-	return nil
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
+	return ended, nil
 }
 
 func (o Options) attach(ctx context.Context, level string) (*Shim, error) {
@@ -108,7 +125,7 @@ func (o Options) attach(ctx context.Context, level string) (*Shim, error) {
 		_ = logs.Close()
 		return nil, err
 	}
-	return &Shim{c: c, logs: logs, Version: a.Version, PID: a.PID}, nil
+	return &Shim{o: o, c: c, logs: logs, Version: a.Version, PID: a.PID}, nil
 }
 
 // dial connects and greets the helper. The caller closes the connection.
@@ -155,6 +172,7 @@ const relayBuffer = 256 << 10
 // helper to end the session. A driver that died reads no more. Relay returns an
 // error if the helper ended.
 func (f *Shim) Relay(ctx context.Context, stdin, stdout *os.File, logs io.Writer) error {
+	defer f.reap()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer func() { _ = f.c.Close(); _ = f.logs.Close() }()
@@ -172,6 +190,7 @@ func (f *Shim) Relay(ctx context.Context, stdin, stdout *os.File, logs io.Writer
 		defer close(left)
 		_, err := io.CopyBuffer(onlyWriter{f.c}, onlyReader{stdin}, make([]byte, relayBuffer))
 		if err == nil && stillRead(stdout) {
+			f.meant.Store(true)
 			_, _ = io.WriteString(f.c, exitMessage)
 			_ = f.c.CloseWrite()
 		} else {
@@ -187,6 +206,32 @@ func (f *Shim) Relay(ctx context.Context, stdin, stdout *os.File, logs io.Writer
 		return nil
 	case <-time.After(100 * time.Millisecond): // stdin and the helper may end at the same time
 		return errors.New("the helper in the background has ended")
+	}
+}
+
+// reap asks a helper that this process has started to end if nobody needs it any
+// more, and waits for its end. A helper that ends later is a zombie where the first
+// process of a container reaps none.
+func (f *Shim) reap() {
+	if f.helper == nil || !f.meant.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), reapTime)
+	defer cancel()
+	again := netx.Backoff{First: 5 * time.Millisecond, Most: 50 * time.Millisecond}
+	for {
+		c, _, err := f.o.dial(ctx, greeting{Mode: modeRetire})
+		if err == nil {
+			_ = c.Close()
+			break
+		}
+		if again.Wait(ctx) != nil {
+			return // it has other sessions
+		}
+	}
+	select {
+	case <-f.helper:
+	case <-time.After(endTime):
 	}
 }
 

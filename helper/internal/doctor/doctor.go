@@ -102,7 +102,14 @@ func checkLoopback() Check {
 		c.Hint = "Names get ports on 127.0.0.1 instead. The view lists them. The proxy works as usual."
 		return c
 	}
-	_ = ln.Close()
+	defer func() { _ = ln.Close() }()
+	conn, err := net.DialTimeout("tcp", ln.Addr().String(), time.Second)
+	if err != nil {
+		c.Detail = "nothing can connect to this machine itself: " + err.Error()
+		c.Hint = "The loopback interface may be down. As root, run: ip link set lo up"
+		return c
+	}
+	_ = conn.Close()
 	c.OK, c.Detail = true, "each name can have an address of its own out of 127.0.0.0/8"
 	return c
 }

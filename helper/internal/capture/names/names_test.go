@@ -438,5 +438,8 @@ func TestNotServedHere(t *testing.T) {
 		if r.Trouble == "" || len(r.Served) != 0 && r.Name != "localhost" {
 			t.Errorf("%+v", r)
 		}
+		if strings.HasPrefix(r.Name, "10.") && !strings.Contains(r.Trouble, `"causeway run"`) {
+			t.Errorf("%s: the hint leaves out run: %s", r.Name, r.Trouble)
+		}
 	}
 }

@@ -188,9 +188,13 @@ func (r *rig) serve(wg *sync.WaitGroup) {
 		r.t.Fatal(err)
 	}
 	r.tcp = ln.Addr().(*net.TCPAddr).Port
-	ln6, err := net.Listen("tcp6", fmt.Sprintf("[::1]:%d", r.tcp))
-	if err != nil {
-		r.t.Fatal(err)
+	listeners := []net.Listener{ln}
+	if hasIPv6() {
+		ln6, err := net.Listen("tcp6", fmt.Sprintf("[::1]:%d", r.tcp))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		listeners = append(listeners, ln6)
 	}
 	gone, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -198,7 +202,7 @@ func (r *rig) serve(wg *sync.WaitGroup) {
 	}
 	r.closed = gone.Addr().(*net.TCPAddr).Port
 	_ = gone.Close()
-	for _, ln := range []net.Listener{ln, ln6} {
+	for _, ln := range listeners {
 		r.t.Cleanup(func() { _ = ln.Close() })
 		wg.Go(func() {
 			for {
@@ -222,12 +226,16 @@ func (r *rig) serve(wg *sync.WaitGroup) {
 	}
 	r.t.Cleanup(func() { _ = pc.Close() })
 	r.udp = pc.LocalAddr().(*net.UDPAddr).Port
-	pc6, err := net.ListenPacket("udp6", fmt.Sprintf("[::1]:%d", r.udp))
-	if err != nil {
-		r.t.Fatal(err)
+	packets := []net.PacketConn{pc}
+	if hasIPv6() {
+		pc6, err := net.ListenPacket("udp6", fmt.Sprintf("[::1]:%d", r.udp))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Cleanup(func() { _ = pc6.Close() })
+		packets = append(packets, pc6)
 	}
-	r.t.Cleanup(func() { _ = pc6.Close() })
-	for _, pc := range []net.PacketConn{pc, pc6} {
+	for _, pc := range packets {
 		wg.Go(func() {
 			buf := make([]byte, 64<<10)
 			for {
@@ -239,6 +247,15 @@ func (r *rig) serve(wg *sync.WaitGroup) {
 			}
 		})
 	}
+}
+
+// hasIPv6 tells whether this machine has ::1.
+func hasIPv6() bool {
+	ln, err := net.Listen("tcp6", "[::1]:0")
+	if err == nil {
+		_ = ln.Close()
+	}
+	return err == nil
 }
 
 // serveSilence listens where a full queue drops every handshake.
@@ -264,6 +281,9 @@ func (r *rig) answer(ctx context.Context, st *tunnel.Stream) {
 	r.origins = append(r.origins, req.Origin)
 	r.mu.Unlock()
 	host := map[string]string{farHost: "127.0.0.1", heldHost: "127.0.0.1", farHost6: "::1", slowHost: "127.0.0.1"}[req.Target.Host]
+	if host == "::1" && !hasIPv6() {
+		host = "127.0.0.1"
+	}
 	switch req.Target.Host {
 	case silentHost:
 		_ = st.Reply(tunnel.TimedOut, "")
