@@ -1,4 +1,6 @@
 // Bundles the three entry points into dist; --watch bundles them again after each change.
+// NAME.meta.json lists the files in NAME.js, whose licenses scripts/notices collects.
+import { writeFileSync } from 'node:fs';
 import * as esbuild from 'esbuild';
 import { bundles, common } from './bundles.mjs';
 
@@ -8,5 +10,8 @@ for (const bundle of bundles) {
   /** @type {esbuild.BuildOptions} */
   const options = { ...common, minify: !watch, sourcemap: watch ? 'inline' : false, ...bundle };
   if (watch) await (await esbuild.context(options)).watch();
-  else await esbuild.build(options);
+  else {
+    const { metafile } = await esbuild.build({ ...options, metafile: true });
+    writeFileSync(`${bundle.outfile}`.replace(/js$/, 'meta.json'), JSON.stringify(metafile));
+  }
 }

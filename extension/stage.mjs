@@ -1,12 +1,12 @@
 // Lays out the files of a package for "vsce package":
 //
-//   node extension/stage.mjs --kind ui|ui-test|remote --out DIR [--target TARGET] [--helper PATH]... [--companion VSIX]
+//   node extension/stage.mjs --kind ui|ui-test|remote --out DIR [--target TARGET] [--helper PATH]... [--companion VSIX] [--notices FILE]
 //
 // ui-test is the UI extension for tests: it runs in the Node extension host of the
 // workspace and has no browser entry. An entry of the test loads the desktop's entry.
 // A helper goes to bin/TARGET. If there are several, each PATH is
 // TARGET/causeway[.exe]. With --companion the package contains the companion, which
-// the UI extension installs on the remote without a gallery.
+// the UI extension installs on the remote without a gallery. --notices has the licenses of others.
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -18,10 +18,11 @@ const { values } = parseArgs({
     target: { type: 'string', default: 'universal' },
     helper: { type: 'string', multiple: true, default: [] },
     companion: { type: 'string' },
+    notices: { type: 'string' },
     out: { type: 'string' },
   },
 });
-const { kind, target, helper: helpers, companion, out } = values;
+const { kind, target, helper: helpers, companion, notices, out } = values;
 if (!['ui', 'ui-test', 'remote'].includes(kind) || !out) fail('--kind ui|ui-test|remote and --out DIR are needed');
 if (path.resolve(out) === root) fail('--out is the source tree');
 
@@ -60,6 +61,7 @@ for (const helper of helpers) {
   const to = take(path.resolve(helper), { as: path.join('bin', dir.replace('alpine', 'linux'), name) });
   chmodSync(to, 0o755);
 }
+if (notices) take(path.resolve(notices), { as: 'NOTICES.txt' });
 if (companion) take(path.resolve(companion), { as: 'companion.vsix' });
 // vsce warns if there is no ignore file, and leaves VSIX files out by itself. Everything here belongs in the package.
 writeFileSync(path.join(out, '.vscodeignore'), '!companion.vsix\n');

@@ -106,6 +106,7 @@ var rules = map[string]rule{
 	"connect": {may: "capture/hostnet carrier gateway gateway/dial gateway/systemdns link resource rpc session session/gatewayrole tunnel", tests: "daemon session/capturerole", never: "cli"},
 	"helper":  {may: "cli"},
 
+	"scripts/notices":          {},
 	"scripts/programs":         {},
 	"scripts/vsixcheck":        {},
 	"test/bench":               {may: "test/bench/internal/load test/lab test/shim test/wan"},
@@ -130,7 +131,7 @@ var homes = map[string]home{
 	"plugin":         {},
 	"net/http/pprof": {},
 	"net/http":       {by: "capture/proxy gateway/exit httpconnect pairing test/...", tests: "rpc"},
-	"os/exec":        {by: "capture/hostnet cli daemon gateway/nss gateway/ping link test/...", tests: "..."},
+	"os/exec":        {by: "capture/hostnet cli daemon gateway/nss gateway/ping link scripts/notices test/...", tests: "..."},
 
 	"github.com/coder/websocket":              {by: "pairing rpc test/lab"},
 	"github.com/gofrs/flock":                  {by: "lockfile"},

@@ -16,7 +16,7 @@ import (
 
 // allowed lists every file that a package may hold besides its helpers.
 var allowed = regexp.MustCompile(`^(\[Content_Types\]\.xml|extension\.vsixmanifest|` +
-	`extension/(package(\.nls)?\.json|readme\.md|changelog\.md|LICENSE(\.txt)?|` +
+	`extension/(package(\.nls)?\.json|readme\.md|changelog\.md|LICENSE(\.txt)?|NOTICES\.txt|` +
 	`dist/[a-z-]+\.js|(media|images|icons)/[a-z-]+\.(svg|png)|schemas/[a-z-]+\.json))$`)
 
 // platforms has Go's name for each target of VS Code that has a helper.
@@ -81,6 +81,10 @@ func check(archive *zip.Reader) ([]string, error) {
 	}
 	problems = append(problems, strange...)
 
+	notices, err := read(archive, "extension/NOTICES.txt")
+	if err != nil {
+		problems = append(problems, "lacks NOTICES.txt, the licenses of the code of others")
+	}
 	wanted := helpersFor(vsix.Identity.Target, slices.Contains(manifest.ExtensionKind, "ui"))
 	for _, file := range archive.File {
 		platform, ok := wanted[file.Name]
@@ -97,6 +101,9 @@ func check(archive *zip.Reader) ([]string, error) {
 		}
 		for _, problem := range checkHelper(content, file.Mode(), platform) {
 			problems = append(problems, file.Name+" "+problem)
+		}
+		for _, part := range unnamed(content, notices) {
+			problems = append(problems, file.Name+" has "+part+", which NOTICES.txt does not name")
 		}
 	}
 	for name := range wanted {

@@ -3,11 +3,13 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -86,6 +88,7 @@ func TestCheck(t *testing.T) {
 		"other platform": {map[string]entry{"extension/bin/linux-x64/causeway": {string(build(t, "linux", "arm64")), 0o755}}, "is for linux/arm64"},
 		"too large":      {map[string]entry{"extension/bin/linux-x64/causeway": {linux + strings.Repeat("\x00", largest), 0o755}}, "more than"},
 		"no binary":      {map[string]entry{"extension/bin/linux-x64/causeway": {"#!/bin/sh", 0o755}}, "is no Go binary"},
+		"no license":     {map[string]entry{"extension/NOTICES.txt": {"The parts:\n\nGo 0.9\n------\n", 0o644}}, "which NOTICES.txt does not name"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -94,6 +97,7 @@ func TestCheck(t *testing.T) {
 				"extension/package.json":           {manifest, 0o644},
 				"extension/dist/ui.js":             {"x", 0o644},
 				"extension/bin/linux-x64/causeway": {linux, 0o755},
+				"extension/NOTICES.txt":            {fmt.Sprintf("The parts:\n\nGo %s\n------\n", strings.TrimPrefix(runtime.Version(), "go")), 0o644},
 			}
 			maps.Copy(files, test.change)
 			problems, err := check(archive(t, files))

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 )
 
 // largest bounds the bytes of a helper. One import can add megabytes: a program
@@ -131,4 +132,26 @@ func checkPages(content, directory []byte) error {
 		}
 	}
 	return nil
+}
+
+// unnamed returns the parts of a helper that are not among the headings of notices,
+// which scripts/notices wrote.
+func unnamed(helper, notices []byte) (parts []string) {
+	info, err := buildinfo.Read(bytes.NewReader(helper))
+	if err != nil {
+		return nil // checkHelper says so
+	}
+	wanted := []string{"Go " + strings.TrimPrefix(info.GoVersion, "go")}
+	for _, m := range info.Deps {
+		if m.Replace != nil {
+			m = m.Replace
+		}
+		wanted = append(wanted, m.Path+" "+m.Version)
+	}
+	for _, part := range wanted {
+		if !bytes.Contains(notices, []byte("\n"+part+"\n---")) {
+			parts = append(parts, part)
+		}
+	}
+	return parts
 }
