@@ -47,7 +47,9 @@ func TestShimReapsHelper(t *testing.T) {
 	go func() { <-helper; close(ended) }()
 	r := startRelay(t, f)
 	_ = r.in.Close()
-	r.wait(t)
+	if err := r.wait(t); err != nil {
+		t.Error(err)
+	}
 	select {
 	case <-ended:
 	case <-time.After(100 * time.Millisecond): // less than it stays idle

@@ -91,10 +91,10 @@ func checkResolver(ctx context.Context) Check {
 
 // Capture checks this machine for the capture.
 func Capture(ctx context.Context) []Check {
-	return []Check{checkLoopback(), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(ctx), checkTun(ctx), checkRun(ctx, run.Try), checkOwner(ctx)}
+	return []Check{checkLoopback(ctx), checkHosts(ctx), checkResolvConf(ctx), checkLowPorts(ctx), checkTun(ctx), checkRun(ctx, run.Try), checkOwner(ctx)}
 }
 
-func checkLoopback() Check {
+func checkLoopback(ctx context.Context) Check {
 	c := Check{Side: "capture", Name: "loopback addresses"}
 	ln, err := net.Listen("tcp", "127.64.0.1:0")
 	if err != nil {
@@ -103,7 +103,7 @@ func checkLoopback() Check {
 		return c
 	}
 	defer func() { _ = ln.Close() }()
-	conn, err := net.DialTimeout("tcp", ln.Addr().String(), time.Second)
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", ln.Addr().String())
 	if err != nil {
 		c.Detail = "nothing can connect to this machine itself: " + err.Error()
 		c.Hint = "The loopback interface may be down. As root, run: ip link set lo up"

@@ -12,7 +12,7 @@ import (
 // so.
 func TestLoopbackDown(t *testing.T) {
 	if os.Getenv("DOCTOR_TEST_LOOPBACK") != "" {
-		t.Log(checkLoopback())
+		t.Log(checkLoopback(t.Context()))
 		return
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestLoopbackDown$", "-test.v")

@@ -54,13 +54,13 @@ func TestExit(t *testing.T) {
 
 // The checks that need no privilege pass where the tests run.
 func TestLocalChecks(t *testing.T) {
-	if c := checkLoopback(); runtime.GOOS == "linux" && !c.OK {
+	if c := checkLoopback(t.Context()); runtime.GOOS == "linux" && !c.OK {
 		t.Errorf("%+v", c)
 	}
 	if c := checkOwner(t.Context()); runtime.GOOS == "linux" && !c.OK {
 		t.Errorf("%+v", c)
 	}
-	for _, c := range []Check{checkLoopback(), checkOwner(t.Context())} {
+	for _, c := range []Check{checkLoopback(t.Context()), checkOwner(t.Context())} {
 		if c.Side != "capture" || c.Name == "" || c.Detail == "" || !c.OK && c.Hint == "" {
 			t.Errorf("%+v", c)
 		}
