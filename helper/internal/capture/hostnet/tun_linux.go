@@ -22,21 +22,52 @@ const (
 	inContainers = `a container needs "runArgs": ["--cap-add=NET_ADMIN", "--device=/dev/net/tun"] in devcontainer.json`
 )
 
-// tunMissing returns an error if there can be no TUN device. It is checked before
-// the subcommand starts.
+// tunMissing returns an error if there can be no TUN device: its node is missing, and
+// no process here has the right to make it. It is checked before the subcommand
+// starts.
 func tunMissing() error {
-	if _, err := os.Stat(tunPath); err != nil {
+	if _, err := os.Stat(tunPath); err != nil && !mayMakeNodes() {
 		return fmt.Errorf("%w; %s", err, inContainers)
 	}
 	return nil
 }
 
+// mayMakeNodes tells whether root may make device nodes here.
+func mayMakeNodes() bool {
+	may, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, unix.CAP_MKNOD, 0, 0, 0)
+	return err == nil && may == 1
+}
+
+// openNode opens the node at path. If it is missing, openNode makes one in dir for as
+// long as it takes to open it: containers may use the device without having its node.
+func openNode(path, dir string) (int, error) {
+	const flags = unix.O_RDWR | unix.O_CLOEXEC | unix.O_NONBLOCK
+	fd, err := unix.Open(path, flags, 0)
+	if err == nil {
+		return fd, nil
+	}
+	err = &os.PathError{Op: "open", Path: path, Err: err}
+	if !errors.Is(err, os.ErrNotExist) {
+		return -1, err
+	}
+	node := filepath.Join(dir, ".causeway-tun-"+strconv.Itoa(os.Getpid()))
+	if merr := unix.Mknod(node, unix.S_IFCHR|0o600, int(unix.Mkdev(10, 200))); merr != nil {
+		return -1, fmt.Errorf("%w, and make it: %w; %s", err, merr, inContainers)
+	}
+	defer func() { _ = os.Remove(node) }()
+	fd, oerr := unix.Open(node, flags|unix.O_NOFOLLOW, 0)
+	if oerr != nil {
+		return -1, fmt.Errorf("%w, and open a new one: %w; %s", err, oerr, inContainers)
+	}
+	return fd, nil
+}
+
 // openDevice makes a TUN device that is up and has an address. The caller gets its
 // only descriptor; the device disappears when that is closed.
 func openDevice() (_ *os.File, _ *Device, err error) {
-	fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	fd, err := openNode(tunPath, "/dev")
 	if err != nil {
-		return nil, nil, &os.PathError{Op: "open", Path: tunPath, Err: err}
+		return nil, nil, err
 	}
 	file := os.NewFile(uintptr(fd), tunPath)
 	defer func() {
