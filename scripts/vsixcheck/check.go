@@ -87,6 +87,14 @@ func check(archive *zip.Reader) ([]string, error) {
 	}
 	wanted := helpersFor(vsix.Identity.Target, slices.Contains(manifest.ExtensionKind, "ui"))
 	for _, file := range archive.File {
+		if file.Name == companion && manifest.Main != "" && slices.Contains(manifest.ExtensionKind, "ui") {
+			inner, err := checkCompanion(archive, manifest)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", companion, err)
+			}
+			problems = append(problems, inner...)
+			continue
+		}
 		platform, ok := wanted[file.Name]
 		if !ok {
 			if !allowed.MatchString(file.Name) {
@@ -108,6 +116,38 @@ func check(archive *zip.Reader) ([]string, error) {
 	}
 	for name := range wanted {
 		problems = append(problems, "lacks "+name)
+	}
+	return problems, nil
+}
+
+// companion is the extension for the remote in a package of the UI extension, which
+// has an entry point for the desktop.
+const companion = "extension/companion.vsix"
+
+// checkCompanion returns the faults of the companion in a package: it must be for all
+// remotes, and have the version of the package.
+func checkCompanion(archive *zip.Reader, outer extensionManifest) ([]string, error) {
+	content, err := read(archive, companion)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
+	if err != nil {
+		return nil, err
+	}
+	problems, err := check(inner)
+	if err != nil {
+		return nil, err
+	}
+	var vsix vsixManifest
+	if err := decode(inner, "extension.vsixmanifest", xml.Unmarshal, &vsix); err != nil {
+		return nil, err
+	}
+	if id := vsix.Identity; id.Version != outer.Version || id.Target != "" {
+		problems = append(problems, fmt.Sprintf("is version %s for %q, want %s for all remotes", id.Version, id.Target, outer.Version))
+	}
+	for i := range problems {
+		problems[i] = companion + " " + problems[i]
 	}
 	return problems, nil
 }

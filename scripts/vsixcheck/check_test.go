@@ -115,6 +115,53 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// A companion in a package is checked too.
+func TestCompanion(t *testing.T) {
+	pack := func(files map[string]entry) string {
+		var b bytes.Buffer
+		w := zip.NewWriter(&b)
+		for name, e := range files {
+			f, err := w.Create(name)
+			if err == nil {
+				_, err = f.Write([]byte(e.content))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	inner := func(version string) string {
+		return pack(map[string]entry{
+			"extension.vsixmanifest":   {fmt.Sprintf(`<PackageManifest><Metadata><Identity Id="r" Version="%s" Publisher="p"/></Metadata></PackageManifest>`, version), 0o644},
+			"extension/package.json":   {fmt.Sprintf(`{"name":"r","publisher":"p","version":"%s","license":"Apache-2.0","extensionKind":["workspace"],"main":"./dist/remote.js"}`, version), 0o644},
+			"extension/dist/remote.js": {"x", 0o644},
+			"extension/NOTICES.txt":    {"", 0o644},
+		})
+	}
+	outer := func(companion string) map[string]entry {
+		return map[string]entry{
+			"extension.vsixmanifest":   {`<PackageManifest><Metadata><Identity Id="a" Version="1.0.0" Publisher="p" TargetPlatform="web"/></Metadata></PackageManifest>`, 0o644},
+			"extension/package.json":   {`{"name":"a","publisher":"p","version":"1.0.0","license":"Apache-2.0","extensionKind":["ui"],"main":"./dist/ui.js"}`, 0o644},
+			"extension/dist/ui.js":     {"x", 0o644},
+			"extension/NOTICES.txt":    {"", 0o644},
+			"extension/companion.vsix": {companion, 0o644},
+		}
+	}
+	for version, want := range map[string]string{"1.0.0": "lacks extension/bin/", "0.9.0": "is version 0.9.0"} {
+		problems, err := check(archive(t, outer(inner(version))))
+		if err != nil || !strings.Contains(strings.Join(problems, "\n"), "extension/companion.vsix "+want) {
+			t.Errorf("%s: %q, %v, want %q", version, problems, err, want)
+		}
+	}
+	if _, err := check(archive(t, outer("no archive"))); err == nil {
+		t.Error("a companion that is no package passes")
+	}
+}
+
 func TestSignature(t *testing.T) {
 	content := build(t, "darwin", "arm64")
 	if problems := checkHelper(content, 0o755, "darwin/arm64"); len(problems) > 0 {
