@@ -32,6 +32,9 @@ func TestBefore(t *testing.T) {
 			rr, _ := dns.NewRR(q.Question[0].Name + " 60 IN A 127.0.0.1")
 			m.Answer = []dns.RR{rr}
 		}
+		if _, udp := w.RemoteAddr().(*net.UDPAddr); udp && q.Question[0].Name == "long.test." {
+			m.Answer, m.Truncated = nil, true // TCP has the answer
+		}
 		_ = w.WriteMsg(m)
 	})
 	path := filepath.Join(t.TempDir(), "resolv.conf")
@@ -40,11 +43,13 @@ func TestBefore(t *testing.T) {
 	}
 	b := NewBefore(path)
 	b.port = f.port
-	c, err := b.Dial(t.Context(), "tcp", "split.test", echo.Addr().(*net.TCPAddr).AddrPort().Port())
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"split.test", "long.test"} {
+		c, err := b.Dial(t.Context(), "tcp", name, echo.Addr().(*net.TCPAddr).AddrPort().Port())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
 	}
-	_ = c.Close()
 	port := echo.Addr().(*net.TCPAddr).AddrPort().Port()
 	_ = echo.Close()
 	for name, want := range map[string]tunnel.Code{"nowhere.test": tunnel.NoSuchName, "split.test": tunnel.Refused} {

@@ -77,3 +77,28 @@ func TestTCPConnectionsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// An answer of a previous nameserver that is too long for UDP says so, also about a
+// name that the laptop does not know, and is whole over TCP.
+func TestTruncatedElsewhere(t *testing.T) {
+	f := start(t, nil)
+	long := strings.Repeat("x", 255)
+	f.upstream(upstreamA, func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		for _, text := range []string{"1", "2", "3"} {
+			m.Answer = append(m.Answer, &dns.TXT{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeTXT, Class: 1}, Txt: []string{long, text}})
+		}
+		if _, udp := w.RemoteAddr().(*net.UDPAddr); udp {
+			m.Truncate(dns.MinMsgSize)
+		}
+		_ = w.WriteMsg(m)
+	})
+	for _, name := range []string{"public.test", "www.wild.corp.test"} {
+		if got := f.ask("udp", name, dns.TypeTXT); !strings.HasPrefix(got, "NOERROR|truncated") {
+			t.Errorf("%s over UDP: %s", name, got)
+		}
+		if got := f.ask("tcp", name, dns.TypeTXT); strings.Count(got, long) != 3 {
+			t.Errorf("%s over TCP: %s", name, got)
+		}
+	}
+}
