@@ -60,8 +60,8 @@ const (
 
 // differing says in which ways it is not as directly, and why.
 var differing = map[pair]string{
-	{refusals, Accepted}: early,
-	{udpClosed, Held}:    noError, {udpClosed, Accepted}: noError, {udpClosed, Run}: noError,
+	{refusals, Accepted}:  early,
+	{udpClosed, Accepted}: noError, {udpClosed, Run}: noError,
 	{six, Held}: onLoopback, {six, Accepted}: onLoopback,
 	{otherUser, Run}:  ownUser,
 	{multipath, Held}: noMultiple,

@@ -56,9 +56,10 @@ func (p *page) table(title string, rows []string, separator string, cannot map[p
 
 // String returns the tables and the reasons.
 func (p *page) String() string {
-	text := p.text.String()
+	var b strings.Builder
+	b.WriteString(p.text.String())
 	for i, s := range p.sentences {
-		text += fmt.Sprintf("%d. %s.\n", i+1, strings.ToUpper(s[:1])+s[1:])
+		fmt.Fprintf(&b, "%d. %s.\n", i+1, strings.ToUpper(s[:1])+s[1:])
 	}
-	return text
+	return b.String()
 }

@@ -21,7 +21,7 @@ type Reason string
 
 // The reasons of a refusal.
 const (
-	Refused        Reason = "refused"    // by a reset
+	Refused        Reason = "refused"    // by a reset; for UDP by ICMP: port unreachable
 	HostUnreach    Reason = "host"       // by ICMP: host unreachable
 	NetworkUnreach Reason = "network"    // by ICMP: network unreachable
 	Prohibited     Reason = "prohibited" // by ICMP: administratively prohibited
@@ -31,6 +31,7 @@ const (
 const (
 	protocolICMP   = 1
 	protocolTCP    = 6
+	protocolUDP    = 17
 	ipHeader       = 20
 	tcpHeader      = 20
 	icmpHeader     = 8
@@ -41,14 +42,16 @@ const (
 	flagsResetACK  = 0x14
 )
 
-// icmpCodes are the codes of ICMP's destination unreachable, RFC 792 and RFC 1812.
-var icmpCodes = map[Reason]byte{NetworkUnreach: 0, HostUnreach: 1, Prohibited: 13}
+// icmpCodes are the codes of ICMP's destination unreachable, RFC 792 and RFC 1812. That
+// of Refused is for UDP.
+var icmpCodes = map[Reason]byte{NetworkUnreach: 0, HostUnreach: 1, Refused: 3, Prohibited: 13}
 
-// Refusal is the answer to one SYN.
+// Refusal is the answer to one SYN, or to a datagram.
 type Refusal struct {
-	Client netip.AddrPort `json:"client"` // who sent the SYN
+	UDP    bool           `json:"udp,omitempty"`
+	Client netip.AddrPort `json:"client"` // who sent it
 	Server netip.AddrPort `json:"server"` // the held port
-	Seq    uint32         `json:"seq"`    // of the SYN
+	Seq    uint32         `json:"seq"`    // of the SYN; 0 for UDP
 	Why    Reason         `json:"why"`
 }
 
@@ -62,7 +65,7 @@ func (r Refusal) Check() error {
 		return fmt.Errorf("check refusal: %s is no port of 127.0.0.0/8", r.Client)
 	case !heldAddr(r.Server.Addr()) || r.Server.Port() == 0:
 		return fmt.Errorf("check refusal: %s cannot be held", r.Server)
-	case !known && r.Why != Refused:
+	case !known:
 		return fmt.Errorf("check refusal: there is no reason %q", r.Why)
 	}
 	return nil
@@ -74,7 +77,7 @@ func heldAddr(a netip.Addr) bool { return a.Is4() && a.IsLoopback() && a.As4()[1
 
 // packet returns the IP packet that tells the client.
 func (r Refusal) packet() []byte {
-	if r.Why == Refused {
+	if r.Why == Refused && !r.UDP {
 		b := ip(r.Server.Addr(), r.Client.Addr(), protocolTCP, tcpHeader)
 		return append(b, r.reset()...)
 	}
@@ -97,10 +100,14 @@ func (r Refusal) reset() []byte {
 	return h
 }
 
-// quote is the beginning of the SYN. The kernel compares addresses, ports and
-// the sequence number with those of the client's socket.
+// quote is the beginning of the packet. The kernel compares addresses, ports and, of a
+// SYN, the sequence number with those of the client's socket.
 func (r Refusal) quote() []byte {
-	b := ip(r.Client.Addr(), r.Server.Addr(), protocolTCP, tcpHeader)
+	protocol := byte(protocolTCP)
+	if r.UDP {
+		protocol = protocolUDP
+	}
+	b := ip(r.Client.Addr(), r.Server.Addr(), protocol, tcpHeader)
 	b = binary.BigEndian.AppendUint16(b, r.Client.Port())
 	b = binary.BigEndian.AppendUint16(b, r.Server.Port())
 	return binary.BigEndian.AppendUint32(b, r.Seq)

@@ -151,7 +151,7 @@ func OpenRefuser() (*Refuser, error) {
 	return &Refuser{fd}, nil
 }
 
-// Refuse tells a client that its SYN is refused. It sends nothing that
+// Refuse tells a client that its SYN or datagram is refused. It sends nothing that
 // Refusal.Check does not let pass.
 func (r *Refuser) Refuse(f Refusal) error {
 	if err := f.Check(); err != nil {

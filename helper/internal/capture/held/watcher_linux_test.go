@@ -226,6 +226,36 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
+// TestRefuseDatagram refuses what a connected UDP socket has sent.
+func TestRefuseDatagram(t *testing.T) {
+	r, err := OpenRefuser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	at, err := net.ListenPacket("udp4", "127.5.5.5:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.Close()
+	// Linux shows the other reasons only to sockets with IP_RECVERR.
+	for why, want := range map[Reason]error{Refused: syscall.ECONNREFUSED, Prohibited: syscall.EHOSTUNREACH} {
+		c, err := net.Dial("udp4", at.LocalAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := Refusal{UDP: true, Client: c.LocalAddr().(*net.UDPAddr).AddrPort(), Server: at.LocalAddr().(*net.UDPAddr).AddrPort(), Why: why}
+		if err := r.Refuse(f); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", why, err, want)
+		}
+		_ = c.Close()
+	}
+}
+
 // TestSilence leaves the first SYN without an answer: the repeated one is another
 // attempt.
 func TestSilence(t *testing.T) {

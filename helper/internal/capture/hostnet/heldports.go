@@ -21,7 +21,7 @@ func (h *Host) Watch(ctx context.Context) (watch *os.File, err error) {
 	return watch, nil
 }
 
-// Refuse has the subcommand refuse the SYN of a program.
+// Refuse has the subcommand refuse the SYN or datagram of a program.
 func (h *Host) Refuse(ctx context.Context, r held.Refusal) error {
 	if err := h.request(ctx, request{Refuse: &r}, nil); err != nil {
 		return fmt.Errorf("refuse a connection: %w", err)

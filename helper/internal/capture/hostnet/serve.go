@@ -34,7 +34,7 @@ type request struct {
 	Bridge string `json:"bridge,omitempty"`
 	// Watch opens the packet socket that shows SYNs to held ports, and passes it on.
 	Watch bool `json:"watch,omitempty"`
-	// Refuse refuses one of these SYNs.
+	// Refuse refuses one of these SYNs, or a datagram.
 	Refuse *held.Refusal `json:"refuse,omitempty"`
 }
 

@@ -107,26 +107,46 @@ func (s *Source) attempt(a *held.Attempt, e endpoint) {
 	s.wg.Go(func() { g.Relay(s.ctx, c, st, target) })
 }
 
-// refuseFor shows a program err as a network does. A time-out is silence, in
-// which the program tries again.
+// refuseFor shows a program err as a network does.
 func (s *Source) refuseFor(a *held.Attempt, err error) {
-	why := held.HostUnreach
-	switch flow.Code(err) {
-	case tunnel.Refused, tunnel.Reset:
-		why = held.Refused
-	case tunnel.Denied:
-		why = held.Prohibited
-	case tunnel.NetUnreachable:
-		why = held.NetworkUnreach
-	case tunnel.TimedOut, tunnel.Overloaded:
-		return
-	}
-	if s.ctx.Err() != nil {
+	why := shown(err)
+	if why != "" && s.ctx.Err() != nil {
 		why = held.Refused // names are going away
+	}
+	if why == "" {
+		return
 	}
 	if err := a.Refuse(why); err != nil {
 		s.o.Log.Debug().Err(err).Msg("a program is not told of a refusal")
 	}
+}
+
+// refuseDatagram shows err to the program that has sent a datagram from client to the
+// port at. Without NET_RAW the program hears nothing.
+func (s *Source) refuseDatagram(client, at netip.AddrPort, err error) {
+	why := shown(err)
+	if why == "" || s.o.Place != nil || s.ctx.Err() != nil {
+		return
+	}
+	if err := s.refuse(held.Refusal{UDP: true, Client: client, Server: at, Why: why}); err != nil {
+		s.o.Log.Debug().Err(err).Msg("a program is not told of a refusal")
+	}
+}
+
+// shown is what a network shows for err. A time-out is silence, in which the program
+// tries again: "".
+func shown(err error) held.Reason {
+	switch flow.Code(err) {
+	case tunnel.Refused, tunnel.Reset:
+		return held.Refused
+	case tunnel.Denied:
+		return held.Prohibited
+	case tunnel.NetUnreachable:
+		return held.NetworkUnreach
+	case tunnel.TimedOut, tunnel.Overloaded:
+		return ""
+	}
+	return held.HostUnreach
 }
 
 // closeWatcher lets every port go. The caller does not hold s.mu.

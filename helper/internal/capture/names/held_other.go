@@ -19,3 +19,5 @@ func (s *Source) stopped(*listener) bool { return false }
 func (s *Source) cannotHold() bool { return false }
 
 func (s *Source) closeWatcher() {}
+
+func (s *Source) refuseDatagram(_, _ netip.AddrPort, _ error) {}

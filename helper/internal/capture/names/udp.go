@@ -30,7 +30,10 @@ func (d *datagrams) serve() {
 		Gateway: d.s.o.Gateway, Context: ctx,
 		Open:    func(ctx context.Context, _ netip.AddrPort, who owner.Owner) (net.Conn, error) { return open(ctx, who) },
 		Deliver: func(to netip.AddrPort, b []byte) { _, _ = d.conn.WriteToUDPAddrPort(b, to) },
-		Failed:  func(_ netip.AddrPort, err error) { d.s.o.Gateway.Failed(d.target, err) },
+		Failed: func(client netip.AddrPort, err error) {
+			d.s.o.Gateway.Failed(d.target, err)
+			d.s.refuseDatagram(client, d.at, err)
+		},
 	}
 	defer clients.Wait()
 	defer cancel()

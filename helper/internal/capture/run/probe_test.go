@@ -71,7 +71,7 @@ func runProbe(args []string) int {
 // process of its own, and prints a line for each.
 func runAll(far string) int {
 	for _, p := range slices.Concat(probes, inLab) {
-		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		out, err := exec.CommandContext(ctx, "/proc/self/exe", "probe", far, p.name).CombinedOutput()
 		cancel()
 		switch said := strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", " | "); {
