@@ -11,10 +11,10 @@ import (
 
 // A node that is missing is made where this process has the right, and none stays.
 func TestOpenNodeMakesIt(t *testing.T) {
-	real, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	node, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	works := err == nil && os.Geteuid() == 0 && mayMakeNodes()
 	if err == nil {
-		_ = unix.Close(real)
+		_ = unix.Close(node)
 	}
 	fd, err := openNode(filepath.Join(t.TempDir(), "tun"), "/dev")
 	switch {

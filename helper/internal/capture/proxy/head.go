@@ -19,17 +19,17 @@ const (
 	untilEnd int64 = -2 // of the connection
 )
 
-// badMessage is why a message cannot be passed on, as an HTTP status and a sentence.
-type badMessage struct {
+// messageError is why a message cannot be passed on, as an HTTP status and a sentence.
+type messageError struct {
 	status int
 	reason string
 }
 
-func (b *badMessage) Error() string { return b.reason }
+func (b *messageError) Error() string { return b.reason }
 
-func bad(reason string) error { return &badMessage{http.StatusBadRequest, reason} }
+func bad(reason string) error { return &messageError{http.StatusBadRequest, reason} }
 
-var errTooLong = &badMessage{http.StatusRequestHeaderFieldsTooLarge, "The header is too long."}
+var errTooLong = &messageError{http.StatusRequestHeaderFieldsTooLarge, "The header is too long."}
 
 // request is what the proxy has to know of a request. Everything else passes as the
 // client wrote it.
@@ -125,7 +125,7 @@ func parseRequest(lines []string) (*request, error) {
 	}
 	q := &request{method: first[0], target: first[1], version: first[2]}
 	if q.version != "HTTP/1.1" && q.version != "HTTP/1.0" {
-		return nil, &badMessage{http.StatusHTTPVersionNotSupported, "Causeway's proxy speaks HTTP/1.1 and HTTP/1.0."}
+		return nil, &messageError{http.StatusHTTPVersionNotSupported, "Causeway's proxy speaks HTTP/1.1 and HTTP/1.0."}
 	}
 	seen := make(map[string][]string) // values by name
 	for _, line := range lines[1:] {
@@ -169,7 +169,7 @@ func (q *request) frame(lengths, codings []string) error {
 		return bad("The request has Transfer-Encoding and Content-Length, or Transfer-Encoding twice or in HTTP/1.0.")
 	case len(codings) > 0:
 		if q.body = chunked; !strings.EqualFold(codings[0], "chunked") {
-			return &badMessage{http.StatusNotImplemented, "The only Transfer-Encoding of requests is chunked."}
+			return &messageError{http.StatusNotImplemented, "The only Transfer-Encoding of requests is chunked."}
 		}
 	case len(lengths) > 1:
 		return bad("The request has more than one Content-Length.")

@@ -141,7 +141,7 @@ func (v *visitor) serveOne() (again bool) {
 	if err == nil {
 		q, err = parseRequest(lines)
 	}
-	if b, ok := errors.AsType[*badMessage](err); ok {
+	if b, ok := errors.AsType[*messageError](err); ok {
 		v.answer("", b.status, b.reason)
 	}
 	switch {
@@ -194,7 +194,7 @@ func (v *visitor) pass(q *request) (again bool) {
 		wait = 0 // the client may keep its body to itself
 	}
 	unsent := v.settle(s, sent, wait)
-	switch b, wrong := errors.AsType[*badMessage](unsent); {
+	switch b, wrong := errors.AsType[*messageError](unsent); {
 	case errors.Is(err, errStale): // the client knows best whether to ask again
 	case p == nil && wrong:
 		v.answer(q.method, b.status, b.reason)

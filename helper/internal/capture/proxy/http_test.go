@@ -137,11 +137,14 @@ func TestHTTPRefusesSmuggling(t *testing.T) {
 		c := f.dial()
 		go func() { _, _ = io.WriteString(c, request) }() // the proxy need not read it all
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil || !strings.HasPrefix(resp.Status, want+" ") || !resp.Close {
-			t.Errorf("%.90q answered with %+v, %v, want %s", request, resp, err, want)
-		} else if body, err := io.ReadAll(resp.Body); err != nil || len(body) < 10 {
-			t.Errorf("%.90q: %q, %v", request, body, err)
+		if err != nil {
+			t.Fatalf("%.90q: %v", request, err)
 		}
+		body, err := io.ReadAll(resp.Body)
+		if !strings.HasPrefix(resp.Status, want+" ") || !resp.Close || err != nil || len(body) < 10 {
+			t.Errorf("%.90q answered with %s, %q, %v, want %s", request, resp.Status, body, err, want)
+		}
+		_ = resp.Body.Close()
 		_ = f.proxy.Close()
 	}
 }
