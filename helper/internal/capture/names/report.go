@@ -82,7 +82,7 @@ func (s *Source) reportOn(p *offer.Resource) peer.NameReport {
 		troubles = append(troubles, "only a name gets an address of its own; use \"causeway run\" or the proxy")
 	}
 	if exact && slices.Contains(s.hosts.overruled, host) {
-		troubles = append(troubles, "the hosts file of the remote has another line for this name, which does not count while connected")
+		troubles = append(troubles, "the hosts file of the remote has another line for this name; ours comes before it, but some programs use both, so remove that line")
 	}
 	r.Trouble = strings.Join(troubles, "; ")
 	return r
