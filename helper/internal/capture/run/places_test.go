@@ -83,3 +83,16 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 }
+
+// Programs are carried where the kernel lacks pidfd_getfd (Linux 5.6) and
+// WAIT_KILLABLE_RECV (5.19).
+func TestWithoutFeatures(t *testing.T) {
+	t.Setenv("RUN_TEST_FORBIDDEN", "features")
+	r := newRig(t)
+	r.restricted = true
+	for _, name := range []string{"blocking", "poll", "udp connected"} {
+		if got := r.probe(false, r.far(), name); !strings.Contains(got, "hello") {
+			t.Error(got)
+		}
+	}
+}

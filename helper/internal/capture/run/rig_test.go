@@ -85,12 +85,18 @@ func restricted(o Options) error {
 	runtime.LockOSThread()
 	_ = unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_PTRACE, 0, 0, 0) // root has it
 	program := []bpf.Instruction{low0}
-	calls := []uint32{unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV}
-	if os.Getenv("RUN_TEST_FORBIDDEN") == "filters" {
+	calls, errno := []uint32{unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV}, unix.EPERM
+	switch os.Getenv("RUN_TEST_FORBIDDEN") {
+	case "filters":
 		calls = []uint32{unix.SYS_SECCOMP}
+	case "features": // as on Linux 5.5
+		calls, errno = []uint32{unix.SYS_PIDFD_GETFD}, unix.ENOSYS
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_SECCOMP, SkipTrue: 4},
+			low(1), bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, SkipTrue: 1},
+			refuseWith(unix.EINVAL), low0)
 	}
 	for _, forbidden := range calls {
-		program = append(program, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: forbidden, SkipTrue: 1}, refuseWith(unix.EPERM))
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: forbidden, SkipTrue: 1}, refuseWith(errno))
 	}
 	code, err := bpf.Assemble(append(program, allow))
 	if err != nil {
