@@ -112,6 +112,7 @@ var rules = map[string]rule{
 	"test/bench":               {may: "test/bench/internal/load test/lab test/shim test/wan"},
 	"test/bench/internal/load": {},
 	"test/wan":                 {},
+	"test/containers":          {tests: "test/lab"},
 	"test/e2e":                 {tests: "test/lab test/matrix test/shim"},
 	"test/lab":                 {may: "test/wan"},
 	"test/lab/cmd/lab":         {may: "test/lab"},

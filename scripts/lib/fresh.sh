@@ -22,13 +22,7 @@ fresh_root() {
   chmod 755 "$fresh"
   # The folder gets the proxies and the Debian mirrors of this machine, but no
   # other sources.
-  local codename mirror
-  [ -n "$(debian_sources)" ] || apt-get update -q
-  codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-  mirror=$(debian_sources | awk -v release="$codename" '$2 == release && $3 == "main" { print $1; exit }')
-  [ -n "$mirror" ] || { echo "no mirror for $codename among the sources of apt" >&2; return 1; }
-  http_proxy=${http_proxy-$(apt-config shell proxy Acquire::http::Proxy | sed -n "s/^proxy='\(.*\)'$/\1/p")} \
-    debootstrap --variant=minbase "$codename" "$fresh" "$mirror" || return
+  bootstrap "$fresh" || return
   debian_sources | sed 's/^/deb /' >"$fresh/etc/apt/sources.list"
   apt-config dump Acquire | grep -E '^Acquire::(https?::|Retries|[a-z]+::Timeout)' >"$fresh/etc/apt/apt.conf.d/90machine" || true
   cp -L /etc/resolv.conf /etc/hosts "$fresh/etc/"
@@ -46,6 +40,19 @@ fresh_root() {
   git ls-files -z --cached --others --exclude-standard |
     xargs -0 sh -c 'for file; do [ ! -e "$file" ] || printf "%s\0" "$file"; done' sh |
     xargs -0 cp -a --parents -t "$fresh/causeway"
+}
+
+# bootstrap DIR OPTION...: debootstrap with the release, the mirror and the proxy of
+# this machine's apt.
+bootstrap() {
+  local dir=$1 codename mirror
+  shift
+  [ -n "$(debian_sources)" ] || apt-get update -q
+  codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  mirror=$(debian_sources | awk -v release="$codename" '$2 == release && $3 == "main" { print $1; exit }')
+  [ -n "$mirror" ] || { echo "no mirror for $codename among the sources of apt" >&2; return 1; }
+  http_proxy=${http_proxy-$(apt-config shell proxy Acquire::http::Proxy | sed -n "s/^proxy='\(.*\)'$/\1/p")} \
+    debootstrap --variant=minbase "$@" "$codename" "$dir" "$mirror"
 }
 
 # debian_sources: prints "URI RELEASE COMPONENT" for each Debian source of apt.

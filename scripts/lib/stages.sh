@@ -9,6 +9,7 @@ export NO_COLOR=1
 . scripts/lib/targets.sh
 . scripts/lib/hygiene.sh
 . scripts/lib/fresh.sh
+. scripts/lib/boxes.sh
 
 # limit_of STAGE: the seconds after which the runner ends it.
 limit_of() {
@@ -27,6 +28,7 @@ stage_install() {
   need_tools
   need_e2e
   need_clients
+  need_boxes
 }
 
 stage_hygiene() { hygiene; }
@@ -112,7 +114,16 @@ stage_package() { scripts/package; }
 stage_lab() {
   need_e2e
   need_clients
-  go test -count=1 -p 1 -timeout 28m ./test/...
+  local packages
+  mapfile -t packages < <(go list ./test/... | grep -v '/test/containers$')
+  go test -count=1 -p 1 -timeout 28m "${packages[@]}"
+}
+
+# Container engines, and the containers that people have.
+stage_containers() {
+  need_lab
+  need_boxes
+  go test -count=1 -timeout 9m ./test/containers
 }
 
 stage_browser() {
@@ -141,6 +152,7 @@ stage_demo() {
 stage_fresh_install() {
   need_tools
   need_e2e
+  need_boxes
   fresh_root
   # shellcheck disable=SC2154 # cache is install.sh's
   fresh_cache=$cache in_fresh '. scripts/lib/stages.sh; stage_install; need_programs native rivals fresh; have_programs'
@@ -155,6 +167,7 @@ stage_fresh() {
 stage_soak() {
   need_e2e
   need_clients
+  need_boxes
   go test -count=1 -timeout 30m ./helper/internal/carrier -run '^TestAnySchedule$' -schedules 300000
   CAUSEWAY_FUZZ_TIME=1m stage_fuzz
   CAUSEWAY_SOAK=1 go test -count=1 -p 1 -timeout 100m ./test/...
