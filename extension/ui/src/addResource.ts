@@ -21,10 +21,17 @@ export async function addResource(configuration: vscode.WorkspaceConfiguration):
   );
   if (ports === undefined) return;
   const as = isLocalhost(host)
-    ? await ask(3, vscode.l10n.t('Name that the remote uses for this machine'), 'laptop.causeway.internal', nameMistake)
+    ? await ask(
+        3,
+        vscode.l10n.t(
+          'Name that the remote uses for this machine. Enter localhost to have the same port of the remote lead here.',
+        ),
+        'laptop.causeway.internal',
+        nameMistake,
+      )
     : await ask(
         3,
-        vscode.l10n.t('Another name for the host on the remote. Leave it empty to keep its own name.'),
+        vscode.l10n.t('Another name for the host on the remote, or localhost. Leave it empty to keep its own name.'),
         '',
         (text) => (text.trim() === '' ? undefined : nameMistake(text)),
       );

@@ -34,7 +34,10 @@ export function portsMistake(text: string): string | undefined {
 
 export function nameMistake(text: string): string | undefined {
   const name = text.trim();
-  if (!isName(name) || !name.includes('.')) return 'Enter a host name with a dot, such as laptop.causeway.internal.';
+  if (/^localhost\.?$/i.test(name)) return undefined;
+  if (!isName(name) || !name.includes('.')) {
+    return 'Enter localhost, or a host name with a dot, such as laptop.causeway.internal.';
+  }
   return undefined;
 }
 

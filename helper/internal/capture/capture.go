@@ -123,7 +123,7 @@ type capture struct {
 	s        *tunnel.Session
 	gateway  *flow.Gateway
 	control  *tunnel.Stream
-	names    *names.Source    // nil without
+	names    *names.Source
 	dns      *dns.Source      // nil without
 	proxy    *proxy.Proxy     // nil without
 	proxyErr error            // why there is no proxy although it is not off
@@ -163,7 +163,7 @@ func (c *capture) start(check *owner.Checker) error {
 	if c.o.Sources.Proxy != Off {
 		p, err := proxy.Listen(proxy.Options{
 			Log: c.o.Log, Gateway: c.gateway, UID: c.o.UID,
-			Match:  c.covers,
+			Match:  c.proxied,
 			Strict: c.strict.Load,
 			Check:  check.Check, CheckUDP: check.CheckUDP,
 		})
@@ -175,19 +175,14 @@ func (c *capture) start(check *owner.Checker) error {
 			c.proxy = p
 		}
 	}
-	if c.o.Sources.Names != Off || c.o.Sources.DNS != Off {
-		c.names = names.New(names.Options{
-			Log: c.o.Log, Gateway: c.gateway, UID: c.o.UID,
-			Check: check.Check, CheckConnecting: check.CheckConnecting, CheckUDP: check.CheckUDP, StartHosts: c.o.StartHosts, Changed: c.changed,
-			NoHosts: c.o.Sources.Names == Off,
-		})
-	}
+	c.names = names.New(names.Options{
+		Log: c.o.Log, Gateway: c.gateway, UID: c.o.UID,
+		Check: check.Check, CheckConnecting: check.CheckConnecting, CheckUDP: check.CheckUDP, StartHosts: c.o.StartHosts, Changed: c.changed,
+		NoHosts: c.o.Sources.Names == Off, OnlyLocal: c.o.Sources.Names == Off && c.o.Sources.DNS == Off,
+	})
 	if c.o.HandoverPath != "" {
-		o := handover.Options{Log: c.o.Log, Gateway: c.gateway, Path: c.o.HandoverPath, CheckUDP: check.CheckUDP, Covers: c.covers}
-		if c.names != nil {
-			o.At = c.names.At
-		}
-		h, err := handover.Listen(o)
+		h, err := handover.Listen(handover.Options{Log: c.o.Log, Gateway: c.gateway, Path: c.o.HandoverPath,
+			CheckUDP: check.CheckUDP, Covers: c.covers, At: c.names.At})
 		if err != nil {
 			c.o.Log.Warn().Err(err).Msg("causeway run will not find this session")
 		} else {
@@ -210,7 +205,7 @@ func (c *capture) start(check *owner.Checker) error {
 			},
 			Check: check.CheckConnecting, CheckUDP: check.CheckUDP, CheckEcho: check.CheckEcho, Start: c.o.StartTun, Changed: c.changed,
 		}
-		if c.names != nil {
+		if c.o.Sources.Names != Off || c.o.Sources.DNS != Off {
 			o.Names = c.names
 		}
 		c.tun = tun.New(o)
@@ -230,6 +225,14 @@ func (c *capture) covers(network, host string, port uint16) bool {
 	return c.offered.Load().Covers(network, host, port)
 }
 
+// proxied is covers for a request to the proxy, which may spell out localhost.
+func (c *capture) proxied(network, host string, port uint16) bool {
+	if offer.IsLocalhost(host) {
+		return c.names.OnLocalhost(network, port)
+	}
+	return c.covers(network, host, port)
+}
+
 // hasName tells whether a name, or an address in its place, is a resource's.
 func (c *capture) hasName(host string) bool { return c.covers("lookup", host, 0) }
 
@@ -246,10 +249,8 @@ func (c *capture) close() {
 			c.o.Log.Warn().Err(err).Msg("resolv.conf not put back")
 		}
 	}
-	if c.names != nil {
-		if err := c.names.Close(); err != nil {
-			c.o.Log.Warn().Err(err).Msg("names not cleaned up")
-		}
+	if err := c.names.Close(); err != nil {
+		c.o.Log.Warn().Err(err).Msg("names not cleaned up")
 	}
 	if c.tun != nil { // after the names that lead there
 		c.tun.Close()
@@ -297,9 +298,7 @@ func (c *capture) apply(set *offer.Set, strict bool) {
 	if c.tun != nil { // before the names that lead there
 		c.tun.Apply(set)
 	}
-	if c.names != nil {
-		c.names.Apply(set)
-	}
+	c.names.Apply(set)
 	if c.dns != nil {
 		c.dns.Apply(set.HasNames())
 	}

@@ -24,17 +24,11 @@ func (c *capture) compose() (peer.Report, Status) {
 		r.Proxy = c.proxy.Addr().String()
 	}
 	status := Status{Proxy: r.Proxy}
-	if c.names != nil {
-		n := c.names.Report()
-		r.Names = append(r.Names, n.Names...)
-		r.Notes = append(r.Notes, n.Notes...)
-		if c.o.Sources.Names == On && n.Hosts != nil {
-			c.missing(r.Names, offered, "names", isExact, n.Hosts.Error())
-		}
-	} else {
-		for _, p := range offered {
-			r.Names = append(r.Names, peer.NameReport{Name: p.Name})
-		}
+	n := c.names.Report()
+	r.Names = append(r.Names, n.Names...)
+	r.Notes = append(r.Notes, n.Notes...)
+	if c.o.Sources.Names == On && n.Hosts != nil {
+		c.missing(r.Names, offered, "names", isExact, n.Hosts.Error())
 	}
 	if c.dns != nil {
 		if note := c.dns.Note(); note != "" {
@@ -57,7 +51,7 @@ func (c *capture) compose() (peer.Report, Status) {
 		if n.Address != "" && i < len(offered) {
 			status.Names = append(status.Names, offered[i].Text)
 		}
-		if c.proxy != nil {
+		if c.proxy != nil && (i >= len(offered) || !offered[i].Local) {
 			n.Served = append(slices.Clip(n.Served), "proxy")
 		}
 		if len(n.Served) == 0 && n.Trouble == "" {

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/net/idna"
 )
 
-const localhost = "localhost"
+// Localhost is the name by which every machine knows itself.
+const Localhost = "localhost"
 
 // Limits of a host name in bytes, after conversion to A-labels (RFC 1035).
 const (
@@ -49,7 +50,7 @@ func (h Host) String() string {
 // IsLocalhost reports whether h is the name localhost or a name below it
 // (RFC 6761).
 func (h Host) IsLocalhost() bool {
-	return h.Name == localhost || strings.HasSuffix(h.Name, "."+localhost)
+	return h.Name == Localhost || strings.HasSuffix(h.Name, "."+Localhost)
 }
 
 // IsSelf reports whether h leads to the machine that uses it, whatever the

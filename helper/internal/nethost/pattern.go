@@ -41,7 +41,7 @@ func (p Pattern) String() string {
 }
 
 // IsLocalhost reports whether p is the name localhost.
-func (p Pattern) IsLocalhost() bool { return p.Kind == Name && p.Name == localhost }
+func (p Pattern) IsLocalhost() bool { return p.Kind == Name && p.Name == Localhost }
 
 // ByName reports whether p covers names, and not addresses.
 func (p Pattern) ByName() bool { return p.Kind == Name || p.Kind == Wildcard }
@@ -73,7 +73,7 @@ func ParsePattern(s string) (Pattern, error) {
 			return Pattern{}, errBadWildcard
 		}
 		h, err := Parse(domain)
-		if err == nil && (h.Addr.IsValid() || h.Name == localhost) {
+		if err == nil && (h.Addr.IsValid() || h.Name == Localhost) {
 			err = errBadWildcard
 		}
 		return Pattern{Kind: Wildcard, Name: h.Name}, err

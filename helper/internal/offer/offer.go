@@ -41,11 +41,12 @@ type Resource struct {
 	TCP, UDP  bool
 	Ping      bool // echo requests
 	ByProgram bool // the gateway admits some programs only
+	Local     bool // this machine's own localhost leads to it; it has no name or address besides
 }
 
 // Exact returns the host name of a resource that is one name.
 func (r *Resource) Exact() (string, bool) {
-	return r.Host.Name, r.Known && r.Host.Kind == nethost.Name
+	return r.Host.Name, r.Known && !r.Local && r.Host.Kind == nethost.Name
 }
 
 // Domain returns the domain that a wildcard is for, without "*.".
@@ -75,6 +76,7 @@ type Set struct {
 	All []*Resource // in the order of publication
 
 	exact     map[string][]*Resource
+	local     []*Resource
 	index     nethost.Index[*Resource]
 	byName    bool // some resource is a name or a wildcard
 	byProgram bool // some resource is
@@ -107,6 +109,11 @@ func (s *Set) add(r *Resource) {
 		return
 	}
 	s.byProgram = s.byProgram || r.ByProgram
+	if r.Host.IsLocalhost() {
+		r.Local = true
+		s.local = append(s.local, r)
+		return
+	}
 	s.byName = s.byName || r.Host.ByName()
 	s.index.Add(r.Host, r)
 	if name, ok := r.Exact(); ok {
@@ -128,6 +135,9 @@ func (s *Set) Names() []string {
 	return names
 }
 
+// Local returns the resources to which this machine's localhost leads.
+func (s *Set) Local() []*Resource { return s.local }
+
 // Exact returns the resources that are this name.
 func (s *Set) Exact(name string) []*Resource { return s.exact[name] }
 
@@ -143,7 +153,8 @@ func (s *Set) Wildcards(name string) (all []*Resource) {
 }
 
 // Covers tells whether a resource has this target, whose host is spelled as a
-// program spelled it. Port 0 stands for any port, as for a look-up.
+// program spelled it. Port 0 stands for any port, as for a look-up. It does not know the
+// resources of Local.
 func (s *Set) Covers(network, host string, port uint16) bool {
 	return s.find(network, hostOf(host), port, func(*Resource) bool { return true })
 }
@@ -155,8 +166,21 @@ func (s *Set) CoversAddr(network string, addr netip.Addr, port uint16) bool {
 
 // ByProgram tells whether the gateway may admit some programs only to a target.
 func (s *Set) ByProgram(network, host string, port uint16) bool {
-	return s.byProgram && s.find(network, hostOf(host), port, func(r *Resource) bool { return r.ByProgram })
+	if !s.byProgram {
+		return false
+	}
+	h := hostOf(host)
+	if h.Name == nethost.Localhost {
+		return slices.ContainsFunc(s.local, func(r *Resource) bool { return r.ByProgram && r.Has(network, port) })
+	}
+	return s.find(network, h, port, func(r *Resource) bool { return r.ByProgram })
 }
+
+// Localhost is the name that a program asks for to reach the resources of Local.
+const Localhost = nethost.Localhost
+
+// IsLocalhost tells whether a host, spelled as a program spelled it, is Localhost.
+func IsLocalhost(host string) bool { return hostOf(host).Name == Localhost }
 
 // hostOf is what host stands for. A string that no settings entry can have is
 // taken for a name, since a wildcard may cover it.

@@ -64,6 +64,25 @@ func TestCovers(t *testing.T) {
 	}
 }
 
+// Programs find the ports of localhost by no name and no address of the publication.
+func TestLocal(t *testing.T) {
+	m := parse(t, []peer.Published{
+		{Name: "adb", Host: "localhost", Ports: []peer.PublishedPort{{First: 5037, Last: 5037}}, Protocols: []string{"tcp"}},
+		{Name: "db", Host: "localhost", Ports: []peer.PublishedPort{{First: 15432, Last: 15432}}, Protocols: []string{"tcp"}, ByProgram: true},
+	})
+	if len(m.Local()) != 2 || !m.All[0].Local || !m.All[1].Local || m.HasNames() || len(m.Names()) != 0 || len(m.Exact("localhost")) != 0 {
+		t.Errorf("%+v", m)
+	}
+	for _, host := range []string{"localhost", "127.0.0.1", "::1"} {
+		if m.Covers("tcp", host, 5037) || m.Covers("lookup", host, 0) {
+			t.Errorf("%s is covered", host)
+		}
+	}
+	if m.ByProgram("tcp", "localhost", 5037) || !m.ByProgram("tcp", "localhost", 15432) {
+		t.Error("it is not known which of them admit some programs only")
+	}
+}
+
 func parse(t *testing.T, published []peer.Published) *Set {
 	t.Helper()
 	s, err := Parse(published)

@@ -52,17 +52,26 @@ func (p *parser) entry(path string, v hujson.Value) (Resource, bool) {
 		p.combination(path, v.StartOffset, f, r)
 	}
 	if p.count == before {
-		r.Name = cmp.Or(r.Name, r.RemoteHost())
+		r.Name = cmp.Or(r.Name, defaultName(r))
 		p.unique(path, v.StartOffset, r)
 	}
 	return r, p.count == before
+}
+
+// defaultName returns the name of a resource whose entry gives none.
+func defaultName(r Resource) string {
+	if !r.OnLocalhost() {
+		return r.RemoteHost()
+	}
+	first, _ := r.Ports[0].Remote() // no other resource has this port of localhost
+	return nethost.Localhost + ":" + strconv.Itoa(int(first))
 }
 
 // combination reports fields that do not go together.
 func (p *parser) combination(path string, at int, f map[string]hujson.Value, r Resource) {
 	switch {
 	case r.Host.IsLocalhost() && r.As == "":
-		p.report(at, path, `localhost needs "as", the name that the remote uses for this machine, such as "laptop.internal"`)
+		p.report(at, path, `localhost needs "as", the name that the remote uses for this machine, such as "laptop.internal". With "as": "localhost", the remote's own localhost leads to it`)
 	case r.Exit == "" && given(f, "exit"):
 		p.report(f["exit"].StartOffset, path+".exit", "is empty; leave it out")
 	case r.Host.IsLocalhost() && r.Exit != "":
@@ -77,6 +86,10 @@ func (p *parser) combination(path string, at int, f map[string]hujson.Value, r R
 		p.report(f["addresses"].StartOffset, path+".addresses", "cannot hold for a name that the exit resolves: its addresses are not seen here")
 	case r.As != "" && (r.Host.Kind == nethost.Wildcard || r.Host.Kind == nethost.Prefix):
 		p.report(f["as"].StartOffset, path+".as", "one name cannot stand for all of %s", r.Host)
+	case r.OnLocalhost() && r.allows(ICMP):
+		p.report(f["protocols"].StartOffset, path+".protocols", "cannot have icmp together with \"as\": %q: a ping of localhost stays on the remote", nethost.Localhost)
+	case r.OnLocalhost() && slices.ContainsFunc(r.Ports, func(q Ports) bool { return q.First != q.Last }):
+		p.report(f["ports"].StartOffset, path+".ports", "cannot have a range together with \"as\": %q: list each port, since the remote's own programs cannot use it meanwhile", nethost.Localhost)
 	case len(r.Addresses) > 0 && (r.Host.Kind == nethost.Address || r.Host.Kind == nethost.Prefix || r.Host.IsLocalhost()):
 		p.report(f["addresses"].StartOffset, path+".addresses", "only a host that is a name can be restricted to addresses; %s is none", r.Host)
 	}
@@ -252,12 +265,15 @@ func (p *parser) as(path string, f map[string]hujson.Value) string {
 	}
 	h, err := nethost.Parse(s)
 	switch {
+	case err == nil && h.Addr.IsLoopback():
+		err = errors.New(`"as" is a name, not an address; "localhost" stands for the remote's 127.0.0.1 and ::1`)
 	case err == nil && h.Addr.IsValid():
 		err = errors.New(`"as" is a name, not an address`)
+	case err == nil && h.Name == nethost.Localhost:
 	case err == nil && h.IsLocalhost():
-		err = errors.New(`"as" cannot be localhost, which the remote is itself`)
+		err = errors.New(`"as" cannot be a name below localhost, which every program takes for its own machine`)
 	case err == nil && !strings.Contains(h.Name, "."):
-		err = errors.New(`"as" is a full name with a dot in it, such as "laptop.internal"`)
+		err = errors.New(`"as" is a full name with a dot in it, such as "laptop.internal", or "localhost"`)
 	}
 	if err != nil {
 		p.report(f["as"].StartOffset, path+".as", "%v", err)

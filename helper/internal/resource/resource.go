@@ -23,7 +23,7 @@ const (
 // Resource is one validated entry of the settings. Its JSON form is the normal spelling
 // of the entry, so equal resources have equal JSON.
 type Resource struct {
-	Name        string          // unique within its list; defaults to As or Host
+	Name        string          // unique within its list; defaults to As or Host, and "localhost:PORT" if OnLocalhost
 	Host        nethost.Pattern // what to reach
 	Ports       []Ports         // sorted by First; at least one, except for a resource of ICMP only, which has none
 	Protocols   []Network       // sorted, defaults to tcp
@@ -56,6 +56,10 @@ func (r Resource) RemoteName() string {
 	}
 	return ""
 }
+
+// OnLocalhost reports whether the remote's own localhost leads to r, at the ports of r.
+// Several resources can share that name.
+func (r Resource) OnLocalhost() bool { return r.As == nethost.Localhost }
 
 // RemoteHost returns the host of r as programs on the remote spell it: RemoteName, or
 // else the wildcard, address or CIDR.

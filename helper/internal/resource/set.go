@@ -83,7 +83,7 @@ func (s *Set) Match(network Network, host string, port uint16) (Match, error) {
 }
 
 // Named returns a match without a port for each resource that covers a host at any port,
-// most specific first.
+// most specific first. No look-up finds the resources to which the remote's localhost leads.
 func (s *Set) Named(host string) ([]Match, error) {
 	h, err := nethost.Parse(host)
 	if err != nil {
@@ -91,6 +91,9 @@ func (s *Set) Named(host string) ([]Match, error) {
 	}
 	var out []Match
 	for i := range s.index.Covering(h) {
+		if s.list[i].OnLocalhost() {
+			continue // every machine finds localhost by itself
+		}
 		out = append(out, s.list[i].match(h, 0))
 	}
 	return out, nil

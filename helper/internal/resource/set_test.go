@@ -29,6 +29,8 @@ const setSource = `[
 	{"name": "net16", "host": "10.1.0.0/16", "ports": [80, 81]},
 	{"name": "net8", "host": "10.0.0.0/8", "ports": [80, 81, 82]},
 	{"name": "six", "host": "fd00::/8", "ports": [80]},
+	{"name": "own", "host": "localhost", "ports": [5037], "as": "localhost"},
+	{"name": "local db", "host": "db.corp.test", "ports": ["15432:5432"], "as": "localhost"},
 	{"name": "idn", "host": "bücher.example", "ports": [80]},
 ]`
 
@@ -52,7 +54,13 @@ func TestMatch(t *testing.T) {
 		{TCP, "xcorp.test", 443, "no approved resource"},
 		{TCP, "x.corp.test", 0, "port 0"},
 		{TCP, "laptop.causeway.internal", 3000, "laptop localhost 3000"},
-		{TCP, "localhost", 3000, "no approved resource"},
+		{TCP, "localhost", 3000, "does not list tcp port 3000"},
+		{TCP, "localhost", 5037, "own localhost 5037"},
+		{TCP, "LOCALHOST.", 15432, "local db db.corp.test 5432"},
+		{UDP, "localhost", 5037, "does not list udp port 5037"},
+		{TCP, "127.0.0.1", 5037, "no approved resource"},
+		{TCP, "::1", 5037, "no approved resource"},
+		{TCP, "db.corp.test", 15432, "corp db.corp.test 15432"},
 		{TCP, "127.0.0.1", 3000, "no approved resource"},
 		{TCP, "printer.causeway.internal", 80, "printer 10.1.2.9 8080"},
 		{TCP, "new.test", 80, "renamed old.test 80"},

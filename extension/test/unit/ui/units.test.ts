@@ -167,6 +167,7 @@ describe('the guided input', () => {
   it('wants a dot in a name, and writes an entry of the settings', () => {
     expect(nameMistake('laptop')).toBeDefined();
     expect(nameMistake('laptop.internal')).toBeUndefined();
+    expect(nameMistake('localhost')).toBeUndefined();
     expect(entryOf(' localhost ', '3000, 8000-8010', 'laptop.internal')).toEqual({
       host: 'localhost',
       ports: [3000, '8000-8010'],

@@ -58,12 +58,12 @@ func IsGiven(a netip.Addr) bool {
 }
 
 // checkListen admits ports below 1024 on loopback addresses outside 127.0.0.0/16,
-// which systems may use themselves.
+// which systems may use themselves, and on the two addresses of localhost.
 func checkListen(at netip.AddrPort) error {
 	switch b := at.Addr(); {
-	case !isLoopback(b):
+	case !isLoopback(b) && b != netip.IPv6Loopback():
 		return fmt.Errorf("%s is not in %s", b, loopback)
-	case b.As4()[1] == 0:
+	case b.Is4() && b.As4()[1] == 0 && b != netip.AddrFrom4([4]byte{127, 0, 0, 1}):
 		return fmt.Errorf("%s may be the system's own", b)
 	case at.Port() == 0 || at.Port() >= 1024:
 		return fmt.Errorf("port %d needs no privilege", at.Port())

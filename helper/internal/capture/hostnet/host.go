@@ -226,8 +226,8 @@ func (b *Behind) ListenUDP(ctx context.Context, at netip.AddrPort) (net.PacketCo
 	return b.listenUDP(ctx, endpoint{At: at, UDP: true, Device: b.device})
 }
 
-// ListenTCP opens a port below 1024 of an address in 127.0.0.0/8, outside
-// 127.0.0.0/16, with the subcommand's rights. The caller owns the socket.
+// ListenTCP opens a port below 1024 of 127.0.0.1, of ::1 or of an address in 127.0.0.0/8
+// outside 127.0.0.0/16, with the subcommand's rights. The caller owns the socket.
 func (h *Host) ListenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
 	return h.listenTCP(ctx, endpoint{At: at})
 }

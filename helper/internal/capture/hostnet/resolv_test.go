@@ -307,7 +307,7 @@ func TestListenPassesSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	for at, want := range map[string]string{"10.0.0.1:53": "is not in", "127.0.0.1:80": "the system's own", "127.1.1.1:1024": "needs no privilege", "127.1.1.1:0": "needs no privilege"} {
+	for at, want := range map[string]string{"10.0.0.1:53": "is not in", "127.0.0.2:80": "the system's own", "127.0.0.53:53": "the system's own", "[::2]:80": "is not in", "127.0.0.1:1024": "needs no privilege", "[::1]:0": "needs no privilege", "127.1.1.1:1024": "needs no privilege", "127.1.1.1:0": "needs no privilege"} {
 		if _, err := h.ListenTCP(t.Context(), netip.MustParseAddrPort(at)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", at, err)
 		}

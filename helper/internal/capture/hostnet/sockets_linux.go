@@ -77,7 +77,7 @@ func open(e endpoint) (*os.File, error) {
 		c.Control = BindTo(e.Device)
 	}
 	if e.UDP {
-		pc, err := c.ListenPacket(context.Background(), "udp4", e.At.String())
+		pc, err := c.ListenPacket(context.Background(), "udp", e.At.String())
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +85,7 @@ func open(e endpoint) (*os.File, error) {
 		return pc.(*net.UDPConn).File()
 	}
 	c.SetMultipathTCP(false) // loopback has one path
-	ln, err := c.Listen(context.Background(), "tcp4", e.At.String())
+	ln, err := c.Listen(context.Background(), "tcp", e.At.String())
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -30,6 +31,7 @@ type problem struct {
 	err    error
 	at     netip.AddrPort // the address that could not be bound
 	holder owner.Process  // of a conflict, zero if unknown
+	other  uint16         // of a conflict at localhost: a port that was free, 0 if none was found
 }
 
 func (p *problem) conflict() bool { return errors.Is(p.err, syscall.EADDRINUSE) }
@@ -39,6 +41,9 @@ var localhost = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // listen binds e and serves it: at the name's own address if named, else at 127.0.0.1
 // on a port that stands for e.
 func (s *Source) listen(e endpoint, named bool) (*listener, error) {
+	if e.local() {
+		return s.listenLocal(e)
+	}
 	l := &listener{named: named}
 	var err error
 	if named {
@@ -94,15 +99,17 @@ func (s *Source) bind(l *listener, e endpoint) error {
 }
 
 // listenTCP listens. If this process lacks the right, the editor listens instead. If
-// the editor lacks it too, listenTCP returns the first error.
+// the editor lacks it too, listenTCP returns the first error: see betterError.
 func (s *Source) listenTCP(at netip.AddrPort) (net.Listener, error) {
 	c := s.listenConfig()
 	c.SetMultipathTCP(false) // loopback and bridges have one path
-	ln, err := c.Listen(s.setup, "tcp4", at.String())
+	ln, err := c.Listen(s.setup, "tcp", at.String())
 	if s.mayHelp(err) {
-		if passed, perr := s.hosts.editor.ListenTCP(s.setup, at); perr == nil {
+		passed, perr := s.hosts.editor.ListenTCP(s.setup, at)
+		if perr == nil {
 			return passed, nil
 		}
+		err = betterError(err, perr, net.TCPAddrFromAddrPort(at))
 	}
 	return ln, err
 }
@@ -110,11 +117,13 @@ func (s *Source) listenTCP(at netip.AddrPort) (net.Listener, error) {
 // listenUDP is listenTCP for UDP.
 func (s *Source) listenUDP(at netip.AddrPort) (net.PacketConn, error) {
 	c := s.listenConfig()
-	pc, err := c.ListenPacket(s.setup, "udp4", at.String())
+	pc, err := c.ListenPacket(s.setup, "udp", at.String())
 	if s.mayHelp(err) {
-		if passed, perr := s.hosts.editor.ListenUDP(s.setup, at); perr == nil {
+		passed, perr := s.hosts.editor.ListenUDP(s.setup, at)
+		if perr == nil {
 			return passed, nil
 		}
+		err = betterError(err, perr, net.UDPAddrFromAddrPort(at))
 	}
 	return pc, err
 }
@@ -126,6 +135,15 @@ func (s *Source) listenConfig() (c net.ListenConfig) {
 		c.KeepAlive = -1 // the kernel reports the end of a client on this machine
 	}
 	return c
+}
+
+// betterError returns the error of this process, which lacks a right, unless the editor
+// has found that the port is taken. The editor's errors are texts.
+func betterError(own, editors error, at net.Addr) error {
+	if strings.Contains(editors.Error(), syscall.EADDRINUSE.Error()) {
+		return &net.OpError{Op: "listen", Net: at.Network(), Addr: at, Err: syscall.EADDRINUSE}
+	}
+	return own
 }
 
 // mayHelp tells whether the editor may have the right that err is about.
@@ -176,9 +194,14 @@ func (s *Source) serve(c *net.TCPConn, e endpoint) {
 }
 
 func (s *Source) setProblem(e endpoint, err error) {
-	p := &problem{err: err, at: netip.AddrPortFrom(s.addrs.of(e.host), e.port)}
-	if old := s.problems[e]; old != nil && p.conflict() {
-		p.holder = old.holder
+	p := &problem{err: err}
+	if e.local() {
+		p.at = localAt(e, err)
+	} else {
+		p.at = netip.AddrPortFrom(s.addrs.of(e.host), e.port)
+	}
+	if old := s.problems[e]; old != nil && p.conflict() && old.at == p.at {
+		p.holder, p.other = old.holder, old.other
 	}
 	s.problems[e] = p
 }
@@ -220,9 +243,12 @@ func (s *Source) findHolders() {
 		s.o.Log.Debug().Err(err).Msg("cannot tell who holds a port")
 		return
 	}
-	for _, p := range s.problems {
+	for e, p := range s.problems {
 		if p.conflict() {
 			p.holder = found[p.at]
+		}
+		if p.conflict() && e.local() {
+			p.other = s.freeLocal(e)
 		}
 	}
 }

@@ -14,10 +14,11 @@ type table struct {
 	addrs map[string]netip.Addr
 	six   map[string]netip.Addr // of the names in addrs that have an IPv6 address
 	names map[netip.Addr]string
+	local map[endpoint]bool // ports of localhost that have listeners
 }
 
 func newTable() *table {
-	return &table{addrs: make(map[string]netip.Addr), six: make(map[string]netip.Addr), names: make(map[netip.Addr]string)}
+	return &table{addrs: make(map[string]netip.Addr), six: make(map[string]netip.Addr), names: make(map[netip.Addr]string), local: make(map[endpoint]bool)}
 }
 
 // add adds host at the address of its listener. A listener at 127.0.0.1 that stands
@@ -157,6 +158,10 @@ func (s *Source) FoundByDNS(yes bool) {
 func (s *Source) updateServed() {
 	t := newTable()
 	for e, l := range s.listeners {
+		if e.local() {
+			t.local[e] = true
+			continue
+		}
 		t.add(e.host, l, s.shares())
 	}
 	for host, at := range s.led {

@@ -3,6 +3,9 @@
 // which name an address stands for. Otherwise each name gets a loopback address of
 // its own, with a listener for each of its ports. Exact names are in the hosts file.
 // The stub resolver adds a name below a wildcard when a program first looks it up.
+//
+// Resources to which localhost leads have listeners at 127.0.0.1 and ::1, with a device
+// too, and are found without any entry.
 package names
 
 import (
@@ -56,6 +59,8 @@ type Options struct {
 	// NoHosts leaves the hosts file alone. Programs find names by the stub resolver;
 	// without it, names have no ports.
 	NoHosts bool
+	// OnlyLocal serves no names: only the ports of localhost.
+	OnlyLocal bool
 	// Place is where names are served; nil: on loopback.
 	Place *Place
 	// UID is the user whose addresses and ports these are.
@@ -133,7 +138,7 @@ func New(o Options) *Source {
 		slots:     make(chan struct{}, maxConns),
 		listeners: make(map[endpoint]*listener), problems: make(map[endpoint]*problem)}
 	s.addrs.place = o.Place
-	if o.Place != nil {
+	if o.Place != nil || o.OnlyLocal {
 		s.o.NoHosts = true
 	}
 	s.setup, s.stopSetup = context.WithCancel(context.Background())
@@ -221,18 +226,19 @@ func (s *Source) watch() {
 func (s *Source) reconcile() {
 	exact := s.set.Names()
 	s.plan = makePlan(s.set, s.looked)
+	local := s.localEndpoints()
 	all := s.plan.endpoints(exact, s.looked)
 	if s.o.NoHosts && !s.byDNS {
 		all = nil
 	}
-	if len(all) > 0 || !s.o.NoHosts && s.numbers.leads() && len(exact) > 0 { // the editor may have to open low ports
+	if len(all) > 0 || slices.ContainsFunc(local, endpoint.low) || !s.o.NoHosts && s.numbers.leads() && len(exact) > 0 { // the editor may have to open low ports
 		s.hosts.start(s.setup, s.o.StartHosts)
 	}
 	s.findLed(exact)
-	stale := s.bindAll(s.toListen(all))
+	stale := s.bindAll(append(s.toListen(all), local...))
 	if err := s.hosts.set(s.setup, s.entries()); err != nil && s.setup.Err() == nil {
 		s.findLed(exact) // there is no hosts file any more
-		stale = append(stale, s.bindAll(s.toListen(all))...)
+		stale = append(stale, s.bindAll(append(s.toListen(all), local...))...)
 	}
 	for _, l := range stale {
 		_ = l.Close()

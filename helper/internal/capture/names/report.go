@@ -66,6 +66,9 @@ func (s *Source) reportOn(p *offer.Resource) peer.NameReport {
 	domain, wildcard := p.Domain()
 	var troubles []string
 	switch {
+	case p.Local && s.o.Place == nil:
+		troubles = s.reportLocal(p, &r)
+	case p.Local || s.o.OnlyLocal:
 	case exact && s.o.NoHosts && !s.byDNS:
 		troubles = append(troubles, "only the stub resolver can serve this name, and it is not running; use the proxy")
 	case exact && s.led[host].v4.IsValid():
@@ -202,7 +205,7 @@ func span(r offer.Range) string {
 func (s *Source) explain(p *problem) string {
 	switch port := int(p.at.Port()); {
 	case p.conflict():
-		return s.explainHolder(p.holder, port)
+		return s.explainHolder(p)
 	case errors.Is(p.err, syscall.EACCES) || errors.Is(p.err, syscall.EPERM):
 		return fmt.Sprintf("low ports need more rights than this user has; map another to it, as in \"%d:%d\"", mapped(port), port)
 	default:
@@ -210,16 +213,22 @@ func (s *Source) explain(p *problem) string {
 	}
 }
 
-func (s *Source) explainHolder(h owner.Process, port int) string {
-	if h == (owner.Process{}) {
-		return "taken by another program"
-	}
+func (s *Source) explainHolder(p *problem) string {
+	h, port := p.holder, int(p.at.Port())
 	if h.UID == s.o.UID && isHelper(h.Program) {
 		return fmt.Sprintf("served by another window (pid %d)", h.PID)
 	}
-	who := "a program of user " + strconv.Quote(h.User)
+	who := "another program"
 	if h.Program != "" {
 		who = fmt.Sprintf("%q (pid %d, user %q)", h.Program, h.PID, h.User)
+	} else if h != (owner.Process{}) {
+		who = "a program of user " + strconv.Quote(h.User)
+	}
+	switch {
+	case localAddress(p.at.Addr()):
+		return "taken by " + who + adviceLocal(p)
+	case h == (owner.Process{}):
+		return "taken by " + who
 	}
 	return fmt.Sprintf("taken by %s; map another to it, as in \"%d:%d\"", who, mapped(port), port)
 }

@@ -2,7 +2,9 @@ package consent
 
 import (
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/causeway-dev/causeway/helper/internal/nethost"
@@ -64,10 +66,26 @@ func warnings(r resource.Resource) []string {
 	if slices.Contains(r.Protocols, resource.ICMP) && (h.Kind == nethost.Prefix || h.Kind == nethost.Wildcard) {
 		warn("The remote can find out by pings which hosts exist in %s.", h)
 	}
-	if r.As != "" && !isPrivateName(r.As) {
+	if r.OnLocalhost() {
+		warn("%s", opened(r))
+	} else if r.As != "" && !isPrivateName(r.As) {
 		warn("Programs on the remote that ask for %s will be sent to %s.", r.As, h)
 	}
 	return out
+}
+
+// opened says where each port of the remote's localhost leads.
+func opened(r resource.Resource) string {
+	ports := make([]string, len(r.Ports))
+	for i, p := range r.Ports {
+		port, _ := p.Remote()
+		ports[i] = fmt.Sprintf("localhost:%d leads to %s", port, net.JoinHostPort(r.Host.String(), strconv.Itoa(int(p.First))))
+	}
+	of := ""
+	if r.Host.IsLocalhost() {
+		of = " of this machine"
+	}
+	return "The remote's " + strings.Join(ports, of+", ") + of + ". Programs there that expect a service of the remote itself reach it too."
 }
 
 // isPrivateName reports whether a name lies in a domain that nobody owns on the Internet.
