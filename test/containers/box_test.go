@@ -17,16 +17,16 @@ import (
 
 // The ways and promises that are tried in each container, in the order of the table.
 const (
-	names   = "names"    // a resource by its exact name, by a client that knows nothing
-	dns     = "DNS"      // a name below a wildcard, which the hosts file cannot have
-	outside = "outside"  // what is no resource, as before
-	proxy   = "proxy"    // Causeway's proxy
-	nc      = "nc"       // causeway nc
-	run_    = "run"      // an address, under causeway run
-	tun     = "tun"      // an address, without causeway run
-	doctor  = "doctor"   // what it says of these is so
-	clean   = "clean-up" // after connect, and after a kill of all processes
-	restart = "restart"  // connect goes on after it
+	names    = "names"    // a resource by its exact name, by a client that knows nothing
+	dns      = "DNS"      // a name below a wildcard, which the hosts file cannot have
+	outside  = "outside"  // what is no resource, as before
+	proxy    = "proxy"    // Causeway's proxy
+	nc       = "nc"       // causeway nc
+	underRun = "run"      // an address, under causeway run
+	tun      = "tun"      // an address, without causeway run
+	doctor   = "doctor"   // what it says of these is so
+	clean    = "clean-up" // after connect, and after a kill of all processes
+	restart  = "restart"  // connect goes on after it
 )
 
 // box is a container that people have.
@@ -39,6 +39,7 @@ type box struct {
 	sealed bool
 	// without has the reason for each way that does not work.
 	without map[string]string
+	podman  map[string]string // replaces without there, if it is not nil
 }
 
 // running is a container.
@@ -153,13 +154,13 @@ func (r *running) tryWays(s *session) map[string]error {
 		return "'GET / HTTP/1.1\\r\\nHost: " + host + "\\r\\nConnection: close\\r\\n\\r\\n'"
 	}
 	return map[string]error{
-		names:   r.says(" web.corp.test", "fetch http://web.corp.test/"),
-		dns:     r.says(" x.apps.corp.test", "fetch http://x.apps.corp.test/"),
-		outside: r.says("198.51.100.10", "fetch "+world.Info().Public.URL+" >/dev/null && lookup "+world.Info().Public.Host+" | sed 's/ .*//' | sort -u"),
-		proxy:   r.says(web, "if command -v curl >/dev/null; then curl -sS -m 10 -x http://"+s.first.Proxy+" http://web.corp.test/; else http_proxy=http://"+s.first.Proxy+" wget -q -O - http://web.corp.test/; fi"),
-		nc:      r.says(web, "printf "+http("web.corp.test")+" | causeway nc web.corp.test 80"),
-		run_:    r.says(" 10.77.0.12", "causeway run -- fetch http://10.77.0.12/"),
-		tun:     r.says(" 10.77.0.12", "fetch http://10.77.0.12/"),
+		names:    r.says(" web.corp.test", "fetch http://web.corp.test/"),
+		dns:      r.says(" x.apps.corp.test", "fetch http://x.apps.corp.test/"),
+		outside:  r.says("198.51.100.10", "fetch "+world.Info().Public.URL+" >/dev/null && lookup "+world.Info().Public.Host+" | sed 's/ .*//' | sort -u"),
+		proxy:    r.says(web, "if command -v curl >/dev/null; then curl -sS -m 10 -x http://"+s.first.Proxy+" http://web.corp.test/; else http_proxy=http://"+s.first.Proxy+" wget -q -O - http://web.corp.test/; fi"),
+		nc:       r.says(web, "printf "+http("web.corp.test")+" | causeway nc web.corp.test 80"),
+		underRun: r.says(" 10.77.0.12", "causeway run -- fetch http://10.77.0.12/"),
+		tun:      r.says(" 10.77.0.12", "fetch http://10.77.0.12/"),
 	}
 }
 
@@ -181,9 +182,11 @@ func (r *running) doctorIsRight(found map[string]error) error {
 		// A device or run that is missing is no failed check: other ways are there.
 		said[c.Name] = c.OK && !strings.Contains(c.Detail, "cannot")
 	}
-	for check, way := range map[string]string{"hosts file": names, "stub resolver": dns, "causeway run": run_, "TUN device": tun} {
+	// A name leads to the port of the resource, here 80.
+	said["hosts file"] = said["hosts file"] && said["ports below 1024"]
+	for check, way := range map[string]string{"hosts file": names, "stub resolver": dns, "causeway run": underRun, "TUN device": tun} {
 		if works, known := said[check]; !known || works != (found[way] == nil) {
-			err = errors.Join(err, fmt.Errorf("doctor says %q is %t, and %s: %v\n%s", check, works, way, found[way], out))
+			err = errors.Join(err, fmt.Errorf("doctor says %q is %t, but %s works: %t\n%s", check, works, way, found[way] == nil, out))
 		}
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 const (
 	sealedFiles = "the engine mounts the hosts file and resolv.conf read-only; each resource with an exact name has a port of 127.0.0.1 instead"
 	noDevice    = "a TUN device needs root or `sudo -n`, NET_ADMIN and /dev/net/tun"
+	lowPorts    = "Podman allows ports below 1024 only with NET_BIND_SERVICE; each resource with an exact name has a port of 127.0.0.1 instead"
 	noFiles     = "the user can edit neither the hosts file nor resolv.conf; each resource with an exact name has a port of 127.0.0.1 instead"
 )
 
@@ -31,7 +32,8 @@ func boxes() []box {
 		{what: "NET_ADMIN and /dev/net/tun, a user with sudo", image: debian, options: []string{"--user=dev", "--cap-add=NET_ADMIN", "--device=/dev/net/tun"}},
 		{what: "`--read-only`", image: debian, options: []string{"--read-only"}, sealed: true, selected: true, without: readOnly},
 		{what: "`--read-only --tmpfs /tmp`", image: debian, options: []string{"--read-only", "--tmpfs=/tmp"}, sealed: true, without: readOnly},
-		{what: "`--cap-drop=ALL`", image: debian, options: []string{"--cap-drop=ALL"}, selected: true, without: noTun},
+		{what: "`--cap-drop=ALL`", image: debian, options: []string{"--cap-drop=ALL"}, selected: true, without: noTun,
+			podman: map[string]string{tun: noDevice, names: lowPorts, dns: lowPorts}},
 		{what: "`--security-opt no-new-privileges`, root", image: debian, options: []string{"--security-opt=no-new-privileges"}, without: noTun},
 		{what: "`--security-opt no-new-privileges`, a user with sudo", image: debian, options: []string{"--security-opt=no-new-privileges", "--user=dev"}, without: unprivileged()},
 		{what: "a uid without a name", image: debian, options: []string{"--user=12345:12345"}, selected: true, without: unprivileged()},
@@ -48,6 +50,9 @@ func TestBoxes(t *testing.T) {
 		for _, b := range boxes() {
 			if !whole && (!b.selected || e == podman && b.what != "root") {
 				continue
+			}
+			if e == podman && b.podman != nil {
+				b.without = b.podman
 			}
 			t.Run(e.name+"/"+b.what, func(t *testing.T) {
 				found := examine(t, e, b)

@@ -7,6 +7,7 @@ package containers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -51,8 +52,7 @@ func run(m *testing.M) int {
 		return fail("make place", err)
 	}
 	if docker, podman, err = p.engines(ctx); err != nil {
-		p.leave()
-		return fail("start engines", err)
+		return fail("start engines", errors.Join(err, p.leave()))
 	}
 	code := m.Run()
 	if err := p.leave(); err != nil {

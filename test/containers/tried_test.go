@@ -69,6 +69,8 @@ func tried(t *testing.T, rows []row) {
 		}
 	}
 	if *write {
+		engine := func(line string) string { return strings.Split(line, " | ")[1] }
+		slices.SortStableFunc(lines[2:], func(a, b string) int { return strings.Compare(engine(a), engine(b)) })
 		text := before + begin + strings.Join(lines, "\n") + "\n" + end + after
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
