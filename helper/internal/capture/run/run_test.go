@@ -197,13 +197,13 @@ func TestSignalled(t *testing.T) {
 	go func() {
 		defer close(ended)
 		for {
-			threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", supervisor))
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", supervisor)) // none once it has ended
 			for _, thread := range threads {
-				select {
-				case <-stop:
-					return
-				default:
-				}
 				if tid, err := strconv.Atoi(thread.Name()); err == nil {
 					_ = unix.Tgkill(supervisor, tid, unix.SIGURG)
 				}
