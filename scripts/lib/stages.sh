@@ -15,7 +15,7 @@ export NO_COLOR=1
 limit_of() {
   case $1 in
     lab) echo 1800 ;;
-    install | fresh_install | lint_go | unit_go | browser) echo 1200 ;;
+    install | fresh_install | lint_go | unit_go | containers | browser) echo 1200 ;;
     soak | fresh) echo 7200 ;;
     *) echo 600 ;;
   esac
@@ -121,6 +121,7 @@ stage_lab() {
 
 # Container engines, and the containers that people have.
 stage_containers() {
+  need_programs checks # go test links with a C compiler
   need_lab
   need_boxes
   go test -count=1 -timeout 9m ./test/containers
