@@ -69,6 +69,9 @@ func TestLocalhost(t *testing.T) {
 	}
 	t.Run("kill", func(t *testing.T) {
 		s := connect(t, localhostResources)
+		if got := onCloud(t, listening); got == before {
+			t.Fatal("no port is open before the kill")
+		}
 		_ = s.cmd.Process.Signal(syscall.SIGSTOP) // else it starts another
 		for _, pid := range append(running("privileged"), running("capture")...) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
