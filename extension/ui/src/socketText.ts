@@ -8,7 +8,7 @@ export function explain(access: Access, secure: boolean, port: number): string {
   const start = l10n.t('start it on this machine with "causeway gateway --listen 127.0.0.1:{0}"', port);
   if (!secure) {
     return l10n.t(
-      'The browser blocks access to programs on this machine, because this page was not loaded over https. Open the editor over https.',
+      'The browser blocks access to programs on this machine, because this page was not loaded over https. Open the editor over https, or forward its port and open it at localhost.',
     );
   }
   switch (access) {

@@ -141,6 +141,9 @@ func (e *env) connect(ctx context.Context, asJSON bool, o connect.Options) error
 // printConnected prints what a person wants to know of a connection.
 func (e *env) printConnected(ev connect.Event, log zerolog.Logger) {
 	what := []string{fmt.Sprintf("%d resources", len(ev.Resources))}
+	if len(ev.Resources) == 1 {
+		what[0] = "1 resource"
+	}
 	if ev.Proxy != "" {
 		what = append(what, "proxy at "+ev.Proxy)
 	}
