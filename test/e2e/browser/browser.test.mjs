@@ -154,6 +154,7 @@ test('kill -9 of the capture', { timeout: 300_000 }, async () => {
 test('kill -9 of the gateway', { timeout: 300_000 }, async () => {
   for (const pid of processes('gateway')) process.kill(pid, 'SIGKILL');
   await clean(world, untouched);
+  await editor.statusIs(/disconnected|error|failed|ended/i); // up to a second later
   await gateway.close();
   gateway = startGateway(world);
   await gateway.says(/pairing token/);

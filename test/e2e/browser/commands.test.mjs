@@ -323,10 +323,14 @@ for (const [what, entries, message] of /** @type {[string, unknown[], RegExp][]}
     await quiet();
     writeSettings(JSON.stringify({ 'causeway.workspaceResources': [fine, ...entries] }, null, 2));
     // While the editor draws the list anew, it may show the mistake of the test before as well.
-    await until('one line of the view, which says it', async () => {
-      const mistakes = (await editor.rows()).filter((row) => row.includes('workspaceResources'));
-      return mistakes.length === 1 && message.test(mistakes[0] ?? '');
-    });
+    let mistakes = [''];
+    await until(
+      () => `one line of the view says it, not ${mistakes.length}: ${mistakes.join(' | ')}`,
+      async () => {
+        mistakes = (await editor.rows()).filter((row) => row.includes('workspaceResources'));
+        return mistakes.length === 1 && message.test(mistakes[0] ?? '');
+      },
+    );
     await until('a diagnostic', async () => (await editor.problems()).some((line) => line.includes('Causeway')));
     assert.equal(await editor.notifications(), '', 'no message covers the editor');
     if (what === 'a port') {
