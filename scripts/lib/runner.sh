@@ -41,13 +41,15 @@ digest() {
 run_stages() {
   mkdir -p "$logs"
   trap interrupted INT TERM
-  local name start failed=() summary='' word
+  local name start failed=() summary='' word notes
   for name in "$@"; do
     printf '%-10s ' "$name"
     start=$SECONDS
     if run_stage "$name"; then word=ok; else word=FAILED failed+=("$name"); fi
     printf '%s  %d s\n' "$word" $((SECONDS - start))
     summary+=$(printf '  %-10s %-6s %5d s' "$name" "$word" $((SECONDS - start)))$'\n'
+    notes=$(sed -n 's/^note: /    /p' "$logs/$name.log")
+    [ -z "$notes" ] || summary+=$notes$'\n'
     if [ "$word" = FAILED ]; then
       tail -n 150 "$logs/$name.log" | sed 's/^/    /'
       echo "    (all of it: $logs/$name.log)"

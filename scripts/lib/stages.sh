@@ -130,7 +130,16 @@ stage_containers() {
 stage_browser() {
   need_e2e
   need_npm .
-  node --test --test-concurrency=1 test/e2e/browser/*.test.mjs
+  local file failed=()
+  for file in test/e2e/browser/*.test.mjs; do
+    node --test "$file" || failed+=("$file")
+  done
+  # The editor and the browser are large programs of others, and some clicks get lost in
+  # them. What Causeway does wrong fails both times, or in the lab, which has one go.
+  [ "${#failed[@]}" -eq 0 ] || echo "note: second go of ${failed[*]}"
+  for file in "${failed[@]}"; do
+    node --test "$file"
+  done
 }
 
 # The demo as root, and then as another user in a copy of the tree.
