@@ -42,7 +42,8 @@ type entry struct {
 	mode    fs.FileMode
 }
 
-func archive(t *testing.T, files map[string]entry) *zip.Reader {
+// zipped returns an archive of files.
+func zipped(t *testing.T, files map[string]entry) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
@@ -60,7 +61,13 @@ func archive(t *testing.T, files map[string]entry) *zip.Reader {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := zip.NewReader(bytes.NewReader(b.Bytes()), int64(b.Len()))
+	return b.Bytes()
+}
+
+func archive(t *testing.T, files map[string]entry) *zip.Reader {
+	t.Helper()
+	b := zipped(t, files)
+	r, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,30 +124,13 @@ func TestCheck(t *testing.T) {
 
 // A companion in a package is checked too.
 func TestCompanion(t *testing.T) {
-	pack := func(files map[string]entry) string {
-		var b bytes.Buffer
-		w := zip.NewWriter(&b)
-		for name, e := range files {
-			f, err := w.Create(name)
-			if err == nil {
-				_, err = f.Write([]byte(e.content))
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return b.String()
-	}
 	inner := func(version string) string {
-		return pack(map[string]entry{
+		return string(zipped(t, map[string]entry{
 			"extension.vsixmanifest":   {fmt.Sprintf(`<PackageManifest><Metadata><Identity Id="r" Version="%s" Publisher="p"/></Metadata></PackageManifest>`, version), 0o644},
 			"extension/package.json":   {fmt.Sprintf(`{"name":"r","publisher":"p","version":"%s","license":"Apache-2.0","extensionKind":["workspace"],"main":"./dist/remote.js"}`, version), 0o644},
 			"extension/dist/remote.js": {"x", 0o644},
 			"extension/NOTICES.txt":    {"", 0o644},
-		})
+		}))
 	}
 	outer := func(companion string) map[string]entry {
 		return map[string]entry{
