@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	sealedFiles = "the engine mounts the hosts file and resolv.conf read-only; each resource with an exact name has a port of 127.0.0.1 instead"
+	sealedFiles = "the engine mounts the hosts file and resolv.conf read-only; each port of an exact name gets a port of 127.0.0.1 instead"
 	noDevice    = "a TUN device needs root or `sudo -n`, NET_ADMIN and /dev/net/tun"
-	lowPorts    = "Podman allows ports below 1024 only with NET_BIND_SERVICE; each resource with an exact name has a port of 127.0.0.1 instead"
-	noFiles     = "the user can edit neither the hosts file nor resolv.conf; each resource with an exact name has a port of 127.0.0.1 instead"
+	lowPorts    = "Podman allows ports below 1024 only with NET_BIND_SERVICE; each port of an exact name gets a port of 127.0.0.1 instead"
+	noFiles     = "the user can edit neither the hosts file nor resolv.conf; each port of an exact name gets a port of 127.0.0.1 instead"
 )
 
 // unprivileged is what a user without root and sudo does not have.

@@ -59,7 +59,7 @@ func Clients() []string {
 type pair struct{ of, tier string }
 
 const (
-	noFiles = "the user can edit neither the hosts file nor resolv.conf; each resource with an exact name has a port of 127.0.0.1 instead"
+	noFiles = "the user can edit neither the hosts file nor resolv.conf; each port of an exact name gets a port of 127.0.0.1 instead"
 	noTun   = "a TUN device needs root or `sudo -n`, and NET_ADMIN"
 	noProxy = "the program knows no proxy"
 )
