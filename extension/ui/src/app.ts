@@ -94,7 +94,7 @@ export class App {
     const { context, controller, approvals, diagnostics, log, tree } = this;
     const { secrets, subscriptions } = context;
     const reports = new TestReports();
-    const browser = this.platform.approvals === 'terminal';
+    const browser = this.platform.approvals === 'helper';
     const commands = handlers({
       controller,
       approvals,
@@ -161,7 +161,7 @@ export class App {
   /** The lists, the exits, and the credentials of proxies among the exits. */
   private async resources(): Promise<ResourcesParams> {
     const lists = readResources(configuration(), vscode.workspace.isTrusted);
-    if (this.platform.approvals === 'terminal') return lists;
+    if (this.platform.approvals === 'helper') return lists;
     const credentials = await proxyCredentials(this.context.secrets);
     return credentials === undefined ? lists : { ...lists, credentials };
   }

@@ -19,6 +19,7 @@ export const COMMANDS = [
   'causeway.showLog',
   'causeway.openSettings',
   'causeway.pairLocalHelper',
+  'causeway.pairByToken',
   'causeway.installCompanion',
   'causeway.showActions',
 ] as const;

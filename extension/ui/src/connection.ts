@@ -35,8 +35,8 @@ import { Trouble } from './trouble';
 const HANDSHAKE_MS = 15_000;
 const LINK_MS = 30_000;
 const CLOSE_MS = 5_000;
-/** The user may have to find the helper's terminal first. */
-const TERMINAL_MS = 10 * 60_000;
+/** The user may have to find the helper's page or terminal first. */
+const ANSWER_MS = 10 * 60_000;
 
 /** This window's part of a session: the gateway helper, and a link to the companion's capture. */
 export class Connection {
@@ -212,7 +212,7 @@ export class Connection {
     });
     const opened = await this.guard(
       understandable(opening),
-      platform.approvals === 'terminal' ? TERMINAL_MS : HANDSHAKE_MS,
+      platform.approvals === 'helper' ? ANSWER_MS : HANDSHAKE_MS,
       'opening a session at the gateway',
     );
     this.session = opened.session;

@@ -7,7 +7,7 @@ import { addResource } from './addResource';
 import type { Approvals } from './approvals';
 import type { Handlers } from './commands';
 import type { Controller } from './controller';
-import { pairLocalHelper } from './pairing';
+import { forgetPairing, pairByToken } from './pairing';
 import { setProxyCredentials } from './proxyCredentials';
 import { copyAddress, copyAs, copyText, removeResource, resourceOf } from './resourceActions';
 import type { SettingsDiagnostics } from './settingsDiagnostics';
@@ -76,16 +76,24 @@ export function handlers({
     'causeway.showLog': () => log.show(),
     'causeway.openSettings': openSettings,
     'causeway.pairLocalHelper': async () => {
-      if (!browser) {
-        throw new Trouble(
-          vscode.l10n.t('You need to pair only in a browser: on the desktop, Causeway starts the helper itself.'),
-        );
-      }
-      if (await pairLocalHelper(secrets)) await controller.connect();
+      needBrowser(browser);
+      await forgetPairing(secrets);
+      await controller.connect();
+    },
+    'causeway.pairByToken': async () => {
+      needBrowser(browser);
+      if (await pairByToken(secrets)) await controller.connect();
     },
     'causeway.installCompanion': () => installAndOffer(install),
     'causeway.showActions': () => showActions(controller.state, browser),
   };
+}
+
+function needBrowser(browser: boolean): void {
+  if (browser) return;
+  throw new Trouble(
+    vscode.l10n.t('You need to pair only in a browser: on the desktop, Causeway starts the helper itself.'),
+  );
 }
 
 const openSettings = () =>

@@ -1,28 +1,20 @@
 import 'vscode-jsonrpc/browser';
-import * as vscode from 'vscode';
+import type * as vscode from 'vscode';
 import { App } from './app';
+import { pairByCode } from './pairByCode';
 import { pairingToken } from './pairing';
 import type { Platform } from './platform';
 import { openSocket } from './socket';
-import { Trouble } from './trouble';
+import { WebSocketWire } from './webSocketWire';
 
 let app: App | undefined;
 
 export function activate(context: vscode.ExtensionContext): void {
   const platform: Platform = {
-    approvals: 'terminal',
+    approvals: 'helper',
     async gateway({ port, signal }) {
-      const token = await pairingToken(context.secrets);
-      if (token === undefined) {
-        throw new Trouble(
-          vscode.l10n.t(
-            'In a browser Causeway needs a helper on your machine. Run "causeway gateway --listen 127.0.0.1:{0}" there, then pair with the token that it prints.',
-            port,
-          ),
-          [{ title: vscode.l10n.t('Pair…'), command: 'causeway.pairLocalHelper' }],
-        );
-      }
-      return { wire: await openSocket(port, signal), token };
+      const token = (await pairingToken(context.secrets)) ?? (await pairByCode(context.secrets, port, signal));
+      return { wire: new WebSocketWire(await openSocket(port, signal)), token };
     },
   };
   app = new App(context, platform);

@@ -3,8 +3,8 @@ import type { Wire } from '../../shared/src/wire';
 
 /** The differences between the desktop and the browser. */
 export interface Platform {
-  /** How the user approves: in modal dialogs of the editor, or in the helper's terminal. */
-  readonly approvals: 'dialog' | 'terminal';
+  /** How the user approves: in modal dialogs of the editor, or at the helper itself. */
+  readonly approvals: 'dialog' | 'helper';
   /** Starts the gateway helper, or connects to the one that runs. Rejects with a Trouble if the user can act. */
   gateway(options: GatewayOptions): Promise<Gateway>;
   /** Present if the editor can forward ports. Their traffic enters no JavaScript process. */

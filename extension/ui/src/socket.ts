@@ -2,13 +2,12 @@ import { l10n } from 'vscode';
 import { within } from '../../shared/src/wait';
 import { type Access, explain } from './socketText';
 import { Trouble } from './trouble';
-import { WebSocketWire } from './webSocketWire';
 
 const OPEN_MS = 60_000;
 
 /** Connects to the helper that listens on this machine. Rejects with a Trouble that says what to do. */
-export async function openSocket(port: number, signal: AbortSignal): Promise<WebSocketWire> {
-  const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
+export async function openSocket(port: number, signal: AbortSignal, path = '/'): Promise<WebSocket> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`);
   socket.binaryType = 'arraybuffer';
   const opened = new Promise<void>((resolve, reject) => {
     socket.onopen = () => resolve();
@@ -17,7 +16,7 @@ export async function openSocket(port: number, signal: AbortSignal): Promise<Web
   try {
     // Meanwhile the browser may ask the user for permission.
     await within(opened, OPEN_MS, 'the local helper', signal);
-    return new WebSocketWire(socket);
+    return socket;
   } catch (error) {
     socket.close();
     if (signal.aborted) throw error;

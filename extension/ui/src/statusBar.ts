@@ -18,7 +18,7 @@ export class StatusBar implements vscode.Disposable {
   private next: StatusText | undefined;
   private drawn = '';
 
-  constructor(private readonly approvals: 'dialog' | 'terminal') {
+  constructor(private readonly approvals: 'dialog' | 'helper') {
     this.item = vscode.window.createStatusBarItem('causeway.status', vscode.StatusBarAlignment.Left, 10);
     this.item.name = 'Causeway';
     this.item.command = 'causeway.showActions';

@@ -30,7 +30,7 @@ const waits = (step: Step): string => {
   }
 };
 
-export function statusText(state: SessionState, approvals: 'dialog' | 'terminal'): StatusText {
+export function statusText(state: SessionState, approvals: 'dialog' | 'helper'): StatusText {
   switch (state.kind) {
     case 'disconnected':
       return item(
@@ -42,8 +42,8 @@ export function statusText(state: SessionState, approvals: 'dialog' | 'terminal'
       );
     case 'connecting': {
       if (state.approvals > 0) return waiting(state.approvals, approvals);
-      const atTerminal = state.step === 'session' && approvals === 'terminal';
-      const wait = atTerminal ? l10n.t('an answer in the terminal of the local helper') : waits(state.step);
+      const atHelper = state.step === 'session' && approvals === 'helper';
+      const wait = atHelper ? l10n.t('an answer at the local helper') : waits(state.step);
       const summary = l10n.t('connecting, waiting for {0}', wait);
       return item('sync~spin', '', summary, [l10n.t('Connecting: waiting for {0}.', wait)], ['disconnect', 'showLog']);
     }
@@ -88,15 +88,13 @@ function reconnecting({ reason, delayMs, waits }: Extract<SessionState, { kind: 
   ];
 }
 
-function waiting(n: number, approvals: 'dialog' | 'terminal'): StatusText {
-  const atTerminal = approvals === 'terminal';
-  const summary = atTerminal
-    ? l10n.t('waiting for approval in the terminal of the local helper')
-    : l10n.t('waiting for approval');
-  const line = atTerminal
-    ? l10n.t('{0} to approve in the terminal of the local helper.', resources(n))
+function waiting(n: number, approvals: 'dialog' | 'helper'): StatusText {
+  const atHelper = approvals === 'helper';
+  const summary = atHelper ? l10n.t('waiting for approval at the local helper') : l10n.t('waiting for approval');
+  const line = atHelper
+    ? l10n.t('{0} to approve at the local helper.', resources(n))
     : l10n.t('{0} to approve.', resources(n));
-  const actions = atTerminal ? (['disconnect'] as const) : (['reviewApprovals', 'disconnect'] as const);
+  const actions = atHelper ? (['disconnect'] as const) : (['reviewApprovals', 'disconnect'] as const);
   return { ...item('shield', l10n.t('{0} to approve', n), summary, [line], actions), color: 'warning' };
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"net"
+	"slices"
 
+	"github.com/causeway-dev/causeway/helper/internal/askpage"
 	"github.com/causeway-dev/causeway/helper/internal/pairing"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/causeway-dev/causeway/helper/internal/session"
 	"github.com/causeway-dev/causeway/helper/internal/session/gatewayrole"
@@ -23,6 +25,7 @@ func gatewayCommand(e *env) *cobra.Command {
 		file    string
 		exits   string
 		secrets string
+		page    string
 		origins []string
 	}
 	var background *bool
@@ -31,9 +34,9 @@ func gatewayCommand(e *env) *cobra.Command {
 		Short: "Run the local role: decide what the remote may reach, and connect to it",
 		Long: `The gateway alone decides what a remote may reach. The editor's extension starts it
 with --stdio. For an editor in a browser, start it yourself with --listen. It then
-shows a token, with which you pair the editor once, and asks for every approval at
-this terminal. Without a terminal, --resources names the approved resources, and
---origin the pages that may connect.`,
+asks you which page may use it, and for every approval: at this terminal, and on a page
+of its own that it opens in your browser. With --page off and without a terminal,
+--resources names the approved resources, and --origin the pages that may connect.`,
 		Example: `  causeway gateway --listen 127.0.0.1:7741
   causeway gateway --listen 127.0.0.1:7741 --origin https://name.github.dev --resources resources.json`,
 		Args: noArgs,
@@ -46,13 +49,16 @@ this terminal. Without a terminal, --resources names the approved resources, and
 				return usageError(errors.New("give either --stdio or --listen 127.0.0.1:PORT"))
 			}
 			if o.stdio {
-				if o.file != "" || o.exits != "" || o.secrets != "" || len(o.origins) > 0 {
-					return usageError(errors.New("--resources, --exits, --credentials and --origin go with --listen"))
+				if o.file != "" || o.exits != "" || o.secrets != "" || len(o.origins) > 0 || cmd.Flags().Changed("page") {
+					return usageError(errors.New("--resources, --exits, --credentials, --page and --origin go with --listen"))
 				}
 				return runStdio(cmd, e, "gateway", start)
 			}
 			if err := errors.Join(pairing.CheckAddress(o.listen), pairing.CheckOrigins(o.origins)); err != nil {
 				return usageError(err)
+			}
+			if !slices.Contains([]string{"auto", "on", "off"}, o.page) {
+				return usageError(fmt.Errorf("--page takes auto, on or off, not %q", o.page))
 			}
 			var err error
 			var preapproved []resource.Approved
@@ -69,7 +75,7 @@ this terminal. Without a terminal, --resources names the approved resources, and
 			if err != nil {
 				return err
 			}
-			return e.listen(cmd.Context(), o.listen, o.origins, gatewayrole.Preapproval{Resources: preapproved, Exits: exits, Credentials: credentials})
+			return e.listen(cmd.Context(), o.listen, o.page, o.origins, gatewayrole.Preapproval{Resources: preapproved, Exits: exits, Credentials: credentials})
 		},
 	}
 	background = addBackground(cmd)
@@ -80,6 +86,7 @@ this terminal. Without a terminal, --resources names the approved resources, and
 	f.StringVar(&o.exits, "exits", "", "file with the exits that those resources name by \"exit\"; see \"causeway connect --help\"")
 	f.StringVar(&o.secrets, "credentials", "", "file with the credentials of proxies; see \"causeway connect --help\"")
 	f.StringArrayVar(&o.origins, "origin", nil, "origin of a page that may connect, as in https://name.github.dev (repeatable)")
+	f.StringVar(&o.page, "page", "auto", "ask on a page of the helper in your browser: on, off, or auto (if this machine has a desktop)")
 	_ = cmd.MarkFlagFilename("resources", "json", "jsonc")
 	_ = cmd.MarkFlagFilename("exits", "json", "jsonc")
 	_ = cmd.MarkFlagFilename("credentials", "json", "jsonc")
@@ -87,7 +94,7 @@ this terminal. Without a terminal, --resources names the approved resources, and
 }
 
 // listen serves pages in the user's browser.
-func (e *env) listen(ctx context.Context, addr string, origins []string, pre gatewayrole.Preapproval) error {
+func (e *env) listen(ctx context.Context, addr, page string, origins []string, pre gatewayrole.Preapproval) error {
 	kept, err := pairing.Open()
 	if err != nil {
 		return err
@@ -98,21 +105,36 @@ func (e *env) listen(ctx context.Context, addr string, origins []string, pre gat
 	}
 	log := e.logs.Logger("gateway")
 	l := &pairing.Listener{Log: log, Pairing: kept, Origins: origins, Port: ln.Addr().(*net.TCPAddr).Port}
+	_, _ = fmt.Fprintf(e.stdout, "listening on ws://%s\npairing token: %s\n", ln.Addr(), kept.Token())
+	var user terminal.Several
+	if t := terminal.Open(e.stdin, e.stderr); t != nil {
+		user = append(user, t)
+	}
+	if open := askpage.Browser(); page == "on" || page == "auto" && open != nil {
+		own, err := askpage.New(log, l.Port, kept.Beside("ask.html"), open)
+		if err != nil {
+			_ = ln.Close()
+			return err
+		}
+		defer own.Close()
+		user = append(user, own)
+		l.Own, l.OwnPath = own, askpage.Path
+		_, _ = fmt.Fprintf(e.stdout, "page for your answers: %s\n", own.URL())
+	}
 	all := gatewayrole.New(log, helperInfo())
 	defer all.EndAll(session.ErrEnding)
-	page := gatewayrole.Page{Token: kept.Token(), Logs: e.logs, Preapproved: pre, OwnPorts: []uint16{uint16(l.Port)}}
-	if t := terminal.Open(e.stdin, e.stderr); t != nil {
-		l.Terminal, page.Terminal = t, t
+	served := gatewayrole.Page{Token: kept.Token(), Logs: e.logs, Preapproved: pre, OwnPorts: []uint16{uint16(l.Port)}}
+	switch {
+	case len(user) > 0:
+		l.User, served.User = user, user
+	case len(pre.Resources) == 0:
+		log.Warn().Msg("without a terminal, a page and --resources nobody can approve anything new")
 	}
 	l.Serve = func(ctx context.Context, p rpc.Pipe, origin string) {
-		page := page
-		page.Origin = origin
-		page.Admit = func(ctx context.Context) error { return l.Admit(ctx, origin) }
-		all.ServePage(ctx, p, page)
-	}
-	_, _ = fmt.Fprintf(e.stdout, "listening on ws://%s\npairing token: %s\n", ln.Addr(), kept.Token())
-	if l.Terminal == nil && len(pre.Resources) == 0 {
-		log.Warn().Msg("without a terminal and without --resources nobody can approve anything new")
+		served := served
+		served.Origin = origin
+		served.Admit = func(ctx context.Context) error { return l.Admit(ctx, origin) }
+		all.ServePage(ctx, p, served)
 	}
 	return l.Run(ctx, ln)
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -21,25 +22,24 @@ import (
 
 const maxWebSockets = 16
 
-// Asker asks the user a question at the helper's own terminal. The answer is one
-// of the words.
-type Asker interface {
-	Ask(ctx context.Context, question string, words ...string) (string, error)
-}
-
-// Listener serves pages in the user's browser. All fields are required, except
-// Terminal and Origins.
+// Listener serves pages in the user's browser. All fields are required, except User,
+// Own and Origins.
 type Listener struct {
-	Log      zerolog.Logger
-	Pairing  *Pairing
-	Terminal Asker    // nil if there is nobody to ask
-	Origins  []string // of pages that the command line allows
-	Port     int      // that it listens at
+	Log     zerolog.Logger
+	Pairing *Pairing
+	User    terminal.Asker // nil if there is nobody to ask
+	Origins []string       // of pages that the command line allows
+	Port    int            // that it listens at
+	// Own serves the helper's own pages, whose paths begin with OwnPath.
+	Own     http.Handler
+	OwnPath string
 	// Serve serves one page's conversation until it ends.
 	Serve func(ctx context.Context, p rpc.Pipe, origin string)
 
-	slots chan struct{}
-	wg    sync.WaitGroup
+	slots    chan struct{}
+	codes    codes
+	codeTime time.Duration // for tests; 0 is maxCodeTime
+	wg       sync.WaitGroup
 }
 
 // CheckAddress refuses everything but a loopback address with a port.
@@ -99,7 +99,15 @@ func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.wg.Add(1)
 	defer l.wg.Done()
 	origin := r.Header.Get("Origin")
-	if reason := l.refusal(r, origin); reason != "" {
+	reason := l.foreign(r)
+	if reason == "" && l.Own != nil && strings.HasPrefix(r.URL.Path, l.OwnPath) {
+		l.Own.ServeHTTP(w, r)
+		return
+	}
+	if reason == "" {
+		reason = l.refusal(origin)
+	}
+	if reason != "" {
 		l.Log.Warn().Str("origin", terminal.Printable(origin)).Str("host", terminal.Printable(r.Host)).Str("reason", reason).Msg("page refused")
 		http.Error(w, "causeway: "+reason, http.StatusForbidden)
 		return
@@ -119,22 +127,36 @@ func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.Log.Debug().Err(err).Msg("page did not open a WebSocket")
 		return
 	}
+	if r.URL.Path == pairPath {
+		if l.User == nil {
+			_ = c.Close(websocket.StatusPolicyViolation, "nobody can answer the helper: pair with its token")
+			return
+		}
+		l.pair(c, r, origin)
+		return
+	}
 	l.Serve(r.Context(), rpc.NewWebSocket(c), origin)
 }
 
-// refusal returns why the listener refuses a request; "" if it does not.
-func (l *Listener) refusal(r *http.Request, origin string) string {
+// foreign returns why a request is not for this helper; "" if it is. A name of
+// somebody else may lead to this address (DNS rebinding).
+func (l *Listener) foreign(r *http.Request) string {
 	host, port, err := net.SplitHostPort(r.Host)
 	if err != nil || port != fmt.Sprint(l.Port) || host != "127.0.0.1" && host != "localhost" && host != "::1" {
-		return "the request names another host than this address" // DNS rebinding
+		return "the request names another host than this address"
 	}
+	return ""
+}
+
+// refusal returns why the listener refuses a page; "" if it does not.
+func (l *Listener) refusal(origin string) string {
 	switch {
 	case origin == "" || origin == "null":
 		return "the request has no origin"
-	case l.allowed(origin), l.Terminal != nil:
+	case l.allowed(origin), l.User != nil:
 		return ""
 	}
-	return "this page's origin is not allowed: start the helper on a terminal, or with --origin"
+	return "this page's origin is not allowed: start the helper where it can ask you, or with --origin"
 }
 
 func (l *Listener) allowed(origin string) bool {
@@ -147,12 +169,12 @@ func (l *Listener) Admit(ctx context.Context, origin string) error {
 	if l.allowed(origin) {
 		return nil
 	}
-	answer, err := l.Terminal.Ask(ctx, fmt.Sprintf("\nA page from %s has the pairing token. Let it use this helper?", terminal.Printable(origin)), "yes", "no")
+	answer, err := l.User.Ask(ctx, fmt.Sprintf("\nA page from %s has the pairing token. Let it use this helper?", terminal.Printable(origin)), "yes", "no")
 	if err != nil {
 		return err
 	}
 	if answer != "yes" {
-		return errors.New("the user did not allow this page")
+		return errRefused
 	}
 	return l.Pairing.allow(origin)
 }

@@ -72,6 +72,10 @@ func (p *Pairing) save() error {
 	return nil
 }
 
+// Beside returns the path of a file in the folder of the pairing, which belongs to the
+// user alone.
+func (p *Pairing) Beside(name string) string { return filepath.Join(filepath.Dir(p.path), name) }
+
 // Token returns the token that a page must show.
 func (p *Pairing) Token() string { return p.kept.Token }
 

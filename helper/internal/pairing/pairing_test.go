@@ -110,7 +110,7 @@ func TestAdmit(t *testing.T) {
 		t.Fatal(err)
 	}
 	user := &asker{}
-	l := &Listener{Log: zerolog.Nop(), Pairing: p, Terminal: user, Origins: []string{"https://given.test"}}
+	l := &Listener{Log: zerolog.Nop(), Pairing: p, User: user, Origins: []string{"https://given.test"}}
 	if err := l.Admit(t.Context(), "https://given.test"); err != nil || len(user.asked) > 0 {
 		t.Errorf("an origin of the command line: %v, asked %q", err, user.asked)
 	}

@@ -61,7 +61,7 @@ func ServeGateway(p Pipe, id Identity, h GatewayHandler) *Conn {
 	m[MethodLinkDial] = serve(func(ctx context.Context, p DirectLink) (any, error) { return nil, h.DialLinks(ctx, p) })
 	if !p.Local() {
 		m[MethodApprovalsSet] = func(context.Context, json.RawMessage) (any, error) {
-			return nil, &Error{CodeNotAllowed, "approvals are given at the local helper's own terminal"}
+			return nil, &Error{CodeNotAllowed, "approvals are given at the local helper itself"}
 		}
 		m[MethodLinkDial] = func(context.Context, json.RawMessage) (any, error) {
 			return nil, &Error{CodeNotAllowed, "a page in a browser has no port that leads to the remote"}
@@ -123,7 +123,7 @@ func start(p Pipe, id Identity, m map[string]method, h Base) *Conn {
 	m[MethodInitialize] = serve(func(_ context.Context, hello InitializeParams) (any, error) {
 		<-started
 		if id.Token != "" && subtle.ConstantTimeCompare([]byte(hello.Token), []byte(id.Token)) != 1 {
-			return deferred{after: func() { _ = c.Close() }}, &Error{CodeUnauthorized, "the pairing token is wrong: pair again with the token that the local helper shows"}
+			return deferred{after: func() { _ = c.Close() }}, &Error{CodeUnauthorized, "the pairing token is wrong"}
 		}
 		v, err := Negotiate(Range{Oldest, Current}, hello.Protocol)
 		if err != nil {

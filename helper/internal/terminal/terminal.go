@@ -18,9 +18,18 @@ import (
 
 // Terminal asks the user at the helper's own terminal, one question at a time.
 type Terminal struct {
-	out   io.Writer
+	out  io.Writer
+	turn chan struct{} // holds a value while a question waits for its answer
+
+	mu     sync.Mutex
+	asked  *asked // the question that waits; nil if none does
+	closed chan struct{}
+}
+
+// asked is a question at the terminal.
+type asked struct {
 	lines chan string
-	mu    sync.Mutex // held while a question waits for its answer
+	over  chan struct{} // closed when nobody reads lines any more
 }
 
 // Open returns the terminal that stdin is; nil if stdin is none. Questions go to
@@ -30,16 +39,33 @@ func Open(stdin io.Reader, stderr io.Writer) *Terminal {
 	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return nil
 	}
-	t := &Terminal{out: stderr, lines: make(chan string)}
-	go func() {
-		// Ends with the process: nothing can cancel a read of a terminal.
-		defer close(t.lines)
-		s := bufio.NewScanner(in)
-		for s.Scan() {
-			t.lines <- strings.TrimSpace(s.Text())
-		}
-	}()
+	t := newTerminal(stderr)
+	// Ends with the process: nothing can cancel a read of a terminal.
+	go t.read(in)
 	return t
+}
+
+func newTerminal(out io.Writer) *Terminal {
+	return &Terminal{out: out, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+}
+
+// read passes each line on to the question that waits. A line that comes without a
+// question is no answer to the next one.
+func (t *Terminal) read(in io.Reader) {
+	defer close(t.closed)
+	s := bufio.NewScanner(in)
+	for s.Scan() {
+		t.mu.Lock()
+		q := t.asked
+		t.mu.Unlock()
+		if q == nil {
+			continue
+		}
+		select {
+		case q.lines <- strings.TrimSpace(s.Text()):
+		case <-q.over:
+		}
+	}
 }
 
 var errClosed = errors.New("the terminal is closed")
@@ -47,28 +73,41 @@ var errClosed = errors.New("the terminal is closed")
 // Ask shows text and returns the answer, which is one of words. The user may type
 // the first letter of a word instead.
 func (t *Terminal) Ask(ctx context.Context, text string, words ...string) (string, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+	q := &asked{lines: make(chan string), over: make(chan struct{})}
+	defer close(q.over)
+	t.wait(q)
+	defer t.wait(nil)
 	for {
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
 		_, _ = fmt.Fprintf(t.out, "%s [%s] ", text, strings.Join(words, "/"))
 		select {
-		case line, ok := <-t.lines:
-			if !ok {
-				return "", errClosed
-			}
+		case line := <-q.lines:
 			for _, w := range words {
 				if strings.EqualFold(line, w) || strings.EqualFold(line, w[:1]) {
 					return w, nil
 				}
 			}
+		case <-t.closed:
+			return "", errClosed
 		case <-ctx.Done():
 			_, _ = fmt.Fprintln(t.out, "(no longer asked)")
 			return "", context.Cause(ctx)
 		}
 	}
+}
+
+func (t *Terminal) wait(q *asked) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asked = q
 }
 
 // Printable cuts and escapes text from other programs.

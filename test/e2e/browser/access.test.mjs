@@ -48,7 +48,7 @@ function at() {
 test('without leave the editor explains what stands in the way', { timeout: 300_000 }, async () => {
   const editor = await openEditor(world, { ...elsewhere, url: at() });
   try {
-    await editor.run('Causeway: Pair with Local Helper');
+    await editor.run('Causeway: Pair with a Token');
     await editor.type(token);
     const said = await until('an explanation', async () => {
       const text = await editor.notifications();
@@ -63,7 +63,7 @@ test('without leave the editor explains what stands in the way', { timeout: 300_
 test('with leave it connects', { timeout: 300_000 }, async () => {
   const editor = await openEditor(world, { ...elsewhere, url: at(), permissions: ['local-network-access'] });
   try {
-    await editor.run('Causeway: Pair with Local Helper');
+    await editor.run('Causeway: Pair with a Token');
     await editor.type(token);
     await gateway.says(/name +web[\s\S]*always\/once\/no/);
     gateway.answer('once');

@@ -1,5 +1,5 @@
 // VS Code in a browser: the UI extension runs in the page's worker, the test starts
-// the gateway on laptop and gives approvals in its terminal.
+// the gateway on laptop, pairs by the token and gives approvals in its terminal.
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -52,7 +52,7 @@ async function connect() {
 
 test('pair, approve at the terminal, connect', { timeout: 300_000 }, async () => {
   const [, token] = await gateway.says(/pairing token: (\S+)/);
-  await editor.run('Causeway: Pair with Local Helper');
+  await editor.run('Causeway: Pair with a Token');
   await editor.type(token);
   await gateway.says(/A page from http:\/\/127\.0\.0\.1:8080 has the pairing token/);
   gateway.answer('yes');

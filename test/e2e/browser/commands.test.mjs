@@ -42,7 +42,7 @@ before(
     gateway = startGateway(world, ['--origin', 'http://127.0.0.1:8080', '--resources', approved]);
     const [, token] = await gateway.says(/pairing token: (\S+)/);
     editor = await openEditor(world, { permissions: ['clipboard-read', 'clipboard-write'] });
-    await editor.run('Causeway: Pair with Local Helper');
+    await editor.run('Causeway: Pair with a Token');
     await editor.type(token);
     await editor.statusIs(/connected \(\d+ resources/);
   },

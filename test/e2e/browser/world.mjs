@@ -206,14 +206,14 @@ export function busy(pid) {
 export const residentMiB = (pid) => Number(part(/VmRSS:\s+(\d+)/, readFileSync(`/proc/${pid}/status`, 'utf8'))) / 1024;
 
 /** Starts the gateway for a browser, in a terminal of its own. */
-export function startGateway(world, args = []) {
+export function startGateway(world, args = [], env = {}) {
   const home = path.join(world.dir, 'home');
   mkdirSync(home, { recursive: true });
   const command = [world.info.hosts.laptop.exec, world.helper, 'gateway', '--listen', '127.0.0.1:7741', ...args].join(
     ' ',
   );
   const child = spawn('script', ['-qfec', command, '/dev/null'], {
-    env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home },
+    env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home, ...env },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   let said = '';

@@ -43,7 +43,7 @@ function rig(state: SessionState = connected, browser = false) {
     install: vi.fn(() => Promise.resolve()),
     configuration: () => ({ inspect: () => ({ globalValue: list }), update }),
     log: { show: vi.fn() },
-    secrets: { get: vi.fn(), store: vi.fn() },
+    secrets: { get: vi.fn(), store: vi.fn(), delete: vi.fn() },
     browser,
   };
   return { ...context, test, update, handlers: handlers(context as unknown as HandlerContext) };
@@ -224,12 +224,16 @@ describe('what differs between the desktop and a browser', () => {
   it('pairing is for a browser, and connects once there is a token', async () => {
     await expect(rig().handlers['causeway.pairLocalHelper'](undefined)).rejects.toBeInstanceOf(Trouble);
     const { handlers: run, controller, secrets } = rig({ kind: 'disconnected' }, true);
-    await run['causeway.pairLocalHelper'](undefined);
+    await run['causeway.pairByToken'](undefined);
     expect(controller.connect).not.toHaveBeenCalled();
     window.showInputBox.mockResolvedValue(' token ' as never);
-    await run['causeway.pairLocalHelper'](undefined);
+    await run['causeway.pairByToken'](undefined);
     expect(secrets.store.mock.calls).toEqual([['causeway.pairing', 'token']]);
     expect(controller.connect).toHaveBeenCalledTimes(1);
+    // Without a token, the next connection pairs by a code.
+    await run['causeway.pairLocalHelper'](undefined);
+    expect(secrets.delete.mock.calls).toEqual([['causeway.pairing']]);
+    expect(controller.connect).toHaveBeenCalledTimes(2);
   });
 
   it('credentials of proxies are for the desktop', async () => {

@@ -93,7 +93,7 @@ afterEach(() => {
 
 describe('a translation reaches every word', () => {
   it.each(sessions)('of the status bar and its actions: $kind', (state) => {
-    for (const approvals of ['dialog', 'terminal'] as const) {
+    for (const approvals of ['dialog', 'helper'] as const) {
       const { text, label, tooltip } = statusText(state, approvals);
       expect(left([text, label, tooltip].join('\n'))).toEqual([]);
     }

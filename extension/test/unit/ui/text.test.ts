@@ -121,10 +121,10 @@ describe('statusText', () => {
 
   it('says where approvals are given in a browser', () => {
     const state: SessionState = { kind: 'connected', status: status([]), approvals: 1 };
-    expect(statusText(state, 'terminal').label).toContain('in the terminal of the local helper');
+    expect(statusText(state, 'helper').label).toContain('at the local helper');
     const session: SessionState = { kind: 'connecting', step: 'session', approvals: 0, attempt: 0 };
-    expect(statusText(session, 'terminal').label).toContain('terminal');
-    expect(statusText(session, 'dialog').label).not.toContain('terminal');
+    expect(statusText(session, 'helper').label).toContain('at the local helper');
+    expect(statusText(session, 'dialog').label).not.toContain('at the local helper');
   });
 
   it('escapes what others wrote', () => {

@@ -10,6 +10,7 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/causeway-dev/causeway/helper/internal/session"
+	"github.com/causeway-dev/causeway/helper/internal/terminal"
 	"github.com/rs/zerolog"
 )
 
@@ -34,19 +35,13 @@ type Preapproval struct {
 	Credentials map[string]resource.Credentials // by the proxy's URL
 }
 
-// Asker asks the user a question at the helper's own terminal. The answer is one
-// of the words.
-type Asker interface {
-	Ask(ctx context.Context, question string, words ...string) (string, error)
-}
-
 // conversation serves the gateway's methods to one driver.
 type conversation struct {
 	*session.Driver[*Session]
 	role     *Role
 	pre      Preapproval
 	ownPorts []uint16
-	terminal Asker                       // where approvals are asked for; nil: the driver asks
+	user     terminal.Asker              // who is asked for approvals here; nil: the driver asks
 	origin   string                      // of the page that drives; "" for a program of this user
 	admit    func(context.Context) error // asks whether the page may drive at all; nil: yes
 }

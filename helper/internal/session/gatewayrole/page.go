@@ -7,6 +7,7 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/logs"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
+	"github.com/causeway-dev/causeway/helper/internal/terminal"
 	"github.com/rs/zerolog"
 )
 
@@ -19,7 +20,7 @@ type Page struct {
 	Token       string // the pairing token that the page must show
 	Logs        *logs.Logs
 	Preapproved Preapproval
-	Terminal    Asker // nil if there is nobody to ask
+	User        terminal.Asker // asks the user of this machine; nil if there is nobody to ask
 	// Admit asks the user whether the page may drive, once it has shown the token.
 	Admit    func(context.Context) error
 	OwnPorts []uint16 // of this helper, which no resource may lead to
@@ -30,7 +31,7 @@ type Page struct {
 func (r *Role) ServePage(ctx context.Context, p rpc.Pipe, page Page) {
 	level := logs.NewLevel()
 	h := &conversation{Driver: r.NewDriver(zerolog.Nop(), level.Set), role: r,
-		pre: page.Preapproved, ownPorts: page.OwnPorts, terminal: page.Terminal, origin: page.Origin, admit: page.Admit}
+		pre: page.Preapproved, ownPorts: page.OwnPorts, user: page.User, origin: page.Origin, admit: page.Admit}
 	h.Log = page.Logs.LoggerTo("gateway", logs.Writer{W: toPage(h.Notify), Level: level})
 	conn := rpc.ServeGateway(p, rpc.Identity{Helper: r.helper, Token: page.Token}, h)
 	_ = h.Run(ctx, conn, pairTime)

@@ -108,18 +108,18 @@ func (h *conversation) hold(s *Session, review consent.Review) rpc.ResourcesResu
 	return result
 }
 
-// apply puts a review into effect. If the user approves at this terminal, it asks
-// for what is pending.
+// apply puts a review into effect. If the helper itself asks the user, it asks for
+// what is pending.
 func (h *conversation) apply(s *Session, review consent.Review) rpc.ResourcesResult {
 	result := h.hold(s, review)
-	if h.terminal != nil && len(review.Pending) > 0 {
-		s.in.Go(func() { h.askTerminal(s) })
+	if h.user != nil && len(review.Pending) > 0 {
+		s.in.Go(func() { h.askUser(s) })
 	}
 	return result
 }
 
-// askTerminal asks until nothing is pending.
-func (h *conversation) askTerminal(s *Session) {
+// askUser asks until nothing is pending.
+func (h *conversation) askUser(s *Session) {
 	s.asking.Lock()
 	defer s.asking.Unlock()
 	for {
@@ -130,7 +130,7 @@ func (h *conversation) askTerminal(s *Session) {
 			return
 		}
 		p := pending[0]
-		answer, err := h.terminal.Ask(s.in.Context(), question(p), string(consent.Always), string(consent.Once), string(consent.No))
+		answer, err := h.user.Ask(s.in.Context(), question(p), string(consent.Always), string(consent.Once), string(consent.No))
 		if err != nil {
 			return
 		}
@@ -142,7 +142,7 @@ func (h *conversation) askTerminal(s *Session) {
 	}
 }
 
-// question is the text that asks a person at a terminal about a proposal.
+// question is the text that asks the user of this machine about a proposal.
 func question(p consent.Proposal) string {
 	var b strings.Builder
 	a := approvalOf(p)
