@@ -91,7 +91,8 @@ var rules = map[string]rule{
 		without: "net/http golang.zx2c4.com/wireguard/device golang.zx2c4.com/wireguard/tun/netstack"},
 
 	"cli": {may: "askpage capture/hostnet capture/owner capture/proxy capture/run carrier connect daemon doctor link logs netx pairing " +
-		"resource rpc session session/capturerole session/gatewayrole terminal"},
+		"resource rpc service session session/capturerole session/gatewayrole terminal"},
+	"service":    {without: "github.com/... net/http"},
 	"logs":       {without: "net/http os/exec"},
 	"terminal":   {may: "tunnel", without: "net/http os/exec"},
 	"privileged": {may: "capture/bridge capture/hostnet capture/tun", never: "gateway/... rpc session/..."},
@@ -133,7 +134,7 @@ var homes = map[string]home{
 	"plugin":         {},
 	"net/http/pprof": {},
 	"net/http":       {by: "askpage capture/proxy gateway/exit httpconnect pairing test/...", tests: "rpc"},
-	"os/exec":        {by: "capture/hostnet cli daemon gateway/nss gateway/ping link scripts/notices test/...", tests: "..."},
+	"os/exec":        {by: "askpage capture/hostnet cli daemon gateway/nss gateway/ping link scripts/notices service test/...", tests: "..."},
 
 	"github.com/cli/browser":                  {by: "askpage"},
 	"github.com/coder/websocket":              {by: "pairing rpc test/lab"},

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -15,6 +16,17 @@ import (
 // Browser returns a function that opens a file in the browser of the user who runs
 // this process; nil if the process has no graphical desktop.
 func Browser() func(file string) error {
+	// A service of systemd may be older than the desktop. The service manager knows the
+	// desktop, and what it starts outlives the service.
+	if runtime.GOOS == "linux" && os.Getenv("INVOCATION_ID") != "" {
+		return func(file string) error {
+			out, err := exec.Command("systemd-run", "--user", "--quiet", "--collect", "--", "xdg-open", file).CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("open a browser: %w: %s", err, strings.TrimSpace(string(out)))
+			}
+			return nil
+		}
+	}
 	// Without a desktop, the programs that open files start a browser in the terminal.
 	desktop := runtime.GOOS == "windows" || runtime.GOOS == "darwin" || os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != ""
 	if !desktop {

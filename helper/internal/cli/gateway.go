@@ -93,6 +93,9 @@ of its own that it opens in your browser. With --page off and without a terminal
 	return cmd
 }
 
+// pageFile leads to the helper's own page.
+const pageFile = "ask.html"
+
 // listen serves pages in the user's browser.
 func (e *env) listen(ctx context.Context, addr, page string, origins []string, pre gatewayrole.Preapproval) error {
 	kept, err := pairing.Open()
@@ -111,7 +114,12 @@ func (e *env) listen(ctx context.Context, addr, page string, origins []string, p
 		user = append(user, t)
 	}
 	if open := askpage.Browser(); page == "on" || page == "auto" && open != nil {
-		own, err := askpage.New(log, l.Port, kept.Beside("ask.html"), open)
+		file, err := pairing.File(pageFile)
+		if err != nil {
+			_ = ln.Close()
+			return err
+		}
+		own, err := askpage.New(log, l.Port, file, open)
 		if err != nil {
 			_ = ln.Close()
 			return err

@@ -28,22 +28,23 @@ type Pairing struct {
 	}
 }
 
-// configDir returns the folder that keeps the user's decisions.
-func configDir() (string, error) {
+// File returns the path of a file in the folder that keeps the pairing, which belongs
+// to the user alone.
+func File(name string) (string, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
 		return "", fmt.Errorf("find the folder for settings: %w", err)
 	}
-	return filepath.Join(dir, "causeway"), nil
+	return filepath.Join(dir, "causeway", name), nil
 }
 
 // Open reads the pairing from its file, or makes one.
 func Open() (*Pairing, error) {
-	dir, err := configDir()
+	path, err := File("pairing.json")
 	if err != nil {
 		return nil, err
 	}
-	p := &Pairing{path: filepath.Join(dir, "pairing.json")}
+	p := &Pairing{path: path}
 	text, err := os.ReadFile(p.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -71,10 +72,6 @@ func (p *Pairing) save() error {
 	}
 	return nil
 }
-
-// Beside returns the path of a file in the folder of the pairing, which belongs to the
-// user alone.
-func (p *Pairing) Beside(name string) string { return filepath.Join(filepath.Dir(p.path), name) }
 
 // Token returns the token that a page must show.
 func (p *Pairing) Token() string { return p.kept.Token }
