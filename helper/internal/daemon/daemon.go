@@ -38,6 +38,8 @@ type Options struct {
 	Version string // of the program; a shim of another version replaces a helper that has no sessions
 	Log     zerolog.Logger
 	Idle    time.Duration // after which a helper without shims and sessions ends; 0 means 1 s
+
+	reap time.Duration // how long a shim waits until nobody needs its helper; 0 means 500 ms
 }
 
 func (o Options) path(suffix string) string { return filepath.Join(o.Dir, o.Role+suffix) }

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(helperVariable); dir != "" {
-		_ = Serve(context.Background(), Options{Role: "capture", Dir: dir, Version: "1"}, newEcho(), NewHub())
+		_ = Serve(context.Background(), Options{Role: "capture", Dir: dir, Version: "1", Idle: time.Minute}, newEcho(), NewHub())
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
@@ -33,8 +33,7 @@ const helperVariable = "DAEMON_TEST_DIR"
 // A shim that has started the helper leaves no process behind for the first process of
 // a container, which may reap none.
 func TestShimReapsHelper(t *testing.T) {
-	o := Options{Role: "capture", Dir: filepath.Join(t.TempDir(), "run"), Version: "1"}
-	ended := make(chan struct{})
+	o := Options{Role: "capture", Dir: filepath.Join(t.TempDir(), "run"), Version: "1", reap: 20 * time.Second}
 	f, err := Attach(t.Context(), o, "", func() *exec.Cmd {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), helperVariable+"="+o.Dir)
@@ -43,18 +42,15 @@ func TestShimReapsHelper(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	helper := f.helper
-	go func() { <-helper; close(ended) }()
 	r := startRelay(t, f)
 	_ = r.in.Close()
 	if err := r.wait(t); err != nil {
 		t.Error(err)
 	}
 	select {
-	case <-ended:
-	case <-time.After(100 * time.Millisecond): // less than it stays idle
+	case <-f.helper:
+	default:
 		t.Error("the helper outlives the shim that started it")
-		<-ended
 	}
 }
 

@@ -21,6 +21,9 @@ func (o *Options) defaults() (err error) {
 	if o.Idle == 0 {
 		o.Idle = idleTime
 	}
+	if o.reap == 0 {
+		o.reap = reapTime
+	}
 	if o.Dir == "" {
 		if o.Dir, err = DefaultDir(); err != nil {
 			return err

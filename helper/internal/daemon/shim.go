@@ -216,7 +216,7 @@ func (f *Shim) reap() {
 	if f.helper == nil || !f.meant.Load() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), reapTime)
+	ctx, cancel := context.WithTimeout(context.Background(), f.o.reap)
 	defer cancel()
 	again := netx.Backoff{First: 5 * time.Millisecond, Most: 50 * time.Millisecond}
 	for {

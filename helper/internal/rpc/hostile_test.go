@@ -84,7 +84,7 @@ func (p *peer) wantLost(t *testing.T) {
 // awaitReply waits for a reply that contains text.
 func (p *peer) awaitReply(t *testing.T, text string) {
 	t.Helper()
-	for start := time.Now(); time.Since(start) < 5*time.Second; time.Sleep(time.Millisecond) {
+	for start := time.Now(); time.Since(start) < 30*time.Second; time.Sleep(time.Millisecond) {
 		p.mu.Lock()
 		for _, r := range p.replies {
 			if strings.Contains(r, text) {
