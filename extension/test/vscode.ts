@@ -184,6 +184,7 @@ export const workspace = {
     readFile: vi.fn((uri: FakeUri) => Promise.resolve(new TextEncoder().encode(files.get(uri.text)))),
   },
   onDidChangeConfiguration: events.configuration.event,
+  isTrusted: true,
   onDidGrantWorkspaceTrust: events.trust.event,
 };
 

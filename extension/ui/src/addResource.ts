@@ -41,11 +41,7 @@ export async function addResource(configuration: vscode.WorkspaceConfiguration):
 
 /** Adds entries to the user's list of resources and offers to open it. */
 export async function addEntries(configuration: vscode.WorkspaceConfiguration, entries: Entry[]): Promise<void> {
-  const list = configuration.inspect('resources')?.globalValue;
-  if (list !== undefined && !Array.isArray(list)) {
-    throw new Error('the setting causeway.resources is not a list. Correct it in settings.json first.');
-  }
-  await configuration.update('resources', [...(list ?? []), ...entries], vscode.ConfigurationTarget.Global);
+  await store(configuration, entries);
   const edit = vscode.l10n.t('Edit settings.json');
   const hosts = entries.map(({ host }) => host).join(', ');
   const answer = await vscode.window.showInformationMessage(
@@ -60,6 +56,15 @@ export async function addEntries(configuration: vscode.WorkspaceConfiguration, e
       revealSetting: { key: 'causeway.resources' },
     });
   }
+}
+
+/** Adds entries to the user's list of resources. */
+export async function store(configuration: vscode.WorkspaceConfiguration, entries: Entry[]): Promise<void> {
+  const list = configuration.inspect('resources')?.globalValue;
+  if (list !== undefined && !Array.isArray(list)) {
+    throw new Error('the setting causeway.resources is not a list. Correct it in settings.json first.');
+  }
+  await configuration.update('resources', [...(list ?? []), ...entries], vscode.ConfigurationTarget.Global);
 }
 
 async function ask(

@@ -10,6 +10,7 @@ import { Companion } from './companion';
 import { Connection } from './connection';
 import type { ConnectionEvents, ConnectionOptions } from './connectionOptions';
 import { Controller } from './controller';
+import { firstContact } from './firstContact';
 import { handlers } from './handlers';
 import { type Identity, identify } from './identity';
 import { installCompanion } from './installCompanion';
@@ -144,6 +145,11 @@ export class App {
     const expected = typeof restart === 'number' && Date.now() - restart < RESTART_MS;
     if (settings().autoConnect || expected) void controller.connect();
     else if (typeof session === 'string') void controller.resume(session);
+    else {
+      firstContact(workspaceState, configuration(), () => controller.connect()).catch((error: unknown) =>
+        this.report(error),
+      );
+    }
   }
 
   private async open(events: ConnectionEvents, resume: string | undefined, signal: AbortSignal): Promise<Connection> {

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { REMOTE } from '../../shared/src/bridge';
 import type { Problem } from '../../shared/src/protocol';
+import { isActive } from '../../shared/src/session';
 import { plain } from '../../shared/src/text';
 import { showActions } from './actions';
 import { addResource } from './addResource';
@@ -45,7 +46,8 @@ export function handlers({
     'causeway.connect': () => controller.connect(),
     'causeway.disconnect': () => controller.disconnect(),
     'causeway.addResource': () => addResource(configuration()),
-    'causeway.suggestResources': () => suggestResources(configuration()),
+    'causeway.suggestResources': () =>
+      suggestResources(configuration(), isActive(controller.state) ? undefined : () => controller.connect()),
     'causeway.editResource': (argument) => editResource(diagnostics, argument),
     'causeway.removeResource': (argument) => removeResource(configuration(), argument),
     'causeway.testResource': (argument) => testResource(controller, reports, argument),

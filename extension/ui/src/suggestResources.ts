@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import { REMOTE } from '../../shared/src/bridge';
 import { plain } from '../../shared/src/text';
 import { within } from '../../shared/src/wait';
-import { addEntries } from './addResource';
+import { addEntries, store } from './addResource';
 import { KINDS, type Suggestion, suggest } from './suggestHosts';
 import { Trouble } from './trouble';
 
@@ -11,17 +11,30 @@ const MOST_BYTES = 64 << 10;
 /** How long all files together may take, in ms: some texts are slow to parse. */
 const MOST_MS = 10_000;
 const MOST = 100;
+/** So many hosts are chosen at once. */
+const MOST_CHOSEN = 3;
 const COMPANION_MS = 4_000;
 const EXCLUDE = '**/{node_modules,vendor,.venv,venv,target,build,dist}/**';
 
+/** A host that the workspace names. */
+interface Found {
+  suggestion: Suggestion;
+  /** The remote cannot resolve it. */
+  missing: boolean;
+}
+
 /**
  * Reads what the workspace needs, from the files that say so, and offers the hosts in one list. The user picks, and
- * adds them to the user's own resources or to those that the workspace asks for.
+ * adds them to the user's own resources or to those that the workspace asks for. If connect is given, the user can
+ * connect in the same step.
  */
-export async function suggestResources(configuration: vscode.WorkspaceConfiguration): Promise<void> {
+export async function suggestResources(
+  configuration: vscode.WorkspaceConfiguration,
+  connect?: () => Promise<unknown>,
+): Promise<void> {
   const found = await vscode.window.withProgress(
     { location: vscode.ProgressLocation.Window, title: vscode.l10n.t('Looking for private hosts in the workspace') },
-    async () => mark(await readWorkspace(listed(configuration))),
+    () => findHosts(configuration),
   );
   if (found.length === 0) {
     throw new Trouble(
@@ -31,11 +44,27 @@ export async function suggestResources(configuration: vscode.WorkspaceConfigurat
       [{ title: vscode.l10n.t('Add Resource…'), command: 'causeway.addResource' }],
     );
   }
+  await offerHosts(configuration, found, connect);
+}
+
+/** Returns the private hosts that the workspace names and the settings do not have yet. */
+export async function findHosts(configuration: vscode.WorkspaceConfiguration): Promise<Found[]> {
+  return mark(await readWorkspace(listed(configuration)));
+}
+
+/** Offers hosts in one list; see suggestResources. */
+export async function offerHosts(
+  configuration: vscode.WorkspaceConfiguration,
+  found: Found[],
+  connect?: () => Promise<unknown>,
+): Promise<void> {
+  // If the companion does not tell what is missing, a short list is chosen whole.
+  const whole = !found.some(({ missing }) => missing) && found.length <= MOST_CHOSEN;
   const items = found.map(({ suggestion, missing }) => ({
     label: plain(`${suggestion.host}:${suggestion.port}`),
     description: plain(`${suggestion.file}:${suggestion.line}${suggestion.name ? ` · ${suggestion.name}` : ''}`),
     ...(missing ? { detail: vscode.l10n.t('The remote cannot resolve this name.') } : {}),
-    picked: missing,
+    picked: missing || whole,
     suggestion,
   }));
   const chosen = await vscode.window.showQuickPick(items, {
@@ -45,14 +74,22 @@ export async function suggestResources(configuration: vscode.WorkspaceConfigurat
     matchOnDescription: true,
   });
   if (chosen === undefined || chosen.length === 0) return;
+  const now = { label: vscode.l10n.t('Add to my resources and connect'), detail: 'causeway.resources' };
   const mine = { label: vscode.l10n.t('Add to my resources'), detail: 'causeway.resources' };
   const team = {
     label: vscode.l10n.t('Let the workspace ask for them, for the whole team'),
     detail: 'causeway.workspaceResources',
   };
-  const target = await vscode.window.showQuickPick([mine, team], { title: vscode.l10n.t('Add Resources') });
+  const target = await vscode.window.showQuickPick(connect ? [now, mine, team] : [mine, team], {
+    title: vscode.l10n.t('Add Resources'),
+  });
   if (target === undefined) return;
   const entries = entriesOf(chosen.map(({ suggestion }) => suggestion));
+  if (target === now) {
+    await store(configuration, entries);
+    await connect?.();
+    return;
+  }
   if (target === mine) {
     await addEntries(configuration, entries);
     return;
@@ -66,7 +103,7 @@ export async function suggestResources(configuration: vscode.WorkspaceConfigurat
 }
 
 /** Puts those first that the remote cannot resolve. It marks none if the companion does not tell. */
-async function mark(suggestions: Suggestion[]): Promise<{ suggestion: Suggestion; missing: boolean }[]> {
+async function mark(suggestions: Suggestion[]): Promise<Found[]> {
   const hosts = [...new Set(suggestions.map(({ host }) => host))].filter((host) => !/^[\d.]+$/.test(host));
   const asked = hosts.length > 0 ? vscode.commands.executeCommand(REMOTE.unresolved, hosts) : Promise.resolve([]);
   const told: unknown = await within(asked, COMPANION_MS, 'the companion').catch(() => []);

@@ -1,43 +1,14 @@
 // The user has installed only the UI extension. Connect installs the companion from a
 // gallery, or from the file in the package. If it cannot, it says at once what to do.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { openEditor, packages, packTest, raise, root, startGateway, until } from './world.mjs';
+import { atGallery, openEditor, packages, packTest, raise, root, startGallery, startGateway, until } from './world.mjs';
 
-const PORT = 18181;
 const packed = packages();
-/** Has the editor look for extensions at the stub, where nothing listens unless a test starts it. */
-const atStub = `EXTENSIONS_GALLERY={"serviceUrl":"http://127.0.0.1:${PORT}"}`;
 const resources = [{ name: 'web', host: 'web.corp.test', ports: [80] }];
 const manifest = path.join(root, 'extension/remote/package.json');
-
-/** Starts a stub gallery at the same address on laptop, for the page, and on cloud, for the editor's server. */
-async function gallery(world, args) {
-  const children = [];
-  let log = '';
-  for (const host of ['laptop', 'cloud']) {
-    const program = path.join(import.meta.dirname, 'gallery.mjs');
-    const child = spawn(world.info.hosts[host].exec, [process.execPath, program, String(PORT), ...args], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    children.push(child);
-    let said = '';
-    child.stdout.on('data', (text) => {
-      said += text;
-      log += `${host} ${text}`;
-    });
-    await until('the gallery listens', () => said.includes('ready'));
-  }
-  return {
-    log: () => log,
-    close() {
-      for (const child of children) child.kill();
-    },
-  };
-}
 
 /** Whether the editor on cloud has the companion. */
 function isInstalled(world) {
@@ -50,10 +21,10 @@ function isInstalled(world) {
 
 /** Raises a lab with the UI extension and a gallery. */
 async function bring(web, galleryArgs) {
-  const env = [atStub];
+  const env = [atGallery];
   const settings = { 'causeway.resources': resources, 'extensions.verifySignature': false };
   const world = await raise({ extensions: [web], settings, env });
-  const stub = await gallery(world, galleryArgs);
+  const stub = await startGallery(world, galleryArgs);
   const gateway = startGateway(world, ['--origin', 'http://127.0.0.1:8080']);
   const editor = await openEditor(world);
   const [, token] = await gateway.says(/pairing token: (\S+)/);
@@ -64,7 +35,7 @@ async function bring(web, galleryArgs) {
     editor,
     /** Pairs, which also connects. Resolves with the time at which that began. */
     async connect() {
-      await editor.run('Causeway: Pair with Local Helper');
+      await editor.run('Causeway: Pair with a Token');
       await editor.type(token);
       gateway.says(/name +web[\s\S]*always\/once\/no/).then(
         () => gateway.answer('once'),
@@ -135,7 +106,7 @@ test('the companion comes from the file that the package brought, without a gall
   const world = await raise({
     extensions: [desktop],
     settings: { 'causeway.resources': resources },
-    env: ['CAUSEWAY_HELPER=%HELPER%', atStub],
+    env: ['CAUSEWAY_HELPER=%HELPER%', atGallery],
   });
   const editor = await openEditor(world);
   try {

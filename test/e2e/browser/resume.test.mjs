@@ -55,7 +55,7 @@ const psql = () => {
 };
 
 async function pair() {
-  await editor.run('Causeway: Pair with Local Helper');
+  await editor.run('Causeway: Pair with a Token');
   await editor.type(token);
 }
 

@@ -257,9 +257,10 @@ export const chromiumFlags = [
 /**
  * Opens a browser on laptop that shows VS Code.
  * @param {{ info: any }} world
- * @param {{ args?: string[], permissions?: string[], url?: string }} options
+ * @param {{ args?: string[], permissions?: string[], url?: string, ready?: string }} options ready: what shows that the
+ *   window is ready; without it, the status of Causeway
  */
-export async function openEditor(world, { args = [], permissions = [], url = world.info.editor.url } = {}) {
+export async function openEditor(world, { args = [], permissions = [], url = world.info.editor.url, ready } = {}) {
   const browser = await chromium.launch({
     executablePath: world.info.editor.chromium,
     args: [...chromiumFlags, ...args],
@@ -267,7 +268,7 @@ export async function openEditor(world, { args = [], permissions = [], url = wor
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const { origin } = new URL(url);
   if (permissions.length > 0) await context.grantPermissions(permissions, { origin });
-  return openWindow(context, url, () => browser.close());
+  return openWindow(context, url, () => browser.close(), ready);
 }
 
 /** Like openEditor, with a profile that outlives the browser. */
@@ -280,7 +281,7 @@ export async function openPersistent(world, profile) {
 }
 
 /** Opens a window. close ends it. */
-async function openWindow(context, url, close) {
+async function openWindow(context, url, close, ready = '[id*="causeway-dev"]') {
   const page = await context.newPage();
   page.setDefaultTimeout(30_000); // below that of every test, so that what failed is named
   await page.goto(url, { timeout: 90_000 });
@@ -303,7 +304,7 @@ async function openWindow(context, url, close) {
     shown: async () => (await page.locator('[id*="causeway-dev"]').allInnerTexts()).join(' ').trim(),
     async ready() {
       await page.waitForSelector('.monaco-workbench', { timeout: 2 * patience });
-      await page.waitForSelector('[id*="causeway-dev"]', { timeout: 2 * patience });
+      await page.waitForSelector(ready, { timeout: 2 * patience });
     },
     async statusIs(pattern) {
       let last = '';
@@ -427,4 +428,36 @@ export async function clean(world, before, ms = 2_000) {
     () => processes('capture').length + processes('privileged').length === 0,
     5_000,
   );
+}
+
+const GALLERY_PORT = 18181;
+/** Has the editor look for extensions at the stub, where nothing listens unless a test starts it. */
+export const atGallery = `EXTENSIONS_GALLERY={"serviceUrl":"http://127.0.0.1:${GALLERY_PORT}"}`;
+
+/**
+ * Starts a stub gallery at the same address on laptop, for the page, and on cloud, for the editor's server.
+ * args are those of gallery.mjs after the port.
+ */
+export async function startGallery(world, args) {
+  const children = [];
+  let log = '';
+  for (const host of ['laptop', 'cloud']) {
+    const program = path.join(import.meta.dirname, 'gallery.mjs');
+    const child = spawn(world.info.hosts[host].exec, [process.execPath, program, String(GALLERY_PORT), ...args], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    children.push(child);
+    let said = '';
+    child.stdout.on('data', (text) => {
+      said += text;
+      log += `${host} ${text}`;
+    });
+    await until('the gallery listens', () => said.includes('ready'));
+  }
+  return {
+    log: () => log,
+    close() {
+      for (const child of children) child.kill();
+    },
+  };
 }

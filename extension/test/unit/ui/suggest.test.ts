@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import type { WorkspaceConfiguration } from 'vscode';
+import type { Memento, WorkspaceConfiguration } from 'vscode';
+import { firstContact } from '../../../ui/src/firstContact';
 import { KINDS, suggest } from '../../../ui/src/suggestHosts';
 import { suggestResources } from '../../../ui/src/suggestResources';
 import { Trouble } from '../../../ui/src/trouble';
@@ -222,6 +223,50 @@ describe('Suggest Resources', () => {
     expect(update).not.toHaveBeenCalled();
     files.clear();
     await expect(suggestResources(configuration)).rejects.toBeInstanceOf(Trouble);
+  });
+
+  it('connects in the same step where nothing is connected', async () => {
+    pick(0);
+    const connect = vi.fn(() => Promise.resolve());
+    const { update, configuration } = settings();
+    await suggestResources(configuration, connect);
+    expect(update.mock.calls).toEqual([['resources', expect.any(Array), 1]]);
+    expect(update.mock.invocationCallOrder[0]).toBeLessThan(connect.mock.invocationCallOrder[0] ?? 0);
+    expect(window.showInformationMessage).not.toHaveBeenCalled();
+  });
+
+  describe('at the first contact', () => {
+    const memento = () => {
+      const kept = new Map<string, unknown>();
+      return {
+        get: (key: string) => kept.get(key),
+        update: (key: string, value: unknown) => Promise.resolve(void kept.set(key, value)),
+        keys: () => [...kept.keys()],
+      } as unknown as Memento;
+    };
+
+    it('tells once for each workspace which hosts it uses, and offers them', async () => {
+      const { configuration } = settings();
+      const state = memento();
+      window.showInformationMessage.mockResolvedValue('Choose…' as never);
+      await firstContact(state, configuration, vi.fn());
+      const [text] = window.showInformationMessage.mock.calls[0] as unknown as [string];
+      expect(text).toMatch(/^This workspace uses a\.corp\.test, b\.corp\.test and 1 more private hosts\./);
+      expect(text).not.toContain(SECRET);
+      expect(window.showQuickPick).toHaveBeenCalledTimes(1);
+      await firstContact(state, configuration, vi.fn());
+      expect(window.showInformationMessage).toHaveBeenCalledTimes(1);
+    });
+
+    it('says nothing where there are resources, no private hosts, or no trust', async () => {
+      await firstContact(memento(), settings([{ host: 'x.corp.test', ports: [1] }]).configuration, vi.fn());
+      workspace.isTrusted = false;
+      await firstContact(memento(), settings().configuration, vi.fn());
+      workspace.isTrusted = true;
+      files.clear();
+      await firstContact(memento(), settings().configuration, vi.fn());
+      expect(window.showInformationMessage).not.toHaveBeenCalled();
+    });
   });
 
   it('reads no large file', async () => {
