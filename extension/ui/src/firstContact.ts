@@ -27,7 +27,7 @@ export async function firstContact(
   const more = hosts.length - MOST_NAMED;
   const text =
     more > 0
-      ? vscode.l10n.t('This workspace uses {0} and {1} more private hosts.', named, more)
+      ? vscode.l10n.t('This workspace uses {0} and other private hosts ({1} more).', named, more)
       : vscode.l10n.t('This workspace uses {0}.', named);
   const choose = vscode.l10n.t('Choose…');
   const question = vscode.l10n.t('Causeway can let this remote reach it through your machine.');

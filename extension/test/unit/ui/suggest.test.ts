@@ -251,7 +251,7 @@ describe('Suggest Resources', () => {
       window.showInformationMessage.mockResolvedValue('Choose…' as never);
       await firstContact(state, configuration, vi.fn());
       const [text] = window.showInformationMessage.mock.calls[0] as unknown as [string];
-      expect(text).toMatch(/^This workspace uses a\.corp\.test, b\.corp\.test and 1 more private hosts\./);
+      expect(text).toMatch(/^This workspace uses a\.corp\.test, b\.corp\.test and other private hosts \(1 more\)\./);
       expect(text).not.toContain(SECRET);
       expect(window.showQuickPick).toHaveBeenCalledTimes(1);
       await firstContact(state, configuration, vi.fn());
