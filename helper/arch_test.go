@@ -56,7 +56,7 @@ var rules = map[string]rule{
 
 	"hostile": {tests: "carrier netx tunnel tunnel/tunneltest", without: "github.com/... net/http os/exec"},
 
-	"gateway": {may: "gateway/dial gateway/judge gateway/probe gateway/show gateway/turns netx peer records resource tunnel",
+	"gateway": {may: "gateway/dial gateway/journal gateway/judge gateway/probe gateway/show gateway/turns netx peer records resource tunnel",
 		tests:   "gateway/dialtest nethost tunnel/tunneltest",
 		never:   "capture/... rpc carrier cli gateway/consent",
 		without: "github.com/vishvananda/... github.com/spf13/... github.com/sourcegraph/..."},
@@ -64,6 +64,7 @@ var rules = map[string]rule{
 	"gateway/dial":      {may: "cache gateway/judge gateway/nss gateway/ping gateway/systemdns nethost netx records resource tunnel", tests: "gateway/dialtest", never: "gateway peer"},
 	"gateway/dialtest":  {may: "resource"},
 	"gateway/judge":     {may: "nethost resource", tests: "gateway/dialtest", never: "tunnel peer", without: "os/exec net/http"},
+	"gateway/journal":   {may: "gateway/show tunnel", tests: "hostile", never: "gateway peer", without: "net/http os/exec"},
 	"gateway/nss":       {without: "github.com/... net/http"},
 	"gateway/probe":     {may: "gateway/dial gateway/show nethost resource tunnel", tests: "gateway/dialtest", never: "gateway peer"},
 	"gateway/show":      {may: "tunnel"},
@@ -101,7 +102,7 @@ var rules = map[string]rule{
 	"askpage":    {may: "lockfile", never: "gateway/... capture/... session/... cli"},
 	"pairing":    {may: "lockfile rpc terminal", tests: "hostile", never: "gateway/... capture/... session/... cli"},
 	"session":    {may: "carrier daemon link rpc tunnel", never: "cli"},
-	"session/gatewayrole": {may: "carrier daemon gateway gateway/consent gateway/dial gateway/exit gateway/systemdns link logs resource rpc session terminal tunnel",
+	"session/gatewayrole": {may: "carrier daemon gateway gateway/consent gateway/dial gateway/exit gateway/journal gateway/systemdns link logs resource rpc session terminal tunnel",
 		never: "capture/... session/capturerole cli"},
 	"session/capturerole": {may: "capture capture/dns capture/handover capture/hostnet capture/names capture/owner carrier daemon link privileged rpc session tunnel",
 		never: "gateway/... session/gatewayrole cli"},

@@ -1,4 +1,5 @@
-// The protocol between a driver, here an extension, and its helper. Its Go form is
+// The protocol between a driver, here an extension, and its helper. flows.ts has the
+// part that the panel uses. Its Go form is
 // helper/internal/rpc/protocol.go. The tests of both read the messages in
 // test/protocol.
 

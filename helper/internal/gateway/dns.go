@@ -57,13 +57,16 @@ func (d *dnsAnswers) cache(exit string) *records.Cache {
 	return d.caches[exit]
 }
 
-// query asks the resolver on the way to a resource, unless the answer is known.
-func (g *Gateway) query(ctx context.Context, r resource.Resource, q records.Question) (*dns.Msg, error) {
+// query asks the resolver on the way to a resource, unless the answer is known. It
+// records in from which of both it was.
+func (g *Gateway) query(ctx context.Context, r resource.Resource, q records.Question, from *answerFrom) (*dns.Msg, error) {
 	way, err := g.dialer.Exit(r)
 	if err != nil {
 		return nil, err
 	}
+	from.cache.Store(true)
 	m, err := g.dns.cache(r.Exit).Get(ctx, q, func(ctx context.Context) (*dns.Msg, error) {
+		from.cache.Store(false)
 		ctx, cancel := context.WithTimeout(ctx, g.dialer.Timeout())
 		defer cancel()
 		return way.Query(ctx, q)
@@ -77,13 +80,15 @@ func (g *Gateway) query(ctx context.Context, r resource.Resource, q records.Ques
 // serveDNS answers one question as the tunnel's spec.md describes.
 func (g *Gateway) serveDNS(ctx context.Context, st *tunnel.Stream) {
 	req := st.Request()
-	b, name, err := g.answer(ctx, req.Target.Host, req.Target.Port)
+	began, from := time.Now(), new(answerFrom)
+	m, b, name, err := g.answer(ctx, req.Target.Host, req.Target.Port, from)
+	if err != nil && ctx.Err() != nil {
+		return
+	}
+	g.recordQuestion(req, began, name, from, m, err)
 	if err != nil {
-		if ctx.Err() != nil {
-			return
-		}
 		e := dial.Error(err)
-		g.refusals.add(req, name, e)
+		g.refused(req, name, e)
 		_ = st.Reply(e.Code, e.Reason)
 		return
 	}
@@ -96,27 +101,26 @@ func (g *Gateway) serveDNS(ctx context.Context, st *tunnel.Stream) {
 	}
 }
 
-// answer returns the packed answer, and the name of the resource that covers
-// the question.
-func (g *Gateway) answer(ctx context.Context, host string, qtype uint16) (packed []byte, resource string, err error) {
+// answer returns the answer, also packed, and the name of the resource that covers the
+// question.
+func (g *Gateway) answer(ctx context.Context, host string, qtype uint16, from *answerFrom) (m *dns.Msg, packed []byte, resource string, err error) {
 	g.mu.Lock()
 	set := g.set
 	g.mu.Unlock()
-	var m *dns.Msg
 	if a, ok := records.Reverse(host); ok {
-		m, resource, err = g.answerReverse(ctx, set, a, records.Question{Name: host, Type: qtype})
+		m, resource, err = g.answerReverse(ctx, set, a, records.Question{Name: host, Type: qtype}, from)
 	} else {
-		m, resource, err = g.answerName(ctx, set, host, qtype)
+		m, resource, err = g.answerName(ctx, set, host, qtype, from)
 	}
 	if err != nil {
-		return nil, resource, err
+		return nil, nil, resource, err
 	}
 	m.Response, m.Compress = true, true
 	m.Question = []dns.Question{{Name: dns.Fqdn(host), Qtype: qtype, Qclass: dns.ClassINET}}
 	if packed, err = m.Pack(); err != nil || len(packed) > records.MaxMessage {
-		return nil, resource, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: "the answer is too long or cannot be encoded"}
+		return nil, nil, resource, &tunnel.Error{Code: tunnel.ResolveFailed, Reason: "the answer is too long or cannot be encoded"}
 	}
-	return packed, resource, nil
+	return m, packed, resource, nil
 }
 
 // turn waits until one more question of a resource may be under way. The caller
@@ -130,7 +134,7 @@ func (d *dnsAnswers) turn(ctx context.Context, resource string) (release func(),
 }
 
 // answerReverse answers for an address if a resource has it as such.
-func (g *Gateway) answerReverse(ctx context.Context, set *resource.Set, a netip.Addr, q records.Question) (*dns.Msg, string, error) {
+func (g *Gateway) answerReverse(ctx context.Context, set *resource.Set, a netip.Addr, q records.Question, from *answerFrom) (*dns.Msg, string, error) {
 	matches, err := set.Named(a.String())
 	if err != nil || len(matches) == 0 {
 		return nil, "", &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("no approved resource covers %s", a)}
@@ -146,14 +150,14 @@ func (g *Gateway) answerReverse(ctx context.Context, set *resource.Set, a netip.
 	defer release()
 	if q.Type == dns.TypeANY {
 		q.Type = dns.TypePTR
-		m, err := g.query(ctx, r, q)
+		m, err := g.query(ctx, r, q, from)
 		return minimal(m, q.Name), r.Name, err
 	}
-	m, err := g.query(ctx, r, q)
+	m, err := g.query(ctx, r, q, from)
 	return m, r.Name, err
 }
 
-func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string, qtype uint16) (*dns.Msg, string, error) {
+func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string, qtype uint16, from *answerFrom) (*dns.Msg, string, error) {
 	matches, err := named(set, host)
 	if err == nil && len(matches) == 0 {
 		err = fmt.Errorf("no approved resource names %s", show.Text(host))
@@ -175,7 +179,7 @@ func (g *Gateway) answerName(ctx context.Context, set *resource.Set, host string
 	if qtype == dns.TypeANY {
 		ask = dns.TypeA // tells whether the name exists
 	}
-	m, err := g.ask(ctx, first, ask)
+	m, err := g.ask(ctx, first, ask, from)
 	if err != nil {
 		return nil, name, err
 	}
@@ -216,12 +220,12 @@ func named(set *resource.Set, host string) ([]resource.Match, error) {
 }
 
 // ask returns the records of what a match stands for, not judged.
-func (g *Gateway) ask(ctx context.Context, match resource.Match, qtype uint16) (*dns.Msg, error) {
+func (g *Gateway) ask(ctx context.Context, match resource.Match, qtype uint16, from *answerFrom) (*dns.Msg, error) {
 	switch {
 	case match.ByExit():
 		return unresolved(match.Name, qtype), nil
 	case !match.Addr.IsValid() && !match.Resource.Host.IsLocalhost():
-		m, err := g.query(ctx, match.Resource, records.Question{Name: match.Name, Type: qtype})
+		m, err := g.query(ctx, match.Resource, records.Question{Name: match.Name, Type: qtype}, from)
 		if err != nil || m.Rcode != dns.RcodeNameError {
 			return m, err
 		}

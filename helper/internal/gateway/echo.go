@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
@@ -69,6 +70,7 @@ func (g *Gateway) echo(ctx context.Context, f *flow) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.reached(dial.Resolved)
 	v, err := g.dialer.Judge(f.match, addrs)
 	if err != nil {
 		return nil, err
@@ -76,9 +78,13 @@ func (g *Gateway) echo(ctx context.Context, f *flow) ([]byte, error) {
 	if len(v.Allowed) == 0 {
 		return nil, &tunnel.Error{Code: tunnel.Denied, Reason: v.Reason()}
 	}
+	f.reached(dial.Allowed)
 	reply, at, err := g.dialer.Ping(ctx, f.match, v.Allowed, data)
 	g.mu.Lock()
 	f.dialled = at
 	g.mu.Unlock()
+	if err == nil {
+		f.row.Connect(at)
+	}
 	return reply, err
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/journal"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/judge"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/show"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
@@ -25,6 +26,7 @@ type flow struct {
 	network resource.Network
 	match   resource.Match
 	stats   *stats
+	row     *journal.Flow
 	cancel  context.CancelCauseFunc
 	udp     *exchange  // guarded by Gateway.mu; nil until datagrams pass
 	dialled netip.Addr // guarded by Gateway.mu; zero until the dial has succeeded, or if the exit resolves the name
@@ -68,6 +70,7 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 		if errors.Is(context.Cause(ctx), errLapsed) {
 			err = errLapsed
 		} else if ctx.Err() != nil {
+			f.row.Close(context.Cause(ctx).Error())
 			return // the session ends
 		}
 		g.refuse(st, f, err)
@@ -86,6 +89,7 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 		err = netx.Relay(ctx, &connected{Stream: st}, conn, netx.RelayOptions{AToB: f.countUp(g), BToA: f.countDown(g)})
 	}
 	if err != nil {
+		f.row.Close(err.Error())
 		g.log.Debug().Err(err).Str("resource", f.match.Resource.Name).Str("target", f.target()).Msg("flow aborted")
 	}
 }
@@ -117,11 +121,11 @@ func dialledText(a netip.Addr) string {
 }
 
 func (f *flow) countUp(g *Gateway) netx.Counter {
-	return func(n int) { g.up.Add(uint64(n)); f.stats.up.Add(uint64(n)) }
+	return func(n int) { g.up.Add(uint64(n)); f.stats.up.Add(uint64(n)); f.row.Up(n) }
 }
 
 func (f *flow) countDown(g *Gateway) netx.Counter {
-	return func(n int) { g.down.Add(uint64(n)); f.stats.down.Add(uint64(n)) }
+	return func(n int) { g.down.Add(uint64(n)); f.stats.down.Add(uint64(n)); f.row.Down(n) }
 }
 
 // admit matches a request against the approved set and registers the flow, in one step,
@@ -155,6 +159,7 @@ func (g *Gateway) admit(from *session, st *tunnel.Stream, cancel context.CancelC
 		return f, &tunnel.Error{Code: tunnel.Overloaded, Reason: fmt.Sprintf("%d connections are open already, %d of them to this resource", len(g.flows), own)}
 	}
 	f.stats.flows.Add(1)
+	f.row = g.journal.Begin(st.Request(), m.Resource.Name)
 	g.flows[f] = struct{}{}
 	return f, nil
 }
@@ -173,6 +178,7 @@ func notAdmitted(r resource.Resource, program string) string {
 func (g *Gateway) full(own int) bool { return own >= flowPart*(g.o.MaxFlows-len(g.flows)) }
 
 func (g *Gateway) end(f *flow) {
+	f.row.Close("")
 	g.mu.Lock()
 	g.forget(f)
 	g.mu.Unlock()
@@ -212,7 +218,7 @@ func (g *Gateway) connect(ctx context.Context, f *flow) (net.Conn, error) {
 	}
 	defer release()
 	g.o.OnChange()
-	to, err := g.dialer.Open(ctx, f.network, f.match)
+	to, err := g.dialer.Open(ctx, f.network, f.match, f.reached)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +229,18 @@ func (g *Gateway) connect(ctx context.Context, f *flow) (net.Conn, error) {
 		netx.ResetConn(to.Conn, "no longer wanted")
 		return nil, context.Cause(ctx)
 	}
+	f.row.Connect(to.Addr)
 	return to.Conn, nil
+}
+
+// reached records a step of the dial.
+func (f *flow) reached(s dial.Stage) {
+	switch s {
+	case dial.Resolved:
+		f.row.Reach(journal.LookedUp)
+	case dial.Allowed:
+		f.row.Reach(journal.Judged)
+	}
 }
 
 // turn waits until a resource may have one more dial or look-up under way. The
@@ -244,8 +261,11 @@ func (g *Gateway) refuse(st *tunnel.Stream, f *flow, err error) {
 	if f != nil {
 		name = f.match.Resource.Name
 		f.stats.fail(time.Now(), e)
+		if f.row != nil {
+			f.row.Fail(e)
+		}
 	}
-	g.refusals.add(st.Request(), name, e)
+	g.refused(st.Request(), name, e)
 	if e.Code == tunnel.Reset {
 		// The target accepted the connection first. A direct connection would show that.
 		_ = st.Reply(tunnel.Connected, "")
@@ -256,12 +276,21 @@ func (g *Gateway) refuse(st *tunnel.Stream, f *flow, err error) {
 	g.o.OnChange()
 }
 
+// refused reports a failure in the log and to watchers. The name is that of the resource,
+// "" if there is none.
+func (g *Gateway) refused(r tunnel.Request, name string, e *tunnel.Error) {
+	g.refusals.add(r, name, e)
+	g.journal.Refuse(r, name, e)
+}
+
 // serveLookup answers with the allowed addresses of a resource's name.
 func (g *Gateway) serveLookup(ctx context.Context, st *tunnel.Stream) {
+	began := time.Now()
 	addrs, name, err := g.lookup(ctx, st.Request().Target.Host)
+	g.recordLookup(st.Request(), began, name, addrs, err)
 	if err != nil {
 		e := dial.Error(err)
-		g.refusals.add(st.Request(), name, e)
+		g.refused(st.Request(), name, e)
 		_ = st.Reply(e.Code, e.Reason)
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/journal"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -80,6 +81,7 @@ type Gateway struct {
 	dns      dnsAnswers
 	echoes   *turns.Turns
 	refusals refusalLog
+	journal  *journal.Journal
 	up, down atomic.Uint64
 
 	mu       sync.Mutex
@@ -101,6 +103,7 @@ func New(o Options) *Gateway {
 		dns:      newDNSAnswers(),
 		echoes:   turns.New(turns.Limits{Places: maxEchoes, Rate: echoRate, Burst: echoRate, Patience: echoPatience}),
 		refusals: refusalLog{log: o.Log, limit: rate.NewLimiter(5, 20)},
+		journal:  journal.New(),
 		set:      resource.NewSet(nil),
 		stats:    map[string]*stats{},
 		flows:    map[*flow]struct{}{},

@@ -75,6 +75,9 @@ func (g *Gateway) Status() Status {
 	return s
 }
 
+// Moved returns how many bytes went from the remote to the private network, and back.
+func (g *Gateway) Moved() (up, down uint64) { return g.up.Load(), g.down.Load() }
+
 // clients returns the programs that have open flows, by the resource's name. The caller
 // holds g.mu.
 func (g *Gateway) clients() map[string][]Client {

@@ -30,12 +30,14 @@ const (
 	MethodLinkDial     = "link/dial"       // gateway: DirectLink -> null: keep direct links through this loopback port of the helper's machine
 	MethodCancel       = "$/cancelRequest" // CancelParams, a notification, both ways
 
-	MethodSessionOpen   = "session/open"     // gateway: GatewayOpenParams -> GatewayOpenResult; capture: CaptureOpenParams -> null
-	MethodResourcesSet  = "resources/set"    // gateway: ResourcesParams -> ResourcesResult
-	MethodApprovalsSet  = "approvals/answer" // gateway: ApprovalAnswers -> ResourcesResult; refused over a WebSocket
-	MethodResourceTest  = "resource/test"    // gateway: TestParams -> TestResult
-	MethodClientArgs    = "client/arguments" // gateway: ClientParams -> ClientArguments
-	MethodSessionStatus = "session/status"   // null -> GatewayStatus or CaptureStatus
+	MethodSessionOpen   = "session/open"      // gateway: GatewayOpenParams -> GatewayOpenResult; capture: CaptureOpenParams -> null
+	MethodResourcesSet  = "resources/set"     // gateway: ResourcesParams -> ResourcesResult
+	MethodApprovalsSet  = "approvals/answer"  // gateway: ApprovalAnswers -> ResourcesResult; refused over a WebSocket
+	MethodResourceTest  = "resource/test"     // gateway: TestParams -> TestResult
+	MethodClientArgs    = "client/arguments"  // gateway: ClientParams -> ClientArguments
+	MethodSessionStatus = "session/status"    // null -> GatewayStatus or CaptureStatus
+	MethodFlowsWatch    = "flows/subscribe"   // gateway: null -> null: NotifyFlows from here on; a helper that does not have it answers "method not found"
+	MethodFlowsIgnore   = "flows/unsubscribe" // gateway: null -> null
 
 	// NotifyExit is a driver's last message: the end of the conversation also ends
 	// the session. Without it the session waits for its driver to come back.
@@ -46,6 +48,7 @@ const (
 const (
 	NotifyStatus     = "session/statusChanged" // GatewayStatus or CaptureStatus, at most four per second
 	NotifyApprovals  = "approvals/changed"     // ResourcesResult
+	NotifyFlows      = "flows/changed"         // FlowsDelta, to a driver that has subscribed: at most four per second, at least one
 	NotifyLinkClosed = "link/closed"           // LinkClosed
 	NotifyLog        = "log/message"           // LogMessage; on a WebSocket only: on stdio the log is stderr
 )

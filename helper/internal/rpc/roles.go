@@ -30,6 +30,9 @@ type GatewayHandler interface {
 	TestResource(ctx context.Context, p TestParams) (TestResult, error)
 	ClientArguments(ctx context.Context, p ClientParams) (ClientArguments, error)
 	Status(ctx context.Context) (GatewayStatus, error)
+	// WatchFlows begins to send NotifyFlows, from an empty state. IgnoreFlows ends it.
+	WatchFlows(ctx context.Context) error
+	IgnoreFlows(ctx context.Context) error
 	// DialLinks returns when the first direct link is in use. It is called only if
 	// the pipe is local.
 	DialLinks(ctx context.Context, p DirectLink) error
@@ -57,6 +60,8 @@ func ServeGateway(p Pipe, id Identity, h GatewayHandler) *Conn {
 	m[MethodResourceTest] = serve(h.TestResource)
 	m[MethodClientArgs] = serve(h.ClientArguments)
 	m[MethodSessionStatus] = serve(func(ctx context.Context, _ struct{}) (GatewayStatus, error) { return h.Status(ctx) })
+	m[MethodFlowsWatch] = serve(func(ctx context.Context, _ struct{}) (any, error) { return nil, h.WatchFlows(ctx) })
+	m[MethodFlowsIgnore] = serve(func(ctx context.Context, _ struct{}) (any, error) { return nil, h.IgnoreFlows(ctx) })
 	m[MethodApprovalsSet] = serve(h.AnswerApprovals)
 	m[MethodLinkDial] = serve(func(ctx context.Context, p DirectLink) (any, error) { return nil, h.DialLinks(ctx, p) })
 	if !p.Local() {

@@ -40,6 +40,8 @@ func (f *fakeGateway) SetLogLevel(level string) error {
 func (f *fakeGateway) AttachLink(l *Link)                          { f.links <- l }
 func (f *fakeGateway) CloseSession(context.Context) error          { return nil }
 func (f *fakeGateway) DialLinks(context.Context, DirectLink) error { return nil }
+func (f *fakeGateway) WatchFlows(context.Context) error            { return nil }
+func (f *fakeGateway) IgnoreFlows(context.Context) error           { return nil }
 func (f *fakeGateway) OpenSession(context.Context, GatewayOpenParams) (GatewayOpenResult, error) {
 	return GatewayOpenResult{Session: "ab"}, nil
 }
@@ -153,7 +155,7 @@ func TestConversation(t *testing.T) {
 				t.Errorf("approval over stdio: %v", err)
 			}
 			if name == "websocket" {
-				wantCode(t, err, CodeNotAllowed, "terminal")
+				wantCode(t, err, CodeNotAllowed, "helper itself")
 			}
 			short, cancel := context.WithCancel(ctx)
 			go func() { time.Sleep(20 * time.Millisecond); cancel() }()
@@ -168,7 +170,7 @@ func TestConversation(t *testing.T) {
 func TestWrongTokenEndsTheConversation(t *testing.T) {
 	for name := range transports {
 		c, server, _ := conversation(t, name, Identity{Token: "secret"})
-		wantCode(t, c.Call(t.Context(), MethodInitialize, hello, nil), CodeUnauthorized, "pair again")
+		wantCode(t, c.Call(t.Context(), MethodInitialize, hello, nil), CodeUnauthorized, "token is wrong")
 		<-server.Done()
 	}
 }

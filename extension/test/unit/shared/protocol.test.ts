@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Message } from 'vscode-jsonrpc';
+import * as f from '../../../shared/src/flows';
 import { Helper } from '../../../shared/src/helper';
 import * as p from '../../../shared/src/protocol';
 import type { Wire, WireSink } from '../../../shared/src/wire';
@@ -89,6 +90,67 @@ const captureStatus = shape<p.CaptureStatus>({
   proxy: maybe('string'),
   noProxy: maybe(strings),
   notes: maybe(strings),
+});
+const origin = { way: 'string', user: maybe('string'), pid: maybe('number'), program: maybe('string') } as const;
+const flowsDelta = shape<f.FlowsDelta>({
+  time: 'string',
+  reset: maybe('boolean'),
+  link: maybe({ kind: 'string', links: maybe('number'), rttMillis: 'number' }),
+  bytesUp: 'number',
+  bytesDown: 'number',
+  flows: maybe({
+    list: shape<f.Flow>({
+      ...origin,
+      id: 'number',
+      began: 'string',
+      network: 'string',
+      host: 'string',
+      port: maybe('number'),
+      address: maybe('string'),
+      resource: 'string',
+      state: 'string',
+      code: maybe('string'),
+      reason: maybe('string'),
+      bytesUp: 'number',
+      bytesDown: 'number',
+      lookedUp: maybe('number'),
+      judged: maybe('number'),
+      dialled: maybe('number'),
+      firstByte: maybe('number'),
+      ended: maybe('number'),
+    }),
+  }),
+  counts: maybe({ list: { list: 'number' } }),
+  gone: maybe({ list: 'number' }),
+  questions: maybe({
+    list: shape<f.Question>({
+      ...origin,
+      id: 'number',
+      time: 'string',
+      name: 'string',
+      type: 'string',
+      answer: 'string',
+      ok: 'boolean',
+      resource: maybe('string'),
+      from: maybe('string'),
+      millis: 'number',
+    }),
+  }),
+  refusals: maybe({
+    list: shape<f.Refused>({
+      ...origin,
+      id: 'number',
+      time: 'string',
+      count: 'number',
+      network: 'string',
+      host: 'string',
+      port: maybe('number'),
+      resource: maybe('string'),
+      code: 'string',
+      reason: 'string',
+      waiting: maybe('string'),
+    }),
+  }),
 });
 const range = shape<p.Range>({ min: 'number', max: 'number' });
 const linkClosed = shape<p.LinkClosed>({ reason: 'string' });
@@ -192,6 +254,9 @@ const SHAPES: Record<string, [Spec, Spec]> = {
   'gateway session/statusChanged': [gatewayStatus, none],
   'capture session/status': [none, captureStatus],
   'capture session/statusChanged': [captureStatus, none],
+  'gateway flows/subscribe': [none, none],
+  'gateway flows/unsubscribe': [none, none],
+  'gateway flows/changed': [flowsDelta, none],
   'log/message': [shape<p.LogMessage>({ level: 'string', message: 'string', fields: maybe('any') }), none],
   '$/cancelRequest': [{ id: 'any' }, none],
 };
@@ -234,7 +299,7 @@ describe('golden messages', () => {
   });
 
   it('name every method that is called here', () => {
-    const methods = Object.values(p).flatMap((value) =>
+    const methods = Object.values({ ...p, ...f }).flatMap((value) =>
       typeof value === 'object' && 'method' in value ? [value.method] : [],
     );
     const known = new Set([...golden.values()].map(({ method }) => method));

@@ -181,8 +181,21 @@ func (d *Dialer) Exit(r resource.Resource) (Exit, error) {
 	return nil, &tunnel.Error{Code: tunnel.Denied, Reason: fmt.Sprintf("the gateway has no exit called %q", r.Exit)}
 }
 
-// Open connects to the target of a match. The error is a *tunnel.Error.
-func (d *Dialer) Open(ctx context.Context, network resource.Network, m resource.Match) (Connection, error) {
+// Stage is a step of Open that has succeeded.
+type Stage uint8
+
+// The steps of Open before the dial.
+const (
+	Resolved Stage = iota
+	Allowed
+)
+
+// Open connects to the target of a match. The error is a *tunnel.Error. reached is told
+// of the steps; it must not block, and may be nil.
+func (d *Dialer) Open(ctx context.Context, network resource.Network, m resource.Match, reached func(Stage)) (Connection, error) {
+	if reached == nil {
+		reached = func(Stage) {}
+	}
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	if m.ByExit() {
@@ -192,6 +205,7 @@ func (d *Dialer) Open(ctx context.Context, network resource.Network, m resource.
 	if err != nil {
 		return Connection{}, err
 	}
+	reached(Resolved)
 	v, err := d.Judge(m, addrs)
 	if err != nil {
 		return Connection{}, err
@@ -199,6 +213,7 @@ func (d *Dialer) Open(ctx context.Context, network resource.Network, m resource.
 	if len(v.Allowed) == 0 {
 		return Connection{}, &tunnel.Error{Code: tunnel.Denied, Reason: v.Reason()}
 	}
+	reached(Allowed)
 	to, err := d.Race(ctx, string(network), m, v.Allowed)
 	if err != nil {
 		return d.retryIPv6(ctx, network, m, v.Allowed, err)

@@ -56,7 +56,7 @@ func TestHappyEyeballs(t *testing.T) {
 				n := &dialtest.Net{Hosts: c.hosts}
 				d := newDialer(n, &dialtest.Names{Answers: map[string][]any{"a.test": {c.addrs}}})
 				start := time.Now()
-				to, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "a.test", "ports": [80]}]`, "a.test", 80))
+				to, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "a.test", "ports": [80]}]`, "a.test", 80), nil)
 				took := time.Since(start)
 				d.attempts.Wait()
 				if took != c.took || len(n.Dialed) != c.dialed {
@@ -94,7 +94,7 @@ func TestTotalTimeout(t *testing.T) {
 		n := &dialtest.Net{}
 		d := newDialer(n, &dialtest.Names{Answers: map[string][]any{"a.test": {addrs}}})
 		start := time.Now()
-		_, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "a.test", "ports": [80]}]`, "a.test", 80))
+		_, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "a.test", "ports": [80]}]`, "a.test", 80), nil)
 		if e, ok := errors.AsType[*tunnel.Error](err); !ok || e.Code != tunnel.TimedOut {
 			t.Errorf("error: %v", err)
 		}
@@ -124,7 +124,7 @@ func TestLateConnectionIsClosed(t *testing.T) {
 			}
 			return n.Dial(ctx, network, address)
 		}}
-		to, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "a.test", "ports": [80]}]`, "a.test", 80))
+		to, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "a.test", "ports": [80]}]`, "a.test", 80), nil)
 		if err != nil || to.Addr != netip.MustParseAddr("10.0.0.2") {
 			t.Fatal(to, err)
 		}
@@ -146,7 +146,7 @@ func TestRebinding(t *testing.T) {
 	d := newDialer(n, r)
 	m := dialtest.Match(t, `[{"host": "*.corp.test", "ports": [80]}]`, "a.corp.test", 80)
 	for i, want := range []tunnel.Code{tunnel.Connected, tunnel.Denied, tunnel.Connected} {
-		to, err := d.Open(t.Context(), resource.TCP, m)
+		to, err := d.Open(t.Context(), resource.TCP, m, nil)
 		if len(r.Asked) != i+1 {
 			t.Fatalf("asked %v", r.Asked)
 		}
@@ -177,7 +177,7 @@ func TestResolveErrors(t *testing.T) {
 		"other":        {errors.New("odd"), tunnel.ResolveFailed},
 	} {
 		d := newDialer(&dialtest.Net{}, &dialtest.Names{Answers: map[string][]any{"a.test": {c.err}}})
-		_, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "a.test", "ports": [80]}]`, "a.test", 80))
+		_, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "a.test", "ports": [80]}]`, "a.test", 80), nil)
 		if e, ok := errors.AsType[*tunnel.Error](err); !ok || e.Code != c.code {
 			t.Errorf("%s: %v, want %v", name, err, c.code)
 		}
@@ -188,7 +188,7 @@ func TestNothingIsDialledWithoutInterfaces(t *testing.T) {
 	n := &dialtest.Net{}
 	d := newDialer(n, nil)
 	d.interfaces = func() ([]netip.Prefix, error) { return nil, errors.New("no netlink") }
-	_, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "10.0.0.0/8", "ports": [80]}]`, "10.0.0.1", 80))
+	_, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "10.0.0.0/8", "ports": [80]}]`, "10.0.0.1", 80), nil)
 	if e, ok := errors.AsType[*tunnel.Error](err); !ok || e.Code != tunnel.Failed || len(n.Dialed) > 0 {
 		t.Errorf("%v, dialled %v", err, n.Dialed)
 	}
@@ -231,7 +231,7 @@ func TestLateAddressesAreDialled(t *testing.T) {
 	} {
 		n := &dialtest.Net{Hosts: c.hosts}
 		d := newDialer(n, &lateNames{dialtest.Names{Answers: map[string][]any{"a.test": {[]string{"10.0.0.1"}}}}, []netip.Addr{netip.MustParseAddr(c.late)}})
-		to, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "a.test", "ports": [80]}]`, "a.test", 80))
+		to, err := d.Open(t.Context(), resource.TCP, dialtest.Match(t, `[{"host": "a.test", "ports": [80]}]`, "a.test", 80), nil)
 		got := fmt.Sprint(err)
 		if err == nil {
 			got = to.Addr.String()

@@ -52,7 +52,7 @@ func TestExitIsJudged(t *testing.T) {
 		o := &office{addr: netip.MustParseAddr(addr)}
 		d := &Dialer{system: fail, timeout: time.Second, interfaces: func() ([]netip.Prefix, error) { return nil, nil }}
 		d.exits.Store(&map[string]Exit{"office": o})
-		to, err := d.Open(t.Context(), resource.TCP, m)
+		to, err := d.Open(t.Context(), resource.TCP, m, nil)
 		if wanted != (err == nil) || wanted != (len(o.dialed) == 1) {
 			t.Errorf("%s: %v, dialled %v", addr, err, o.dialed)
 		}
@@ -61,7 +61,7 @@ func TestExitIsJudged(t *testing.T) {
 		}
 	}
 	d := &Dialer{system: fail, timeout: time.Second}
-	_, err = d.Open(t.Context(), resource.TCP, m)
+	_, err = d.Open(t.Context(), resource.TCP, m, nil)
 	if e, ok := errors.AsType[*tunnel.Error](err); !ok || e.Code != tunnel.Denied {
 		t.Errorf("without the exit: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/consent"
@@ -44,6 +45,9 @@ type conversation struct {
 	user     terminal.Asker              // who is asked for approvals here; nil: the driver asks
 	origin   string                      // of the page that drives; "" for a program of this user
 	admit    func(context.Context) error // asks whether the page may drive at all; nil: yes
+
+	watching sync.Mutex
+	ignore   func() // ends what WatchFlows has begun; guarded by watching; nil: nothing
 }
 
 var _ rpc.GatewayHandler = (*conversation)(nil)

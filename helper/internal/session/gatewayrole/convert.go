@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/consent"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -28,11 +29,9 @@ func (s *Session) status() rpc.GatewayStatus {
 		lost := link.Lost.UTC().Truncate(time.Millisecond)
 		out.State, out.Reason, out.Since = rpc.StateReconnecting, link.Reason.Error(), &lost
 	}
-	if link.Kind != "" {
-		out.Link = &rpc.LinkStatus{Kind: link.Kind, Links: link.Links, Millis: float64(link.RTT.Microseconds()) / 1000}
-		if link.Stalled {
-			out.Notes = append(out.Notes, "The remote has sent nothing for a while. The editor may be reconnecting.")
-		}
+	out.Link = linkStatus(link)
+	if link.Kind != "" && link.Stalled {
+		out.Notes = append(out.Notes, "The remote has sent nothing for a while. The editor may be reconnecting.")
 	}
 	for _, r := range g.Resources {
 		out.Resources = append(out.Resources, readyStatus(r))
@@ -48,6 +47,14 @@ func (s *Session) status() rpc.GatewayStatus {
 		}
 	}
 	return out
+}
+
+// linkStatus returns the link in use, nil if there is none.
+func linkStatus(link carrier.LinkState) *rpc.LinkStatus {
+	if link.Kind == "" {
+		return nil
+	}
+	return &rpc.LinkStatus{Kind: link.Kind, Links: link.Links, Millis: float64(link.RTT.Microseconds()) / 1000}
 }
 
 func baseStatus(r resource.Resource, from string) rpc.ResourceStatus {
