@@ -182,7 +182,7 @@ func (c *capture) start(check *owner.Checker) error {
 	})
 	if c.o.HandoverPath != "" {
 		h, err := handover.Listen(handover.Options{Log: c.o.Log, Gateway: c.gateway, Path: c.o.HandoverPath,
-			CheckUDP: check.CheckUDP, Covers: c.covers, At: c.names.At})
+			CheckUDP: check.CheckUDP, RefuseUDP: c.names.RefuseUDP, Covers: c.covers, At: c.names.At})
 		if err != nil {
 			c.o.Log.Warn().Err(err).Msg("causeway run will not find this session")
 		} else {

@@ -31,6 +31,9 @@ type exchange struct {
 	idle     time.Duration
 	reply    sync.Once
 	refused  atomic.Bool // set within reply
+
+	mu     sync.Mutex
+	others []uint16 // other ports of the target's host that have sent something
 }
 
 // relayDatagrams passes datagrams in both directions until the exchange is idle or
@@ -127,14 +130,14 @@ func (x *exchange) send(count netx.Counter) error {
 		}
 		x.touch()
 		n := c.Len()
-		_, err = x.conn.Write(c.Bytes())
+		err = x.write(c)
 		if err != nil && x.lives(err) {
 			if x.refuse(err) {
 				c.Release()
 				return nil
 			}
 			// The socket reported an earlier datagram and has not sent this one.
-			_, _ = x.conn.Write(c.Bytes())
+			_ = x.write(c)
 			err = nil
 		}
 		c.Release()
@@ -143,6 +146,42 @@ func (x *exchange) send(count netx.Counter) error {
 		}
 		count(n)
 	}
+}
+
+// write sends a datagram to the target, or to another port of its host that has sent
+// one before.
+func (x *exchange) write(c *netx.Chunk) error {
+	if c.Port == 0 {
+		_, err := x.conn.Write(c.Bytes())
+		return err
+	}
+	many, ok := x.conn.(dial.ManyPorts)
+	if !ok || !x.knows(c.Port) {
+		return nil // as a firewall between them would do
+	}
+	return many.WriteToPort(c.Bytes(), c.Port)
+}
+
+// maxOthers is how many other ports of a target an exchange remembers.
+const maxOthers = 16
+
+func (x *exchange) knows(port uint16) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.Contains(x.others, port)
+}
+
+// learn notes that the target's host has sent a datagram from another port.
+func (x *exchange) learn(port uint16) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if slices.Contains(x.others, port) {
+		return
+	}
+	if len(x.others) == maxOthers {
+		x.others = x.others[:copy(x.others, x.others[1:])]
+	}
+	x.others = append(x.others, port)
 }
 
 // receive passes the socket's datagrams to the remote.
@@ -173,7 +212,12 @@ func (x *exchange) receive(count netx.Counter) error {
 		x.answered.Store(true)
 		x.accept()
 		n := c.Len()
-		_, err = x.f.st.Write(c.Bytes())
+		if c.Port == 0 {
+			_, err = x.f.st.Write(c.Bytes())
+		} else {
+			x.learn(c.Port)
+			err = x.f.st.WriteToPort(c.Bytes(), c.Port)
+		}
 		c.Release()
 		if err != nil {
 			return err
@@ -188,17 +232,23 @@ func (x *exchange) accept() {
 	x.reply.Do(func() { _ = x.f.st.Reply(tunnel.Connected, "") })
 }
 
-// refuse answers the flow with a refusal by the target, and reports whether it has. It
-// does not if the target has answered before, perhaps a restart ago.
+// refuse answers the flow with a refusal by the target, and reports whether it has. If
+// the target has answered before, perhaps a restart ago, the flow goes on, and the
+// program hears of the refusal.
 func (x *exchange) refuse(err error) bool {
 	e := dial.Error(err)
 	if e.Code != tunnel.Refused {
 		return false
 	}
+	first := false
 	x.reply.Do(func() {
+		first = true
 		x.refused.Store(true)
 		_ = x.f.st.Reply(e.Code, e.Reason)
 	})
+	if !first && !x.refused.Load() {
+		_ = x.f.st.Refused()
+	}
 	return x.refused.Load()
 }
 

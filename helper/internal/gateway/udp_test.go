@@ -83,7 +83,8 @@ func TestUDPIsRefused(t *testing.T) {
 	r.wait("the end of the flow", func(s Status) bool { return s.Flows == 0 })
 }
 
-// A target that has answered may restart: the exchange goes on.
+// A target that has answered may restart: the program hears of the refusal, and the
+// exchange goes on.
 func TestUDPSurvivesARefusal(t *testing.T) {
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -106,6 +107,10 @@ func TestUDPSurvivesARefusal(t *testing.T) {
 	}
 	pc.Close()
 	_, _ = st.Write([]byte("nobody hears"))
+	_ = st.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := st.Read(buf); !errors.Is(err, tunnel.ErrRefused) {
+		t.Errorf("after the refusal the program reads: %v", err)
+	}
 	r.wait("the refusal", func(s Status) bool { return s.Resources[0].LastFail != nil })
 	if pc, err = net.ListenPacket("udp", at); err != nil {
 		t.Fatal(err)

@@ -29,6 +29,10 @@ type Chunk struct {
 	start int    // of the content in buf
 	end   int
 	class int
+
+	// Port is the port of a datagram's other end, if that is another port than usual for
+	// the flow; otherwise 0.
+	Port uint16
 }
 
 // NewChunk returns an empty chunk with room for at least size bytes, at most MaxChunk.
@@ -38,7 +42,7 @@ func NewChunk(size int) *Chunk {
 		class = bits.Len(uint(size-1)) - minClass
 	}
 	if c, ok := chunkPools[class].Get().(*Chunk); ok {
-		c.start, c.end = Headroom, Headroom
+		c.start, c.end, c.Port = Headroom, Headroom, 0
 		return c
 	}
 	return &Chunk{buf: make([]byte, Headroom+1<<(class+minClass)), start: Headroom, end: Headroom, class: class}

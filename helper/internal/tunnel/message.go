@@ -32,7 +32,15 @@ const (
 	msgReset   messageType = 5
 	msgCredit  messageType = 6
 	msgStarved messageType = 7 // data, after which the sender has no credit left
+	msgRefused messageType = 8 // the target refuses a datagram of a flow that was answered
+	msgPort    messageType = 9 // a datagram of another port than the target's: the port, then the bytes
 )
+
+// knowsPorts is the flag of a request whose sender knows msgRefused and msgPort.
+const knowsPorts = 1
+
+// portSize is the size of the port at the beginning of a msgPort.
+const portSize = 2
 
 // network of the control stream's request.
 const control Network = 255
@@ -53,7 +61,9 @@ func parseHeader(h [headerSize]byte) (messageType, int, error) {
 		limit = 1 + MaxReason
 	case msgData, msgStarved:
 		limit = maxData
-	case msgEnd:
+	case msgPort:
+		limit = portSize + netx.MaxDatagram
+	case msgEnd, msgRefused:
 	case msgCredit:
 		limit = 4
 	default:
@@ -77,17 +87,17 @@ func appendRequest(b []byte, r Request) ([]byte, error) {
 	b = appendString(b, r.Origin.Source, maxField)
 	b = appendString(b, r.Origin.User, maxField)
 	b = binary.BigEndian.AppendUint32(b, r.Origin.PID)
-	return appendString(b, r.Origin.Program, maxField), nil
+	return append(appendString(b, r.Origin.Program, maxField), knowsPorts), nil
 }
 
 // parseRequest reads what appendRequest wrote. It ignores bytes after that, so that
-// a later version can add fields. It escapes control characters.
-func parseRequest(b []byte) (Request, error) {
+// a later version can add fields. An earlier version sends no flags. It escapes control
+// characters.
+func parseRequest(b []byte) (r Request, flags uint8, err error) {
 	p := parser{b: b}
 	if v := p.byte(); p.err == nil && v != wireVersion {
-		return Request{}, fmt.Errorf("request has version %d, this helper speaks %d", v, wireVersion)
+		return Request{}, 0, fmt.Errorf("request has version %d, this helper speaks %d", v, wireVersion)
 	}
-	var r Request
 	r.Target.Network = Network(p.byte())
 	r.Target.Port = p.uint16()
 	r.Target.Host = p.string(MaxHost)
@@ -96,13 +106,16 @@ func parseRequest(b []byte) (Request, error) {
 	r.Origin.PID = p.uint32()
 	r.Origin.Program = Clean(p.string(maxField))
 	if p.err != nil {
-		return Request{}, fmt.Errorf("parse request: %w", p.err)
+		return Request{}, 0, fmt.Errorf("parse request: %w", p.err)
+	}
+	if len(p.b) > 0 {
+		flags = p.byte()
 	}
 	switch r.Target.Network {
 	case TCP, UDP, Lookup, DNS, Echo, control:
-		return r, nil
+		return r, flags, nil
 	}
-	return Request{}, fmt.Errorf("parse request: unknown %v", r.Target.Network)
+	return Request{}, 0, fmt.Errorf("parse request: unknown %v", r.Target.Network)
 }
 
 func appendAnswer(b []byte, code Code, reason string) []byte {

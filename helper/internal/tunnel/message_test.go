@@ -14,7 +14,7 @@ func FuzzParseRequest(f *testing.F) {
 	f.Add(ping)
 	f.Add([]byte{1, 1, 0, 80, 255})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := parseRequest(b)
+		r, _, err := parseRequest(b)
 		if err != nil {
 			return
 		}
@@ -22,7 +22,7 @@ func FuzzParseRequest(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%+v: %v", r, err)
 		}
-		if r2, err := parseRequest(again); err != nil || r2.Target != r.Target {
+		if r2, flags, err := parseRequest(again); err != nil || flags != knowsPorts || r2.Target != r.Target {
 			t.Fatalf("%+v became %+v, %v", r, r2, err)
 		}
 	})
@@ -49,7 +49,7 @@ func FuzzMessage(f *testing.F) {
 }
 
 func TestHeaderBounds(t *testing.T) {
-	for _, h := range [][headerSize]byte{{0}, {8}, {3, 2, 0, 1}, {6, 0, 0, 5}, {4, 0, 0, 1}, {1, 0, 4, 1}} {
+	for _, h := range [][headerSize]byte{{0}, {10}, {8, 0, 0, 1}, {9, 2, 0, 0}, {3, 2, 0, 1}, {6, 0, 0, 5}, {4, 0, 0, 1}, {1, 0, 4, 1}} {
 		if _, _, err := parseHeader(h); err == nil {
 			t.Errorf("header %v was accepted", h)
 		}

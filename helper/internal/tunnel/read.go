@@ -50,8 +50,11 @@ func (st *Stream) receiveOne() error {
 	if err != nil {
 		return err
 	}
-	if t == msgData || t == msgStarved {
-		return st.receiveData(length, t == msgStarved)
+	switch t {
+	case msgData, msgStarved:
+		return st.receiveData(length, t == msgStarved, 0)
+	case msgPort:
+		return st.receivePort(length)
 	}
 	b := make([]byte, length)
 	if _, err := io.ReadFull(&st.raw, b); err != nil {
@@ -72,6 +75,14 @@ func (st *Stream) receiveOne() error {
 	case msgEnd:
 		st.mu.Lock()
 		st.readEnded = true
+		st.cond.Broadcast()
+		st.mu.Unlock()
+	case msgRefused:
+		if st.acceptor || !st.datagrams() {
+			return breachf("a refused datagram is out of place")
+		}
+		st.mu.Lock()
+		st.noted = true
 		st.cond.Broadcast()
 		st.mu.Unlock()
 	case msgCredit:
@@ -106,8 +117,28 @@ func (st *Stream) receiveAnswer(code Code, reason string) error {
 	return nil
 }
 
-// receiveData appends length bytes to the queue.
-func (st *Stream) receiveData(length int, starved bool) error {
+// receivePort receives a message of length bytes that begins with a port.
+func (st *Stream) receivePort(length int) error {
+	var b [portSize]byte
+	if !st.datagrams() || length < len(b) {
+		return breachf("a datagram of another port is out of place")
+	}
+	if _, err := io.ReadFull(&st.raw, b[:]); err != nil {
+		return err
+	}
+	port := binary.BigEndian.Uint16(b[:])
+	if port == 0 {
+		return breachf("a datagram has port 0")
+	}
+	if !st.acceptor {
+		st.ports.Store(true)
+	}
+	return st.receiveData(length-len(b), false, port)
+}
+
+// receiveData appends length bytes to the queue. port is that of a datagram of another
+// port than the target's.
+func (st *Stream) receiveData(length int, starved bool, port uint16) error {
 	if length == 0 && !st.datagrams() {
 		return nil
 	}
@@ -141,6 +172,7 @@ func (st *Stream) receiveData(length int, starved bool) error {
 		return err
 	}
 	c.Grow(length)
+	c.Port = port
 	if full := st.publish(c); full {
 		st.raw.Shrink() // nothing comes before the reader has taken some
 	}
@@ -228,6 +260,10 @@ func (st *Stream) next() error {
 			return errDeadline
 		case len(st.queue) > 0:
 			return nil
+		case st.noted:
+			st.noted = false
+			st.mu.Unlock()
+			return ErrRefused
 		case st.readEnded:
 			st.mu.Unlock()
 			return io.EOF
@@ -235,6 +271,10 @@ func (st *Stream) next() error {
 		st.cond.Wait()
 	}
 }
+
+// ErrRefused is what a read of a UDP flow returns once after the target has refused a
+// datagram. The flow goes on.
+var ErrRefused = errors.New("the target refuses a datagram")
 
 // ReadChunk returns the next bytes, or one datagram, as Read does, in a chunk that
 // the caller has to release. The chunk counts as consumed only when ReadChunk is

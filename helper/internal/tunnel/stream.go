@@ -27,6 +27,7 @@ type Stream struct {
 
 	writeMu sync.Mutex  // one Write at a time
 	moved   atomic.Bool // data came since the last Session.tidy
+	ports   atomic.Bool // the peer knows msgRefused and msgPort
 
 	mu   sync.Mutex
 	cond sync.Cond // on mu: any of the fields below changed
@@ -46,6 +47,7 @@ type Stream struct {
 	since      time.Time // when the bytes of taken began to be counted
 	taken      int       // consumed since then
 	readEnded  bool      // the peer's orderly end is behind the queue
+	noted      bool      // a read is to return ErrRefused
 	credit     int       // what we may still send
 	writeEnded bool
 	closed     bool
@@ -287,9 +289,10 @@ func (st *Stream) readRequest() error {
 	if _, err := io.ReadFull(&st.raw, b); err != nil {
 		return err
 	}
-	req, err := parseRequest(b)
+	req, flags, err := parseRequest(b)
 	if err == nil {
 		st.setRequest(req)
+		st.ports.Store(flags&knowsPorts != 0)
 	}
 	return err
 }

@@ -1,6 +1,8 @@
 package tunnel
 
 import (
+	"encoding/binary"
+
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 )
 
@@ -50,7 +52,7 @@ func (st *Stream) Write(p []byte) (int, error) {
 
 func (st *Stream) write(p []byte) (int, error) {
 	if st.datagrams() {
-		return st.writeDatagram(p)
+		return st.writeDatagram(p, 0)
 	}
 	total := 0
 	for {
@@ -74,7 +76,31 @@ func (st *Stream) write(p []byte) (int, error) {
 	}
 }
 
-func (st *Stream) writeDatagram(p []byte) (int, error) {
+// WriteToPort is Write for a datagram of another port of the target's host: for the
+// acceptor, it came from that port, for the opener, it goes there. The opener may use
+// the ports from which datagrams have come. The peer may be of a version that does not
+// know such datagrams: WriteToPort sends nothing then.
+func (st *Stream) WriteToPort(p []byte, port uint16) error {
+	if !st.ports.Load() {
+		return nil
+	}
+	st.writeMu.Lock()
+	defer st.writeMu.Unlock()
+	_, err := st.writeDatagram(p, port)
+	return err
+}
+
+// Refused tells the opener of an answered UDP flow that the target has refused a
+// datagram, unless the opener is of a version that does not know that.
+func (st *Stream) Refused() error {
+	if !st.ports.Load() {
+		return nil
+	}
+	return st.send(msgRefused, nil)
+}
+
+// writeDatagram sends a datagram; port is 0 if it is of the target's own port.
+func (st *Stream) writeDatagram(p []byte, port uint16) (int, error) {
 	if len(p) > netx.MaxDatagram {
 		return 0, errTooLong
 	}
@@ -94,6 +120,7 @@ func (st *Stream) writeDatagram(p []byte) (int, error) {
 	defer c.Release()
 	copy(c.Room(), p)
 	c.Grow(len(p))
+	c.Port = port
 	return len(p), st.sendData(c)
 }
 
@@ -121,6 +148,10 @@ func (st *Stream) sendData(c *netx.Chunk) error {
 		t = msgStarved
 	}
 	st.mu.Unlock()
+	if c.Port != 0 {
+		b := binary.BigEndian.AppendUint16(make([]byte, 0, portSize+n), c.Port)
+		return st.writeError(st.send(msgPort, append(b, c.Bytes()...)))
+	}
 	_, err := st.raw.Write(c.Framed(header(t, n)))
 	return st.writeError(err)
 }

@@ -27,6 +27,10 @@ type Demux[K comparable] struct {
 	Open func(ctx context.Context, key K, who owner.Owner) (net.Conn, error)
 	// Deliver passes what the target of a key sends to the program.
 	Deliver func(key K, b []byte)
+	// DeliverFrom is Program.DeliverFrom; nil drops such datagrams.
+	DeliverFrom func(key K, port uint16, b []byte, reply func(b []byte) bool)
+	// Refused is Program.Refused; may be nil.
+	Refused func(key K)
 	// Failed is told why the target of a key was not reached; may be nil.
 	Failed func(key K, err error)
 
@@ -131,6 +135,20 @@ func (x *box[K]) Receive() (*netx.Chunk, owner.Owner, error) {
 
 // Deliver implements Program.
 func (x *box[K]) Deliver(b []byte) { x.d.Deliver(x.key, b) }
+
+// DeliverFrom implements Program.
+func (x *box[K]) DeliverFrom(port uint16, b []byte, reply func(b []byte) bool) {
+	if x.d.DeliverFrom != nil {
+		x.d.DeliverFrom(x.key, port, b, reply)
+	}
+}
+
+// Refused implements Program.
+func (x *box[K]) Refused() {
+	if x.d.Refused != nil {
+		x.d.Refused(x.key)
+	}
+}
 
 // Ended implements Program.
 func (x *box[K]) Ended(err error) {

@@ -20,6 +20,11 @@ type Program interface {
 	Receive() (*netx.Chunk, owner.Owner, error)
 	// Deliver passes a datagram to the program, which may lose it.
 	Deliver(b []byte)
+	// DeliverFrom is Deliver for a datagram from another port of the target's host. As
+	// long as the flow lives, reply sends a datagram to that port, and returns true.
+	DeliverFrom(port uint16, b []byte, reply func(b []byte) bool)
+	// Refused says that the target has refused a datagram. The flow goes on.
+	Refused()
 	// Ended says that the flow has ended. err says why the target could not be
 	// reached; it is nil for a flow that was idle or gave way to another. The next
 	// datagram opens another flow, unless Ended makes Receive fail.
@@ -153,14 +158,23 @@ func (e *exchange) deliver(f *datagramFlow) error {
 	}
 	for {
 		chunk, err := read()
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			continue // it is about one datagram; the target may take the next
+		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, tunnel.ErrRefused) {
+			e.p.Refused() // it is about one datagram; the target may take the next
+			continue
 		}
 		if err != nil {
 			return nil
 		}
 		f.moved(true)
-		e.p.Deliver(chunk.Bytes())
+		if st, ok := f.conn.(*tunnel.Stream); ok && chunk.Port != 0 {
+			port := chunk.Port
+			e.p.DeliverFrom(port, chunk.Bytes(), func(b []byte) bool {
+				f.moved(false)
+				return st.WriteToPort(b, port) == nil
+			})
+		} else {
+			e.p.Deliver(chunk.Bytes())
+		}
 		chunk.Release()
 	}
 }

@@ -44,7 +44,10 @@ type Options struct {
 	Covers   func(network, host string, port uint16) bool
 	At       func(netip.Addr) (string, bool) // returns the name that an address stands for; nil: no address stands for a name
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)
-	Path     string // of the socket, in a directory of mode 0700
+	// RefuseUDP shows a program that has sent a datagram from client to server, our end on
+	// loopback, why it does not arrive, where that is possible; may be nil.
+	RefuseUDP func(client, server netip.AddrPort, err error)
+	Path      string // of the socket, in a directory of mode 0700
 }
 
 // Request asks for one flow.

@@ -91,9 +91,25 @@ func (p *program) Receive() (*netx.Chunk, owner.Owner, error) {
 // Deliver implements flow.Program.
 func (p *program) Deliver(b []byte) { _, _ = p.app.Write(b) }
 
+// DeliverFrom implements flow.Program. The supervisor shows the program one port of the
+// target, so a datagram from another one is lost.
+func (p *program) DeliverFrom(uint16, []byte, func([]byte) bool) {}
+
+// Refused implements flow.Program.
+func (p *program) Refused() { p.refused(&tunnel.Error{Code: tunnel.Refused}) }
+
+// refused tells the program why its datagrams do not arrive, where that is possible.
+func (p *program) refused(err error) {
+	if p.s.o.RefuseUDP != nil {
+		local, remote := p.app.LocalAddr().(*net.UDPAddr).AddrPort(), p.app.RemoteAddr().(*net.UDPAddr).AddrPort()
+		p.s.o.RefuseUDP(remote, local, err)
+	}
+}
+
 // Ended implements flow.Program.
 func (p *program) Ended(err error) {
 	if err != nil {
 		p.s.o.Gateway.Failed(p.target, err)
+		p.refused(err)
 	}
 }

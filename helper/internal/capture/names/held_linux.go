@@ -121,9 +121,9 @@ func (s *Source) refuseFor(a *held.Attempt, err error) {
 	}
 }
 
-// refuseDatagram shows err to the program that has sent a datagram from client to the
-// port at. Without NET_RAW the program hears nothing.
-func (s *Source) refuseDatagram(client, at netip.AddrPort, err error) {
+// RefuseUDP shows err to the program that has sent a datagram from client to at, both
+// of loopback. Without NET_RAW the program hears nothing.
+func (s *Source) RefuseUDP(client, at netip.AddrPort, err error) {
 	why := shown(err)
 	if why == "" || s.o.Place != nil || s.ctx.Err() != nil {
 		return

@@ -20,4 +20,4 @@ func (s *Source) cannotHold() bool { return false }
 
 func (s *Source) closeWatcher() {}
 
-func (s *Source) refuseDatagram(_, _ netip.AddrPort, _ error) {}
+func (s *Source) RefuseUDP(_, _ netip.AddrPort, _ error) {}

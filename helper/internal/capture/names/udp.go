@@ -20,6 +20,7 @@ type datagrams struct {
 	target tunnel.Target
 	at     netip.AddrPort
 	conn   *net.UDPConn
+	others otherPorts
 }
 
 // serve passes on what clients send until the socket is closed.
@@ -28,13 +29,16 @@ func (d *datagrams) serve() {
 	open := d.s.o.Gateway.OpenUDP("names", d.target)
 	clients := flow.Demux[netip.AddrPort]{
 		Gateway: d.s.o.Gateway, Context: ctx,
-		Open:    func(ctx context.Context, _ netip.AddrPort, who owner.Owner) (net.Conn, error) { return open(ctx, who) },
-		Deliver: func(to netip.AddrPort, b []byte) { _, _ = d.conn.WriteToUDPAddrPort(b, to) },
+		Open:        func(ctx context.Context, _ netip.AddrPort, who owner.Owner) (net.Conn, error) { return open(ctx, who) },
+		Deliver:     func(to netip.AddrPort, b []byte) { _, _ = d.conn.WriteToUDPAddrPort(b, to) },
+		DeliverFrom: d.deliverFrom,
+		Refused:     func(client netip.AddrPort) { d.s.RefuseUDP(client, d.at, &tunnel.Error{Code: tunnel.Refused}) },
 		Failed: func(client netip.AddrPort, err error) {
 			d.s.o.Gateway.Failed(d.target, err)
-			d.s.refuseDatagram(client, d.at, err)
+			d.s.RefuseUDP(client, d.at, err)
 		},
 	}
+	defer d.others.close()
 	defer clients.Wait()
 	defer cancel()
 	buf := netx.NewChunk(netx.MaxDatagram)

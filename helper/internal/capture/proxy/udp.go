@@ -37,6 +37,7 @@ type association struct {
 
 	mu     sync.Mutex
 	client netip.AddrPort // the address that sent the first datagram
+	others flow.Others[destination]
 }
 
 // socksAssociate relays datagrams until the client closes c.
@@ -51,7 +52,7 @@ func (p *Proxy) socksAssociate(c *net.TCPConn, who owner.Owner) {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
 	a := &association{p: p, relay: relay, who: who}
-	a.destinations = flow.Demux[destination]{Gateway: p.o.Gateway, Context: ctx, Open: a.open, Deliver: a.toClient, Failed: a.failed}
+	a.destinations = flow.Demux[destination]{Gateway: p.o.Gateway, Context: ctx, Open: a.open, Deliver: a.toClient, DeliverFrom: a.fromPort, Failed: a.failed}
 	var reader sync.WaitGroup
 	reader.Go(a.fromClient)
 	replySOCKS(c, repOK, relay.LocalAddr().(*net.UDPAddr).AddrPort())
@@ -80,7 +81,9 @@ func (a *association) fromClient() {
 		if err != nil {
 			continue
 		}
-		a.destinations.Take(d, a.who, payload)
+		if reply := a.others.Get(d); reply == nil || !reply(payload) {
+			a.destinations.Take(d, a.who, payload)
+		}
 	}
 }
 
@@ -122,6 +125,13 @@ func (a *association) open(ctx context.Context, d destination, who owner.Owner) 
 	ctx, cancel := context.WithTimeout(ctx, resolveTime)
 	defer cancel()
 	return a.p.out.net.DialContext(ctx, "udp", net.JoinHostPort(d.host, strconv.Itoa(int(d.port))))
+}
+
+// fromPort passes on a datagram from another port of d's host.
+func (a *association) fromPort(d destination, port uint16, b []byte, reply func(b []byte) bool) {
+	other := destination{d.host, port}
+	a.others.Set(other, reply)
+	a.toClient(other, b)
 }
 
 // toClient passes on a datagram of d.

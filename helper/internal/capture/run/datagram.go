@@ -123,7 +123,11 @@ func (e *exchange) join(app int, d destination, connect bool) (fd int, err error
 	}
 	back := addrPort(name)
 	if back.Addr().IsUnspecified() {
-		back = netip.AddrPortFrom(e.at.Addr(), back.Port())
+		from := e.at.Addr()
+		if from == datagrams4 {
+			from = loopback4 // from which the kernel sends to all of 127.0.0.0/8
+		}
+		back = netip.AddrPortFrom(from, back.Port())
 	}
 	err = connectTo(fd, ownFamily(e.at), back)
 	return fd, err

@@ -16,6 +16,9 @@ const meetTime = 5000
 var (
 	loopback4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	loopback6 = netip.IPv6Loopback()
+	// datagrams4 is where our UDP sockets are: in 127.0.0.0/16, nobody may refuse a
+	// datagram on behalf of another user (held.Refusal).
+	datagrams4 = netip.AddrFrom4([4]byte{127, 255, 255, 254})
 )
 
 // rendezvous is a place on loopback at which a program's stream socket meets
@@ -34,11 +37,15 @@ func place(app int, mapped bool, kind int, prepare func(fd int) error) (fd, fami
 	if err != nil {
 		return -1, 0, at, err
 	}
-	addrs := []netip.Addr{loopback4}
+	v4 := loopback4
+	if kind == unix.SOCK_DGRAM {
+		v4 = datagrams4
+	}
+	addrs := []netip.Addr{v4}
 	if family == unix.AF_INET6 && !mapped {
 		addrs = []netip.Addr{loopback6}
 		if only, err := unix.GetsockoptInt(app, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err == nil && only == 0 {
-			addrs = append(addrs, loopback4) // for machines without ::1
+			addrs = append(addrs, v4) // for machines without ::1
 		}
 	}
 	for _, addr := range addrs {

@@ -239,6 +239,90 @@ func TestDatagramRefusals(t *testing.T) {
 	}
 }
 
+// A target that has answered refuses a later datagram: the program hears of it, and the
+// flow goes on.
+func TestLaterDatagramRefused(t *testing.T) {
+	r := newRig(t)
+	c, err := r.program.DialUDPAddrPort(netip.AddrPort{}, server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_, _ = c.Write([]byte("x"))
+	st := r.accept()
+	_ = st.Reply(tunnel.Connected, "")
+	_, _ = st.Write([]byte("y"))
+	b := make([]byte, 10)
+	if n, err := c.Read(b); err != nil || string(b[:n]) != "y" {
+		t.Fatalf("%q, %v", b[:n], err)
+	}
+	_ = st.Refused()
+	if got := <-r.wire.icmp; got != [2]byte{3, 3} {
+		t.Errorf("ICMP %v", got)
+	}
+	_, err = c.Write([]byte("again"))
+	for deadline := time.Now().Add(5 * time.Second); err == nil && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		_, err = c.Write([]byte("again")) // until the stack has taken the error in
+	}
+	if err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("the program is told %v", err)
+	}
+	_, _ = c.Write([]byte("again"))
+	_ = st.SetReadDeadline(time.Now().Add(5 * time.Second))
+	for _, want := range []string{"x", "again"} {
+		if n, err := st.Read(b); err != nil || string(b[:n]) != want {
+			t.Errorf("%q, %v", b[:n], err)
+		}
+	}
+}
+
+// Datagrams from another port of the target come from that port, and the program may
+// answer them. They do not use a flow of their own.
+func TestDatagramsFromOtherPorts(t *testing.T) {
+	for _, at := range []netip.AddrPort{server, netip.AddrPortFrom(synthetic6.Addr(), 5432)} {
+		r := newRig(t)
+		var clients [2]net.PacketConn
+		for i := range clients { // both hear from the same port
+			local := netip.AddrPortFrom(client4, uint16(4000+i))
+			if at.Addr().Is6() {
+				local = netip.AddrPortFrom(client6, uint16(4000+i))
+			}
+			c, err := r.program.ListenUDPAddrPort(local)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			clients[i] = c
+			_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_, _ = c.WriteTo([]byte("request"), net.UDPAddrFromAddrPort(at))
+			st := r.accept()
+			_ = st.Reply(tunnel.Connected, "")
+			b := make([]byte, 20)
+			if n, err := st.Read(b); err != nil || string(b[:n]) != "request" {
+				t.Fatalf("%q, %v", b[:n], err)
+			}
+			for range 2 {
+				_ = st.WriteToPort([]byte("block"), 777)
+				n, from, err := c.ReadFrom(b)
+				if err != nil || string(b[:n]) != "block" || from.String() != netip.AddrPortFrom(at.Addr(), 777).String() {
+					t.Fatalf("%q from %v, %v", b[:n], from, err)
+				}
+				_, _ = c.WriteTo([]byte("ack"), from)
+				_ = st.SetReadDeadline(time.Now().Add(5 * time.Second))
+				chunk, err := st.ReadChunk()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if string(chunk.Bytes()) != "ack" || chunk.Port != 777 {
+					t.Errorf("%q for port %d", chunk.Bytes(), chunk.Port)
+				}
+				chunk.Release()
+			}
+		}
+	}
+}
+
 // More is asked for than may be: what is over is silence, and nothing is kept of it.
 func TestAttemptsAreBounded(t *testing.T) {
 	r := newRig(t)

@@ -3,10 +3,15 @@ package tun
 import (
 	"context"
 	"net"
+	"net/netip"
+	"sync"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/owner"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
@@ -62,6 +67,7 @@ func (e *engine) exchange(c *conn) {
 	defer func() { _ = c.Close() }()
 	defer context.AfterFunc(e.ctx, func() { _ = c.Close() })()
 	p := &program{e: e, c: c}
+	defer p.closeOthers()
 	open := e.o.Gateway.OpenUDP("tun", e.target(tunnel.UDP, c.t))
 	if !e.covers("udp", c.t.server) {
 		open = func(ctx context.Context, _ owner.Owner) (net.Conn, error) { return e.openBeside(ctx, "udp", c.t) }
@@ -74,6 +80,10 @@ type program struct {
 	e    *engine
 	c    *conn
 	some bool // a datagram has passed the check
+
+	mu     sync.Mutex
+	others map[uint16]*conn // at other ports of the target's host, by port
+	ended  bool
 }
 
 // Receive implements flow.Program.
@@ -100,10 +110,100 @@ func (p *program) Receive() (*netx.Chunk, owner.Owner, error) {
 // Deliver implements flow.Program.
 func (p *program) Deliver(b []byte) { _, _ = p.c.Write(b) }
 
+// Refused implements flow.Program.
+func (p *program) Refused() { p.e.link.send(unreachable(p.c.t, datagram(p.c.t), noPort)) }
+
+// maxOthers bounds the other ports of one exchange.
+const maxOthers = 16
+
+// DeliverFrom implements flow.Program: the program sees the port from which the datagram
+// came, and may send to it.
+func (p *program) DeliverFrom(port uint16, b []byte, reply func(b []byte) bool) {
+	if c := p.otherPort(port, reply); c != nil {
+		_, _ = c.Write(b)
+	}
+}
+
+// otherPort returns our end for datagrams of another port of the target's host; nil if
+// there can be none.
+func (p *program) otherPort(port uint16, reply func(b []byte) bool) *conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.others[port]; c != nil || p.ended || len(p.others) >= maxOthers {
+		return c
+	}
+	c := p.e.openPort(p.c.t, port)
+	if c == nil {
+		return nil
+	}
+	if !p.e.spawn(func() { p.serveOther(c, reply) }) {
+		_ = c.Close()
+		return nil
+	}
+	if p.others == nil {
+		p.others = make(map[uint16]*conn)
+	}
+	p.others[port] = c
+	return c
+}
+
+// openPort returns an end of its own for datagrams between the client of t and another
+// port of its server; nil if that port is in use.
+func (e *engine) openPort(t tuple, port uint16) *conn {
+	t.server = netip.AddrPortFrom(t.server.Addr(), port)
+	var wq waiter.Queue
+	network := ipv4.ProtocolNumber
+	if t.server.Addr().Is6() {
+		network = ipv6.ProtocolNumber
+	}
+	ep, err := e.stack.NewEndpoint(udp.ProtocolNumber, network, &wq)
+	if err != nil {
+		return nil
+	}
+	// Several clients may hear from the same port.
+	ep.SocketOptions().SetReuseAddress(true)
+	ep.SocketOptions().SetReusePort(true)
+	if err = ep.Bind(tcpip.FullAddress{NIC: nic, Addr: address(t.server.Addr()), Port: port}); err == nil {
+		err = ep.Connect(tcpip.FullAddress{NIC: nic, Addr: address(t.client.Addr()), Port: t.client.Port()})
+	}
+	if err != nil {
+		ep.Close()
+		return nil
+	}
+	return newConn(ep, &wq, t)
+}
+
+// serveOther passes on what the program sends to another port of the target's host.
+func (p *program) serveOther(c *conn, reply func(b []byte) bool) {
+	defer func() { _ = c.Close() }()
+	for {
+		chunk, err := c.ReadUpTo(netx.MaxDatagram)
+		if err != nil {
+			return
+		}
+		if _, err := p.e.o.CheckUDP(c.t.server, c.t.client); err != nil {
+			p.e.o.Gateway.Stranger(c.t.server, err)
+		} else {
+			reply(chunk.Bytes())
+		}
+		chunk.Release()
+	}
+}
+
+func (p *program) closeOthers() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	for _, c := range p.others {
+		_ = c.Close()
+	}
+}
+
 // Ended implements flow.Program: the next datagram of the program is for another
 // exchange.
 func (p *program) Ended(err error) {
 	defer func() { _ = p.c.Close() }()
+	p.closeOthers()
 	if err == nil {
 		return
 	}

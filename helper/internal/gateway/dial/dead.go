@@ -1,6 +1,7 @@
 package dial
 
 import (
+	"context"
 	"net"
 	"sync"
 	"time"
@@ -81,7 +82,12 @@ func (w *peerWatch) isDead(now time.Time, p progress) bool {
 	return now.Sub(w.since) >= w.limit
 }
 
-// systemDialer connects as the machine's programs do, and finds dead peers.
-func systemDialer() *net.Dialer {
-	return &net.Dialer{KeepAliveConfig: keepAlive, Control: setDeadLimit}
+// systemDial connects as the machine's programs do, and finds dead peers.
+func systemDial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{KeepAliveConfig: keepAlive, Control: setDeadLimit}
+	conn, err := d.DialContext(ctx, network, address)
+	if u, ok := conn.(*net.UDPConn); ok && err == nil {
+		return openPorts(u)
+	}
+	return conn, err
 }

@@ -19,7 +19,7 @@ func pair(t *testing.T) (near, far *net.TCPConn) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	c, err := systemDialer().DialContext(t.Context(), "tcp", ln.Addr().String())
+	c, err := systemDial(t.Context(), "tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

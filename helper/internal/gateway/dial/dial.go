@@ -80,7 +80,7 @@ type Dialer struct {
 // New returns a Dialer that knows no exits.
 func New(o Options) *Dialer {
 	if o.Dial == nil {
-		o.Dial = systemDialer().DialContext
+		o.Dial = systemDial
 	}
 	if o.Resolver == nil && o.Exact == nil {
 		o.Exact = nss.Lookup

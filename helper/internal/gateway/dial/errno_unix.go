@@ -26,6 +26,12 @@ func codeOfErrno(e syscall.Errno) tunnel.Code {
 	}
 }
 
-// Survivable reports whether a UDP socket may go on after an error: the target refused
-// an earlier datagram, or this datagram is too long for the path.
-func Survivable(e syscall.Errno) bool { return e == syscall.ECONNREFUSED || e == syscall.EMSGSIZE }
+// Survivable reports whether a UDP socket may go on after an error: a host has answered
+// an earlier datagram by an ICMP error, or this datagram is too long for the path.
+func Survivable(e syscall.Errno) bool {
+	switch e {
+	case syscall.ECONNREFUSED, syscall.EMSGSIZE, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENOPROTOOPT:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,77 @@
+package gateway
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+)
+
+// socket is a UDP socket at an address of this machine.
+func socket(t *testing.T, address string) *net.UDPConn {
+	t.Helper()
+	u, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = u.Close() })
+	_ = u.SetDeadline(time.Now().Add(10 * time.Second))
+	return u
+}
+
+func portOf(u *net.UDPConn) uint16 { return u.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
+
+// A TFTP server answers each request from a port of its own, to which the client then
+// sends. Other hosts, and other ports before they have sent something, have no part in
+// it.
+func TestUDPAnswersFromOtherPorts(t *testing.T) {
+	for _, address := range []string{"127.0.0.1", "::1"} {
+		t.Run(address, func(t *testing.T) {
+			target, other, third := socket(t, address), socket(t, address), socket(t, address)
+			r := newRig(t, Options{}, fmt.Sprintf(`[{"host": %q, "ports": [%d], "protocols": ["udp"], "as": "tftp.test"}]`, address, portOf(target)))
+			st := r.open(tunnel.UDP, "tftp.test", portOf(target), "")
+			_ = st.SetDeadline(time.Now().Add(10 * time.Second))
+			read := func(want string, port uint16) {
+				t.Helper()
+				c, err := st.ReadChunk()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Release()
+				if string(c.Bytes()) != want || c.Port != port {
+					t.Fatalf("the program reads %q from port %d, want %q from port %d", c.Bytes(), c.Port, want, port)
+				}
+			}
+			hears := func(u *net.UDPConn, want string) netip.AddrPort {
+				t.Helper()
+				b := make([]byte, 100)
+				n, from, err := u.ReadFromUDPAddrPort(b)
+				if err != nil || string(b[:n]) != want {
+					t.Fatalf("%v hears %q, %v; want %q", u.LocalAddr(), b[:n], err, want)
+				}
+				return from
+			}
+			_, _ = st.Write([]byte("request"))
+			gateway := hears(target, "request")
+			if address == "127.0.0.1" {
+				_, _ = socket(t, "127.0.0.2").WriteToUDPAddrPort([]byte("forged"), gateway)
+			}
+			_, _ = other.WriteToUDPAddrPort([]byte("block"), gateway)
+			read("block", portOf(other))
+			_, _ = target.WriteToUDPAddrPort([]byte("own"), gateway)
+			read("own", 0)
+			_ = st.WriteToPort([]byte("too early"), portOf(third))
+			_ = st.WriteToPort([]byte("ack"), portOf(other))
+			if from := hears(other, "ack"); from != gateway {
+				t.Errorf("the ack comes from %s, the request came from %s", from, gateway)
+			}
+			_, _ = third.WriteToUDPAddrPort([]byte("hello"), gateway)
+			read("hello", portOf(third))
+			_ = st.WriteToPort([]byte("now"), portOf(third))
+			hears(third, "now")
+		})
+	}
+}
