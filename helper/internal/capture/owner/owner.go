@@ -24,7 +24,7 @@ type Owner struct {
 	Inode uint32 // of the socket; 0 if unknown
 }
 
-// unknown stands for a sender that cannot be found, if everyone is served.
+// unknown stands for a sender that cannot be found, if Users serve it.
 var unknown = Owner{UID: -1}
 
 // Errors of a check; errors.Is tells them apart.
@@ -75,8 +75,8 @@ func (k *Checker) Close() error { return k.table.Close() }
 
 // Check finds the user at the other end of c, a TCP connection accepted on this
 // host. It fails if the client's socket is closed, or belongs to a user who is not
-// allowed. If everyone is served, it does not fail; the Owner of a closed socket has
-// no name then.
+// allowed. If everyone is served, it does not fail, and with Users.Gone not for a
+// closed socket; the Owner of a closed socket has no name then.
 func (k *Checker) Check(c net.Conn) (Owner, error) { return k.settle(k.checkConn(c)) }
 
 func (k *Checker) checkConn(c net.Conn) (Owner, error) {
@@ -159,7 +159,7 @@ func (k *Checker) settle(o Owner, err error) (Owner, error) {
 	if err == nil {
 		return o, nil
 	}
-	if k.Users.Everyone {
+	if k.Users.Everyone || k.Users.Gone && errors.Is(err, ErrGone) {
 		return unknown, nil
 	}
 	if s, ok := errors.AsType[*stranger](err); ok && k.Refused != nil {

@@ -30,6 +30,9 @@ type Users struct {
 	Everyone bool
 	// UIDs are served besides the capture's own user and root.
 	UIDs []int
+	// Gone serves a sender whose socket is closed already, of whom nothing is known
+	// but that it ran on this machine.
+	Gone bool
 }
 
 // CheckUsers returns an error if list is not a list of users: one of the words, or
@@ -65,6 +68,10 @@ func isUserName(s string) bool {
 // UsersOf returns the users that list stands for on this machine. The notes are
 // sentences about names that no user has.
 func UsersOf(list []string) (u Users, notes []string) {
+	return machine{"/", os.Getenv}.usersOf(list)
+}
+
+func (m machine) usersOf(list []string) (u Users, notes []string) {
 	word := AutoUsers
 	if len(list) == 1 {
 		word = list[0]
@@ -72,12 +79,13 @@ func UsersOf(list []string) (u Users, notes []string) {
 	switch {
 	case len(list) > 1:
 	case word == MineUsers:
-		return Users{}, nil
+		return Users{Gone: m.isPersonal()}, nil
 	case word == EveryoneUsers:
 		return Users{Everyone: true}, nil
 	case word == AutoUsers:
-		return Users{Everyone: machine{"/", os.Getenv}.isPersonal()}, nil
+		return Users{Everyone: m.isPersonal()}, nil
 	}
+	u.Gone = m.isPersonal()
 	for _, name := range list {
 		uid := -1
 		found, err := user.Lookup(name)

@@ -13,16 +13,18 @@ import (
 )
 
 // Another user is served if everyone is, or if the list has that user, and else
-// refused by name. A client that has closed its socket is served if everyone is.
+// refused by name. A client that has closed its socket is served if everyone is, or by
+// Gone.
 func TestUsers(t *testing.T) {
 	for name, c := range map[string]struct {
 		users        Users
 		served, gone bool
 	}{
-		"mine":     {Users{}, false, false},
-		"a list":   {Users{UIDs: []int{1, otherUser}}, true, false},
-		"others":   {Users{UIDs: []int{1, 2}}, false, false},
-		"everyone": {Users{Everyone: true}, true, true},
+		"mine":                               {Users{}, false, false},
+		"a list":                             {Users{UIDs: []int{1, otherUser}}, true, false},
+		"others":                             {Users{UIDs: []int{1, 2}}, false, false},
+		"everyone":                           {Users{Everyone: true}, true, true},
+		"mine, in a container of one person": {Users{Gone: true}, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var refused []string
@@ -115,7 +117,8 @@ func TestUsersOf(t *testing.T) {
 	}
 }
 
-// Everyone is served by default in a container of one person alone.
+// In a container of one person alone, everyone is served by default. With other values of
+// the setting, a sender that cannot be found is served there.
 func TestIsPersonal(t *testing.T) {
 	const (
 		services = "root:x:0:0:root:/root:/bin/bash\n_apt:x:100:65534::/nonexistent:/usr/sbin/nologin\nnixbld1:x:30001:30000::/var/empty:/sbin/nologin\n" +
@@ -161,6 +164,11 @@ func TestIsPersonal(t *testing.T) {
 		}
 		if got := (machine{dir, getenv}).isPersonal(); got != c.want {
 			t.Errorf("%s: %v", name, got)
+		}
+		for _, list := range []string{MineUsers, "daemon"} {
+			if u, _ := (machine{dir, getenv}).usersOf([]string{list}); u.Everyone || u.Gone != c.want {
+				t.Errorf("%s, %s: %+v", name, list, u)
+			}
 		}
 	}
 }
