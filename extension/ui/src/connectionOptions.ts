@@ -42,7 +42,7 @@ export interface ConnectionOptions {
   resume?: string | undefined;
   version: string;
   events: ConnectionEvents;
-  /** How much the helpers log. */
+  /** How much the gateway's log shows in this window: other windows of the same helper have levels of their own. */
   logLevel: LogLevel;
   log: (message: LogMessage) => void;
   signal: AbortSignal;

@@ -4,7 +4,6 @@ import { within } from '../../shared/src/wait';
 import { COMPANION_ID } from './companion';
 import { Trouble } from './trouble';
 
-const RELEASES = 'https://github.com/causeway-dev/causeway/releases';
 /** For a download through a slow link. */
 const INSTALL_MS = 180_000;
 
@@ -33,12 +32,11 @@ export async function installCompanion(extension: vscode.Uri, what: 'install' | 
   } catch (error) {
     throw new Trouble(
       vscode.l10n.t(
-        'The Causeway companion could not be installed on the remote. {0} Download causeway-remote-….vsix from the releases page and install it in this window, then connect again.',
+        'The Causeway companion could not be installed on the remote. {0} Install the file causeway-remote-….vsix of the same version in this window, then connect again.',
         sentence(errorText(error)),
       ),
       [
         { title: vscode.l10n.t('Install from VSIX…'), command: 'workbench.extensions.action.installVSIX' },
-        { title: vscode.l10n.t('Open Releases'), command: 'vscode.open', args: [vscode.Uri.parse(RELEASES)] },
         { title: vscode.l10n.t('Try Again'), command: 'causeway.connect' },
       ],
       { cause: error },

@@ -377,7 +377,7 @@ func TestRoundTripIsMeasured(t *testing.T) {
 	g, _, _, _ := pair(t)
 	for range 500 {
 		if s := g.Link(); s.RTT > 0 {
-			if s.Kind != "test" || s.Stalled {
+			if s.Kind != "test" || s.Silent {
 				t.Fatalf("%+v", s)
 			}
 			return

@@ -44,8 +44,8 @@ const (
 
 	pingInterval = 5 * time.Second
 	ackDelay     = 10 * time.Millisecond
-	// StallAfter is how long a peer may say nothing before the link counts as stalled.
-	StallAfter = 15 * time.Second
+	// SilentAfter is how long a peer may say nothing before its links count as silent.
+	SilentAfter = 15 * time.Second
 	// giveUpAfter is when a stalled direct link is closed.
 	giveUpAfter = time.Minute
 )
@@ -360,7 +360,7 @@ func (e *engine) watch(now instant) (next instant, changed bool) {
 	next = never
 	for _, p := range e.paths {
 		if p.stalled {
-			next = min(next, now.add(StallAfter))
+			next = min(next, now.add(SilentAfter))
 			continue
 		}
 		if p.inFlight() == 0 {

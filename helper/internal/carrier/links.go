@@ -275,8 +275,8 @@ type LinkState struct {
 	Links   int           // how many of them there are
 	RTT     time.Duration // 0 until measured
 	Rate    float64       // measured, of all links that carry data, in bytes per second
-	Stalled bool          // the peer has said nothing for StallAfter
-	Silent  time.Duration // since the peer has said something, over any link
+	Silent  bool          // the peer has said nothing for SilentAfter over the links that carry data
+	Unheard time.Duration // since the peer has said something, over any link
 
 	Lost   time.Time // when the last link went, or the session began; zero with a link
 	Reason error     // why it went
@@ -310,13 +310,13 @@ func (c *Conn) Link() LinkState {
 	if c.err != nil {
 		return LinkState{}
 	}
-	s := LinkState{Lost: c.lostAt, Reason: c.lostWhy, Stalled: true}
+	s := LinkState{Lost: c.lostAt, Reason: c.lostWhy, Silent: true}
 	now := c.now()
-	if s.Silent = time.Since(c.lostAt); c.lostAt.IsZero() {
-		s.Silent = now.sub(0)
+	if s.Unheard = time.Since(c.lostAt); c.lostAt.IsZero() {
+		s.Unheard = now.sub(0)
 	}
 	for _, l := range c.links {
-		s.Silent = min(s.Silent, now.sub(l.heard))
+		s.Unheard = min(s.Unheard, now.sub(l.heard))
 	}
 	for _, l := range c.links {
 		if !c.e.usable(&l.path) {
@@ -325,11 +325,11 @@ func (c *Conn) Link() LinkState {
 		s.Kind = l.kind
 		s.Links++
 		s.Rate += l.rate.bandwidth()
-		s.Stalled = s.Stalled && now.sub(l.heard) > StallAfter
+		s.Silent = s.Silent && now.sub(l.heard) > SilentAfter
 		if s.RTT == 0 || l.rtt > 0 && l.rtt < s.RTT {
 			s.RTT = l.rtt
 		}
 	}
-	s.Stalled = s.Stalled && s.Links > 0
+	s.Silent = s.Silent && s.Links > 0
 	return s
 }

@@ -108,7 +108,7 @@ func captureByExit(ctx context.Context, e *env, profile, list string, asJSON boo
 
 // addUsers defines the flag for users.
 func addUsers(cmd *cobra.Command, to *[]string) {
-	cmd.Flags().StringSliceVar(to, "users", []string{owner.AutoUsers}, `users of the remote that are served: "mine" (the user of the capture, and root), "everyone", or names of further users; "auto" is everyone in a container of one person, and mine elsewhere`)
+	cmd.Flags().StringSliceVar(to, "users", []string{owner.AutoUsers}, `users of the remote that are served: "mine" (the user of the capture, and root), "everyone", or names of further users; "auto" is everyone in a container or codespace in which at most one person has an account, and mine elsewhere`)
 }
 
 // addBridges defines the flag for bridges.

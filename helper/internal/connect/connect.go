@@ -265,7 +265,7 @@ func (c *connection) keep(ctx context.Context, s *carrier.Conn, keys session.Key
 		}
 		// A silent link may recover, or not. keep starts another one beside it, which
 		// takes its place if it comes up.
-		if (l == nil || state.Stalled) && !trying && retry == nil {
+		if (l == nil || state.Silent) && !trying && retry == nil {
 			report()
 			try()
 		}

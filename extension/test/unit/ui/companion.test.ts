@@ -152,11 +152,7 @@ describe('installCompanion', () => {
     commands.executeCommand.mockRejectedValueOnce(new Error('404 not found'));
     await expect(installCompanion(extension, 'install')).rejects.toMatchObject({
       message: expect.stringContaining('404 not found.'),
-      remedies: [
-        { command: 'workbench.extensions.action.installVSIX' },
-        { command: 'vscode.open' },
-        { command: 'causeway.connect' },
-      ],
+      remedies: [{ command: 'workbench.extensions.action.installVSIX' }, { command: 'causeway.connect' }],
     });
   });
 

@@ -30,7 +30,7 @@ func (s *Session) status() rpc.GatewayStatus {
 		out.State, out.Reason, out.Since = rpc.StateReconnecting, link.Reason.Error(), &lost
 	}
 	out.Link = linkStatus(link)
-	if link.Kind != "" && link.Stalled {
+	if link.Kind != "" && link.Silent {
 		out.Notes = append(out.Notes, "The remote has sent nothing for a while. The editor may be reconnecting.")
 	}
 	for _, r := range g.Resources {

@@ -28,7 +28,7 @@ const dialRate = 5000
 
 // silentAfter is how long a session has heard nothing of its remote when its
 // window counts as abandoned: the window sleeps, or has lost its remote.
-const silentAfter = 2 * carrier.StallAfter
+const silentAfter = 2 * carrier.SilentAfter
 
 // NewGateway returns a gateway with the options that every gateway of this
 // program has.
@@ -82,7 +82,7 @@ func waiting(list []session.Candidate[*Session], key string) (found *session.Ses
 		case s.Work.key != key:
 		case !s.Driven:
 			found = s.Session
-		case found == nil && s.Carrier.Link().Silent > silentAfter:
+		case found == nil && s.Carrier.Link().Unheard > silentAfter:
 			found = s.Session
 		}
 	}
