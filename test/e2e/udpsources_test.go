@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -33,6 +35,57 @@ func TestManyUDPSources(t *testing.T) {
 			if out := mustCloud(t, 3*time.Minute, "python3 - <<'PY'\n"+manySources+"\nPY"); out != "0 lost" {
 				t.Error(out)
 			}
+		})
+	}
+}
+
+// steadySources asks the echo server 500 times per second, from a fresh socket each time,
+// for as many seconds as its argument says. A question may take 5 s.
+const steadySources = `
+import select, socket, sys, time
+host = socket.gethostbyname("echo.corp.test")
+p, waiting, lost, worst = select.epoll(), {}, 0, 0
+began, i, n = time.monotonic(), 0, 500 * int(sys.argv[1])
+while i < n or waiting:
+	now = time.monotonic()
+	while i < n and began + i / 500 <= now:
+		s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		s.setblocking(False)
+		s.connect((host, 7))
+		s.send(b"%d" % i)
+		waiting[s.fileno()] = (s, b"%d" % i, now)
+		p.register(s, select.EPOLLIN)
+		i += 1
+	for fd, _ in p.poll(0.002):
+		s, want, at = waiting.pop(fd)
+		try:
+			lost += s.recv(100) != want
+		except OSError:
+			lost += 1
+		worst = max(worst, time.monotonic() - at)
+		s.close()
+	for fd in [fd for fd, (_, _, at) in waiting.items() if now - at > 5]:
+		waiting.pop(fd)[0].close()
+		lost += 1
+print(lost, "lost")
+print("the slowest took %.3f s" % worst, file=sys.stderr)
+`
+
+// TestSteadyUDPSources has a program ask 500 questions per second from fresh sockets,
+// with the device and without: all get answers. The long form goes on for a minute.
+func TestSteadyUDPSources(t *testing.T) {
+	seconds := 2
+	if soak() {
+		seconds = 60
+	}
+	for way, args := range map[string][]string{"device": nil, "listeners": {"--tun=off"}} {
+		t.Run(way, func(t *testing.T) {
+			connect(t, `[{"name": "echo", "host": "echo.corp.test", "ports": [7], "protocols": ["udp"]}]`, args...)
+			out := mustCloud(t, 3*time.Minute, fmt.Sprintf("python3 - %d <<'PY'\n%s\nPY", seconds, steadySources))
+			if !strings.HasPrefix(out, "0 lost") && !strings.HasSuffix(out, "\n0 lost") {
+				t.Error(out)
+			}
+			t.Log(out)
 		})
 	}
 }

@@ -28,7 +28,7 @@ const (
 
 // dnsAnswers is what all sessions share to answer questions.
 type dnsAnswers struct {
-	turns *turns.Turns // questions, by the name of the resource that covers them
+	turns *turns.Turns // questions, by the resource that covers them
 
 	mu     sync.Mutex
 	caches map[string]*records.Cache // by Resource.Exit: each exit has its own names
@@ -126,7 +126,7 @@ func (g *Gateway) answer(ctx context.Context, host string, qtype uint16, from *a
 // turn waits until one more question of a resource may be under way. The caller
 // calls release if err is nil.
 func (d *dnsAnswers) turn(ctx context.Context, resource string) (release func(), err error) {
-	release, err = d.turns.Wait(ctx, resource)
+	release, err = d.turns.Wait(ctx, turns.Key{Resource: resource})
 	if errors.Is(err, turns.ErrBusy) {
 		return nil, &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many names are being asked for at once"}
 	}

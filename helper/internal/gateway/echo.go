@@ -55,7 +55,7 @@ func (g *Gateway) echo(ctx context.Context, f *flow) ([]byte, error) {
 	if len(data) > maxEcho {
 		return nil, &tunnel.Error{Code: tunnel.Failed, Reason: fmt.Sprintf("a ping carries at most %d bytes", maxEcho)}
 	}
-	release, err := g.echoes.Wait(ctx, f.match.Resource.Name)
+	release, err := g.echoes.Wait(ctx, turnOf(f.match.Resource.Name, f.st.Request()))
 	if errors.Is(err, turns.ErrBusy) {
 		return nil, &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many pings at once"}
 	}

@@ -31,11 +31,47 @@ func TestDeadAddressesStarveNobody(t *testing.T) {
 	for i := range 1200 { // more than the rate lets begin at once
 		r.open(tunnel.TCP, "10.0.0.1", uint16(i+1), "")
 	}
-	r.wait("the dials", func(Status) bool { return r.g.dials.InUse() >= 192 })
+	r.wait("the dials", func(Status) bool { return r.g.dials.InUse() >= 144 })
 	for range 20 {
 		began := time.Now()
 		if code, reason := r.code(tunnel.TCP, "db.test", port); code != tunnel.Connected {
 			t.Fatalf("%v %s", code, reason)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("a connection took %s", took)
+		}
+	}
+}
+
+// A program that tries dead addresses of a network starves no other program's connection
+// to a live host of the same network.
+func TestDeadAddressesOfTheSameResource(t *testing.T) {
+	port := serve(t, echo)
+	n := &dialtest.Net{}
+	r := newRig(t, Options{Dial: dial.Options{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if !strings.HasPrefix(address, "10.0.0.9:") {
+			return n.Dial(ctx, network, address)
+		}
+		return new(net.Dialer).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", port))
+	}, Timeout: time.Minute}}, `[{"host": "10.0.0.0/8", "ports": ["1-65535"]}]`)
+	open := func(program, host string, port uint16) *tunnel.Stream {
+		t.Helper()
+		st, err := r.capture.Open(t.Context(), tunnel.Request{
+			Target: tunnel.Target{Network: tunnel.TCP, Host: host, Port: port}, Origin: tunnel.Origin{Program: program}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = st.Close() })
+		return st
+	}
+	for i := range 1200 {
+		open("nmap", fmt.Sprintf("10.1.%d.%d", i/200, i%200+1), 80)
+	}
+	r.wait("the dials", func(Status) bool { return r.g.dials.InUse() >= 144 })
+	for range 20 {
+		began := time.Now()
+		if _, err := open("psql", "10.0.0.9", 5432).Answer(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("a connection took %s", took)
@@ -84,7 +120,7 @@ func TestNamesThatHangStarveNobody(t *testing.T) {
 	for i := range 600 {
 		r.open(tunnel.DNS, fmt.Sprintf("h%d.slow.test", i), dns.TypeA, "")
 	}
-	r.wait("the questions", func(Status) bool { return r.g.dns.turns.InUse() >= maxQuestions*3/4 })
+	r.wait("the questions", func(Status) bool { return r.g.dns.turns.InUse() >= maxQuestions*9/16 })
 	began := time.Now()
 	if code, reason := r.code(tunnel.DNS, "db.test", dns.TypeA); code != tunnel.Connected {
 		t.Errorf("%v %s", code, reason)
@@ -105,7 +141,7 @@ func TestPingsThatHangStarveNobody(t *testing.T) {
 	for range 2 * maxEchoes {
 		_ = r.open(tunnel.Echo, "10.0.0.1", 0, "data").CloseWrite()
 	}
-	r.wait("the pings", func(Status) bool { return r.g.echoes.InUse() >= maxEchoes*3/4 })
+	r.wait("the pings", func(Status) bool { return r.g.echoes.InUse() >= maxEchoes*9/16 })
 	st := r.open(tunnel.Echo, "11.0.0.1", 0, "data")
 	_ = st.CloseWrite()
 	if _, err := st.Answer(t.Context()); err != nil {

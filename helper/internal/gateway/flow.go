@@ -212,7 +212,7 @@ func (g *Gateway) stillAllowed(f *flow, around judge.Surroundings) bool {
 
 // connect waits for a turn and dials.
 func (g *Gateway) connect(ctx context.Context, f *flow) (net.Conn, error) {
-	release, err := g.turn(ctx, f.match.Resource.Name)
+	release, err := g.turn(ctx, turnOf(f.match.Resource.Name, f.st.Request()))
 	if err != nil {
 		return nil, err
 	}
@@ -243,10 +243,21 @@ func (f *flow) reached(s dial.Stage) {
 	}
 }
 
-// turn waits until a resource may have one more dial or look-up under way. The
-// caller calls release if err is nil.
-func (g *Gateway) turn(ctx context.Context, resource string) (release func(), err error) {
-	release, err = g.dials.Wait(ctx, resource)
+// turnOf returns whose turn a request to a resource waits for. A program that tries many
+// dead addresses keeps only itself waiting. If the program is not known, the target's
+// host stands for it.
+func turnOf(resource string, r tunnel.Request) turns.Key {
+	caller := r.Origin.Program
+	if caller == "" {
+		caller = "\x00" + r.Target.Host
+	}
+	return turns.Key{Resource: resource, Caller: caller}
+}
+
+// turn waits until key may have one more dial or look-up under way. The caller calls
+// release if err is nil.
+func (g *Gateway) turn(ctx context.Context, key turns.Key) (release func(), err error) {
+	release, err = g.dials.Wait(ctx, key)
 	if errors.Is(err, turns.ErrBusy) {
 		return nil, &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many connections are being opened at once"}
 	}
@@ -325,7 +336,7 @@ func (g *Gateway) lookup(ctx context.Context, host string) (allowed []netip.Addr
 		return nil, matches[0].Resource.Name, denied("%s is this machine, which has no address that the remote could use", show.Text(host))
 	}
 	first := matches[0]
-	release, err := g.turn(ctx, first.Resource.Name)
+	release, err := g.turn(ctx, turns.Key{Resource: first.Resource.Name})
 	if err != nil {
 		return nil, first.Resource.Name, err
 	}

@@ -77,7 +77,7 @@ type Gateway struct {
 	o        Options
 	log      zerolog.Logger
 	dialer   *dial.Dialer
-	dials    *turns.Turns // dials and look-ups, by the resource's name
+	dials    *turns.Turns // dials and look-ups, by the resource and the program
 	dns      dnsAnswers
 	echoes   *turns.Turns
 	refusals refusalLog

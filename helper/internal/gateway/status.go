@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway/probe"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
@@ -178,5 +179,8 @@ func (g *Gateway) named(name string) (resource.Resource, bool) {
 
 // Test tries to reach an approved resource, as probe.Prober.Test.
 func (g *Gateway) Test(ctx context.Context, name string, port uint16) []probe.Step {
-	return probe.Prober{Dialer: g.dialer, Named: g.named, Turn: g.turn}.Test(ctx, name, port)
+	turn := func(ctx context.Context, resource string) (release func(), err error) {
+		return g.turn(ctx, turns.Key{Resource: resource})
+	}
+	return probe.Prober{Dialer: g.dialer, Named: g.named, Turn: turn}.Test(ctx, name, port)
 }

@@ -52,6 +52,21 @@ func TestAssociate(t *testing.T) {
 		t.Errorf("%q, %v", b[:n], err)
 	}
 
+	// A datagram from another port of the target says so, and that port can be answered.
+	_ = st.WriteToPort([]byte("block"), 4000)
+	if n, err := relay.Read(b); err != nil || string(b[:n]) != datagram("dns.corp.test", 4000, "block") {
+		t.Errorf("%q, %v", b[:n], err)
+	}
+	f.say(relay, datagram("dns.corp.test", 4000, "ack"))
+	c, err := st.ReadChunk()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(c.Bytes()) != "ack" || c.Port != 4000 {
+		t.Errorf("%q for port %d", c.Bytes(), c.Port)
+	}
+	c.Release()
+
 	// What no resource has goes directly, by an address of its own spelling.
 	echo, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {

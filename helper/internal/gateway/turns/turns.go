@@ -1,10 +1,12 @@
-// Package turns shares bounded work among resources, so that one resource cannot
-// keep the others waiting. It knows nothing of the work.
+// Package turns shares bounded work among resources, and within each among the programs
+// that ask for it, so that none can keep the others waiting. It knows nothing of the
+// work.
 package turns
 
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,27 +26,45 @@ type Limits struct {
 }
 
 // part bounds the places of one key: at most part times as many as are still free.
-// One key alone gets three quarters of the places, two keys get three sevenths each.
+// One key alone gets three quarters of the places, two keys get three sevenths each. In
+// the same way it bounds the places of one caller in those of its key.
 const part = 3
 
-// Turns hands out places to callers, who wait in one queue for each key. The
-// queues get places and the rate's allowance by turns. A key that has no place
-// always gets one, even if all Places are taken: at most Places and one for each
-// other key are in use.
+// Key says whom a turn is for.
+type Key struct {
+	Resource string
+	// Caller is who asks within the resource, such as a program. A caller can keep
+	// only itself waiting, unless it takes on many names.
+	Caller string
+}
+
+// Turns hands out places to callers, who wait in one queue for each Key. The
+// resources get places and the rate's allowance by turns, and so do the callers of
+// one resource. A resource that has no place always gets one, even if all Places are
+// taken: at most Places and one for each other resource are in use.
 type Turns struct {
 	limits Limits
 	rate   *rate.Limiter
 
 	mu    sync.Mutex
 	used  int
-	keys  map[string]*share // those with a place or a waiter
+	keys  map[string]*share // resources with a place or a waiter
 	queue []*share          // those with waiters, the one whose turn is next first
 	timer *time.Timer       // runs next when the rate allows it; nil until it is needed
 }
 
-// share is what one key has and waits for.
+// share is what one resource has and waits for.
 type share struct {
 	key     string
+	used    int
+	callers map[string]*caller // those with a place or a waiter
+	queue   []*caller          // those with waiters, the one whose turn is next first
+}
+
+// caller is what one caller of a resource has and waits for.
+type caller struct {
+	of      *share
+	name    string
 	used    int
 	waiting []*waiter
 }
@@ -58,22 +78,20 @@ func New(l Limits) *Turns {
 	return &Turns{limits: l, rate: rate.NewLimiter(l.Rate, max(1, l.Burst)), keys: make(map[string]*share)}
 }
 
-// Wait waits until key may begin. The caller calls release once when it has ended.
-// The error is ErrBusy, or the cause of ctx.
-func (t *Turns) Wait(ctx context.Context, key string) (release func(), err error) {
+// Wait waits until key may begin. Whoever calls Wait calls release once when it has
+// ended. The error is ErrBusy, or the cause of ctx.
+func (t *Turns) Wait(ctx context.Context, key Key) (release func(), err error) {
 	w := &waiter{ready: make(chan struct{})}
 	t.mu.Lock()
-	s := t.keys[key]
-	if s == nil {
-		s = &share{key: key}
-		t.keys[key] = s
-	}
-	if s.waiting = append(s.waiting, w); len(s.waiting) == 1 {
-		t.queue = append(t.queue, s)
+	c := t.caller(key)
+	if c.waiting = append(c.waiting, w); len(c.waiting) == 1 {
+		if c.of.queue = append(c.of.queue, c); len(c.of.queue) == 1 {
+			t.queue = append(t.queue, c.of)
+		}
 	}
 	t.next()
 	t.mu.Unlock()
-	release = func() { t.release(s) }
+	release = func() { t.release(c) }
 	select { // most turns come at once
 	case <-w.ready:
 		return release, nil
@@ -89,7 +107,7 @@ func (t *Turns) Wait(ctx context.Context, key string) (release func(), err error
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	if !t.leave(s, w) {
+	if !t.leave(c, w) {
 		release() // the turn came at the same moment
 	}
 	return nil, err
@@ -102,76 +120,107 @@ func (t *Turns) InUse() int {
 	return t.used
 }
 
-func (t *Turns) release(s *share) {
+// caller returns what key has, which it begins if there is nothing yet. Whoever calls it
+// holds t.mu.
+func (t *Turns) caller(key Key) *caller {
+	s := t.keys[key.Resource]
+	if s == nil {
+		s = &share{key: key.Resource, callers: make(map[string]*caller)}
+		t.keys[key.Resource] = s
+	}
+	c := s.callers[key.Caller]
+	if c == nil {
+		c = &caller{of: s, name: key.Caller}
+		s.callers[key.Caller] = c
+	}
+	return c
+}
+
+func (t *Turns) release(c *caller) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.used--
-	s.used--
-	t.forget(s)
+	c.of.used--
+	c.used--
+	t.forget(c)
 	t.next()
 }
 
 // leave takes a waiter out of its queue; false if its turn has come.
-func (t *Turns) leave(s *share, w *waiter) bool {
+func (t *Turns) leave(c *caller, w *waiter) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, other := range s.waiting {
-		if other != w {
-			continue
-		}
-		s.waiting = append(s.waiting[:i], s.waiting[i+1:]...)
-		if len(s.waiting) == 0 {
-			t.dequeue(s)
-			t.forget(s)
-		}
-		return true
+	i := slices.Index(c.waiting, w)
+	if i < 0 {
+		return false
 	}
-	return false
+	c.waiting = slices.Delete(c.waiting, i, i+1)
+	if len(c.waiting) == 0 {
+		c.of.queue = without(c.of.queue, c)
+		if len(c.of.queue) == 0 {
+			t.queue = without(t.queue, c.of)
+		}
+		t.forget(c)
+	}
+	return true
 }
 
-func (t *Turns) dequeue(s *share) {
-	for i, other := range t.queue {
-		if other == s {
-			t.queue = append(t.queue[:i], t.queue[i+1:]...)
-			return
-		}
+// without returns queue without x, if x is in it.
+func without[T comparable](queue []T, x T) []T {
+	if i := slices.Index(queue, x); i >= 0 {
+		return slices.Delete(queue, i, i+1)
+	}
+	return queue
+}
+
+func (t *Turns) forget(c *caller) {
+	if c.used == 0 && len(c.waiting) == 0 {
+		delete(c.of.callers, c.name)
+	}
+	if len(c.of.callers) == 0 {
+		delete(t.keys, c.of.key)
 	}
 }
 
-func (t *Turns) forget(s *share) {
-	if s.used == 0 && len(s.waiting) == 0 {
-		delete(t.keys, s.key)
-	}
-}
-
-// next lets as many waiters begin as the limits allow. The caller holds t.mu.
+// next lets as many waiters begin as the limits allow. Whoever calls it holds t.mu.
 func (t *Turns) next() {
 	for {
-		s := t.ready()
-		if s == nil {
+		c := t.ready()
+		if c == nil {
 			return
 		}
 		if !t.rate.Allow() {
 			t.again()
 			return
 		}
-		w := s.waiting[0]
-		s.waiting = s.waiting[1:]
-		t.dequeue(s)
-		if len(s.waiting) > 0 {
+		w, s := c.waiting[0], c.of
+		c.waiting = c.waiting[1:]
+		// Both go to the ends of their queues, or out of them.
+		if s.queue = without(s.queue, c); len(c.waiting) > 0 {
+			s.queue = append(s.queue, c)
+		}
+		if t.queue = without(t.queue, s); len(s.queue) > 0 {
 			t.queue = append(t.queue, s)
 		}
 		t.used++
 		s.used++
+		c.used++
 		close(w.ready)
 	}
 }
 
-// ready returns the first key in the queue that may have one more place.
-func (t *Turns) ready() *share {
+// ready returns the first caller in the queues that may have one more place.
+func (t *Turns) ready() *caller {
 	for _, s := range t.queue {
-		if s.used == 0 || s.used < part*(t.limits.Places-t.used) {
-			return s
+		if s.used > 0 && s.used >= part*(t.limits.Places-t.used) {
+			continue
+		}
+		// So many more places can the resource have, if no other takes any.
+		free := (part*(t.limits.Places-t.used) - s.used) / (part + 1)
+		for _, c := range s.queue {
+			if c.used == 0 || c.used < part*free {
+				return c
+			}
 		}
 	}
 	return nil
