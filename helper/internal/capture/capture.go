@@ -51,6 +51,10 @@ type Options struct {
 	// "" means that there is none.
 	HandoverPath string
 
+	// Join makes the capture one of several of this process that may claim the same
+	// names; leave is called once its names are cleaned up. Nil: there are no others.
+	Join func(Member) (place Place, leave func())
+
 	// Changed gets each new Status; may be nil. It must not block.
 	Changed func(Status)
 }
@@ -95,6 +99,11 @@ func Serve(ctx context.Context, s *tunnel.Session, o Options) error {
 	check := c.checker()
 	defer func() { _ = check.Close() }()
 	c.gateway = flow.New(flow.Options{Log: o.Log, Tunnel: s, Origin: c.origin(check)})
+	if o.Join != nil {
+		place, leave := o.Join(c)
+		defer leave()
+		c.place = place
+	}
 	if err := c.start(check); err != nil {
 		_ = control.Close()
 		return err
@@ -130,6 +139,7 @@ type capture struct {
 	tun      *tun.Source      // nil without
 	run      *handover.Server // nil without
 	bridges  []*bridge.Source
+	place    Place                     // among the captures of this process; nil without others
 	offered  atomic.Pointer[offer.Set] // what the gateway published last
 	strict   atomic.Bool
 	report   chan struct{}
@@ -178,7 +188,7 @@ func (c *capture) start(check *owner.Checker) error {
 	c.names = names.New(names.Options{
 		Log: c.o.Log, Gateway: c.gateway, UID: c.o.UID,
 		Check: check.Check, CheckConnecting: check.CheckConnecting, CheckUDP: check.CheckUDP, StartHosts: c.o.StartHosts, Changed: c.changed,
-		NoHosts: c.o.Sources.Names == Off, OnlyLocal: c.o.Sources.Names == Off && c.o.Sources.DNS == Off,
+		NoHosts: c.o.Sources.Names == Off, OnlyLocal: c.o.Sources.Names == Off && c.o.Sources.DNS == Off, Elsewhere: c.elsewhere,
 	})
 	if c.o.HandoverPath != "" {
 		h, err := handover.Listen(handover.Options{Log: c.o.Log, Gateway: c.gateway, Path: c.o.HandoverPath,
@@ -192,7 +202,7 @@ func (c *capture) start(check *owner.Checker) error {
 	if c.o.Sources.DNS != Off {
 		c.dns = dns.New(dns.Options{
 			Log: c.o.Log, Gateway: c.gateway, Names: c.names,
-			Covers: c.hasName, Exact: c.isExact,
+			Covers: c.asksHere, Exact: c.isExact,
 			Check: check.Check, CheckUDP: check.CheckUDP,
 			StartEditor: c.o.StartResolver, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
 		})
@@ -307,6 +317,9 @@ func (c *capture) apply(set *offer.Set, strict bool) {
 	}
 	c.busy.Store(false)
 	c.changed()
+	if c.place != nil {
+		c.place.Changed()
+	}
 }
 
 func (c *capture) changed() {

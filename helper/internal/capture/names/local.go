@@ -147,6 +147,8 @@ func (s *Source) reportLocal(p *offer.Resource, r *peer.NameReport) (troubles []
 					served[udp] = append(served[udp], e.port)
 				case p != nil:
 					troubles = append(troubles, "port "+strconv.Itoa(port)+": "+s.explain(p))
+				case s.portElsewhere(e):
+					troubles = append(troubles, "port "+strconv.Itoa(port)+": "+elsewhereNote)
 				default:
 					over++
 				}

@@ -61,6 +61,10 @@ type Options struct {
 	NoHosts bool
 	// OnlyLocal serves no names: only the ports of localhost.
 	OnlyLocal bool
+	// Elsewhere tells whether another Source of this process serves a port of a name or
+	// of localhost, or for the network lookup and port 0, the name. The Source then
+	// leaves it alone. Call Refresh when the answer may have changed. Nil: none does.
+	Elsewhere func(network, host string, port uint16) bool
 	// Place is where names are served; nil: on loopback.
 	Place *Place
 	// UID is the user whose addresses and ports these are.
@@ -226,8 +230,8 @@ func (s *Source) watch() {
 func (s *Source) reconcile() {
 	exact := s.set.Names()
 	s.plan = makePlan(s.set, s.looked)
-	local := s.localEndpoints()
-	all := s.plan.endpoints(exact, s.looked)
+	local := s.here(s.localEndpoints())
+	all := s.here(s.plan.endpoints(exact, s.looked))
 	if s.o.NoHosts && !s.byDNS {
 		all = nil
 	}
@@ -258,7 +262,7 @@ func (s *Source) look(name string) {
 		return
 	}
 	s.plan.look(s.set, name)
-	want := s.plan.of[name]
+	want := s.here(s.plan.of[name])
 	at, leads := s.leadTo(name)
 	if leads {
 		s.led[name] = at

@@ -75,6 +75,8 @@ func (s *Source) reportOn(p *offer.Resource) peer.NameReport {
 		r.Address = s.led[host].v4.String()
 		addServed(&r, host, p)
 		r.Served = append(r.Served, "tun")
+	case exact && s.numbers.leads() && s.isElsewhere(host):
+		troubles = append(troubles, elsewhereNote)
 	case exact:
 		troubles = s.reportPorts(host, p, &r)
 	case wildcard && s.byDNS:
@@ -156,6 +158,8 @@ func (s *Source) reportPorts(host string, p *offer.Resource, r *peer.NameReport)
 		} else if p := s.problems[e]; p != nil {
 			text := s.explain(p)
 			failed[text] = append(failed[text], e.port)
+		} else if s.portElsewhere(e) {
+			failed[elsewhereNote] = append(failed[elsewhereNote], e.port)
 		}
 	}
 	addRanges(r, host, "", rangesOf(named[false]))

@@ -135,7 +135,7 @@ func (s *Source) findLed(exact []string) {
 // leadTo gives host its addresses on the device, if there is one and programs
 // can find them. The caller holds s.mu.
 func (s *Source) leadTo(host string) (led, bool) {
-	if !s.byDNS && (s.hosts.editor == nil || s.o.NoHosts) || hostnet.CheckName(host) != nil {
+	if !s.byDNS && (s.hosts.editor == nil || s.o.NoHosts) || s.isElsewhere(host) || hostnet.CheckName(host) != nil {
 		return led{}, false
 	}
 	v4, v6 := s.numbers.give(host)

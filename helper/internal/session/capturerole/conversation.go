@@ -25,6 +25,7 @@ type Role struct {
 	log     zerolog.Logger
 	helper  rpc.HelperInfo
 	refused atomic.Uint64 // drivers with a wrong secret
+	order   order
 }
 
 // New returns the role without sessions. Helper is what drivers are told of
@@ -78,7 +79,7 @@ func (h *conversation) OpenSession(_ context.Context, p rpc.CaptureOpenParams) e
 	}, func() (session.Spec, func(*session.Session[*Session]) *Session, error) {
 		return session.Spec{Role: carrier.Capture, Keys: keys, Resume: session.ResumeLimit(p.ResumeSeconds)},
 			func(in *session.Session[*Session]) *Session {
-				return &Session{in: in, log: h.role.log, params: p, status: rpc.CaptureStatus{State: rpc.StateWaiting}}
+				return &Session{in: in, order: &h.role.order, log: h.role.log, params: p, status: rpc.CaptureStatus{State: rpc.StateWaiting}}
 			}, nil
 	})
 	return err

@@ -23,6 +23,7 @@ import (
 // Session is a session with its capture.
 type Session struct {
 	in     *session.Session[*Session]
+	order  *order
 	log    zerolog.Logger
 	params rpc.CaptureOpenParams
 
@@ -59,6 +60,9 @@ func (s *Session) options(handoverPath string) capture.Options {
 		StartTun: privileged.StartTun,
 		Bridges:  s.params.Bridges, StartBridge: privileged.StartBridge,
 		HandoverPath: handoverPath,
+		Join: func(m capture.Member) (capture.Place, func()) {
+			return s.order.join(m, s.in.Carrier.Moving)
+		},
 	}
 }
 
