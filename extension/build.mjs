@@ -1,4 +1,4 @@
-// Bundles the three entry points into dist; --watch bundles them again after each change.
+// Bundles the entry points into dist; --watch bundles them again after each change.
 // NAME.meta.json lists the files in NAME.js, whose licenses scripts/notices collects.
 import { writeFileSync } from 'node:fs';
 import * as esbuild from 'esbuild';

@@ -1,4 +1,4 @@
-// How the three entry points are bundled.
+// How the entry points are bundled: three of extensions, and the page of the panel.
 
 /** @type {import('esbuild').BuildOptions} */
 export const common = {
@@ -20,6 +20,13 @@ export const bundles = [
     platform: 'browser',
     target: 'es2022',
     mainFields: ['browser', 'module', 'main'],
+  },
+  {
+    entryPoints: ['extension/panel/src/main.ts'],
+    outfile: 'dist/panel.js',
+    platform: 'browser',
+    target: 'es2022',
+    format: 'iife',
   },
   { entryPoints: ['extension/remote/src/main.ts'], outfile: 'dist/remote.js', platform: 'node', target: 'node20' },
 ];

@@ -53,6 +53,7 @@ if (kind === 'remote') {
   take('extension/media/icon.png', { as: 'media/icon.png' });
 } else {
   take('README.md', { optional: true });
+  take('dist/panel.js');
   take('extension/media', { as: 'media' });
 }
 for (const helper of helpers) {

@@ -142,6 +142,7 @@ export const window = {
   showWarningMessage: vi.fn(nothing),
   showErrorMessage: vi.fn(nothing),
   setStatusBarMessage: vi.fn(),
+  registerWebviewViewProvider: vi.fn(() => new Disposable(() => {})),
   createTreeView: vi.fn((..._: unknown[]) => treeView),
   createStatusBarItem: vi.fn(() => statusBarItem),
   showTextDocument: vi.fn((..._: unknown[]) => Promise.resolve()),

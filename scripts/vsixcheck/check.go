@@ -17,7 +17,7 @@ import (
 // allowed lists every file that a package may hold besides its helpers.
 var allowed = regexp.MustCompile(`^(\[Content_Types\]\.xml|extension\.vsixmanifest|` +
 	`extension/(package(\.nls)?\.json|readme\.md|changelog\.md|LICENSE(\.txt)?|NOTICES\.txt|` +
-	`dist/[a-z-]+\.js|(media|images|icons)/[a-z-]+\.(svg|png)|schemas/[a-z-]+\.json))$`)
+	`dist/[a-z-]+\.js|(media|images|icons)/[a-z-]+\.(svg|png|css)|schemas/[a-z-]+\.json))$`)
 
 // platforms has Go's name for each target of VS Code that has a helper.
 var platforms = map[string]string{
@@ -191,6 +191,9 @@ func checkManifest(archive *zip.Reader, vsix vsixManifest, m extensionManifest) 
 // the code has no entrance for tests.
 func checkBundles(archive *zip.Reader, m extensionManifest) (problems []string, err error) {
 	entries := []string{path.Join("extension", m.Main), path.Join("extension", m.Browser)}
+	if slices.Contains(m.ExtensionKind, "ui") {
+		entries = append(entries, "extension/dist/panel.js") // the page of the panel
+	}
 	for _, file := range archive.File {
 		if path.Ext(file.Name) != ".js" {
 			continue

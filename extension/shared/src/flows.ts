@@ -28,6 +28,9 @@ export interface FlowsDelta {
   refusals?: Refused[];
 }
 
+/** Takes each delta; undefined: nobody does. */
+export type FlowsListener = ((delta: FlowsDelta) => void) | undefined;
+
 /** The program on the remote that asks, as the remote reports it. */
 export interface Origin {
   /** The way on the remote: "names", "tun", "socks" and others. */

@@ -14,6 +14,7 @@ export function actionsFor(state: SessionState, browser: boolean): Action[] {
   const all: (Action | false)[] = [
     !isActive(state) && { label: `$(plug) ${t('Connect')}`, command: 'causeway.connect' },
     review && { label: `$(shield) ${t('Review Approvals…')}`, command: 'causeway.reviewApprovals' },
+    connected && { label: `$(pulse) ${t('Show Connections')}`, command: 'causeway.showConnections' },
     connected && { label: `$(beaker) ${t('Test Resource…')}`, command: 'causeway.testResource' },
     connected && { label: `$(terminal) ${t('New Terminal with Causeway')}`, command: 'causeway.newTerminal' },
     connected && { label: `$(copy) ${t('Copy Proxy Address')}`, command: 'causeway.copyProxyAddress' },

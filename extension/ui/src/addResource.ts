@@ -3,14 +3,18 @@ import { type Entry, entryOf, hostMistake, isLocalhost, nameMistake, portsMistak
 
 /**
  * Asks for a resource and adds it to the user's settings. This only proposes it: the gateway asks for approval as
- * for any other resource.
+ * for any other resource. wish fills in answers, which the user can change.
  */
-export async function addResource(configuration: vscode.WorkspaceConfiguration): Promise<void> {
+export async function addResource(
+  configuration: vscode.WorkspaceConfiguration,
+  wish?: { host: string; port: number },
+): Promise<void> {
   const host = await ask(
     1,
     vscode.l10n.t('Host that the remote may reach: a name, an address, a CIDR or *.domain'),
     'orders-db.corp.test',
     hostMistake,
+    wish?.host,
   );
   if (host === undefined) return;
   const ports = await ask(
@@ -18,6 +22,7 @@ export async function addResource(configuration: vscode.WorkspaceConfiguration):
     vscode.l10n.t('Ports: numbers, ranges, or mappings of a remote port to the real port'),
     '5432, 8000-8010, 15432:5432',
     portsMistake,
+    wish && String(wish.port),
   );
   if (ports === undefined) return;
   const as = isLocalhost(host)
@@ -72,8 +77,10 @@ async function ask(
   prompt: string,
   placeHolder: string,
   mistake: (text: string) => string | undefined,
+  value?: string,
 ): Promise<string | undefined> {
   const text = await vscode.window.showInputBox({
+    ...(value === undefined ? {} : { value }),
     title: `${vscode.l10n.t('Add Resource')} (${step}/3)`,
     prompt,
     placeHolder,

@@ -4,6 +4,7 @@ import { writeLog } from '../../shared/src/log';
 import type { LogLevel, Problem, ResourcesParams, ResourcesResult } from '../../shared/src/protocol';
 import { isActive, type SessionState } from '../../shared/src/session';
 import { errorText } from '../../shared/src/text';
+import { addResource } from './addResource';
 import { Approvals } from './approvals';
 import { registerCommands } from './commands';
 import { Companion } from './companion';
@@ -15,6 +16,7 @@ import { handlers } from './handlers';
 import { type Identity, identify } from './identity';
 import { installCompanion } from './installCompanion';
 import { askApprovals, showProblem, showTrouble } from './messages';
+import { Panel } from './panel';
 import type { Platform } from './platform';
 import { Problems } from './problems';
 import { CREDENTIALS_KEY, proxyCredentials } from './proxyCredentials';
@@ -45,6 +47,7 @@ export class App {
   private readonly mistakes = new Problems();
   private readonly diagnostics: SettingsDiagnostics;
   private readonly approvals: Approvals;
+  private readonly panel: Panel;
   private readonly companion: Companion;
   private readonly controller: Controller;
   private readonly version: string;
@@ -66,6 +69,11 @@ export class App {
       install: (what) => installCompanion(context.extensionUri, what),
       connectAfterRestart: () => void workspaceState.update(RESTART, Date.now()),
       log: (text) => this.log.warn(text),
+    });
+    this.panel = new Panel(context.extensionUri, {
+      review: () => void vscode.commands.executeCommand('causeway.reviewApprovals'),
+      add: (host, port) => void addResource(configuration(), { host, port }).catch((error) => this.report(error)),
+      failed: (error) => this.report(error),
     });
     this.approvals = new Approvals(
       async (approvals) => (this.identity === undefined ? [] : askApprovals(approvals, this.identity)),
@@ -111,6 +119,7 @@ export class App {
       log,
       this.statusBar,
       tree,
+      this.panel,
       reports,
       diagnostics,
       vscode.commands.registerCommand(UI_FRAMES, (link: unknown, ...frames: unknown[]) =>
@@ -228,6 +237,7 @@ export class App {
   private draw(state: SessionState): void {
     this.statusBar.show(state);
     this.tree.show(state, this.problems);
+    this.panel.update(state, this.controller.connection);
     this.setContext('state', state.kind);
     this.setContext('active', isActive(state));
     this.setContext('approvals', 'approvals' in state && state.approvals > 0);

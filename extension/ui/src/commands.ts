@@ -16,6 +16,7 @@ export const COMMANDS = [
   'causeway.copyProxyAddress',
   'causeway.reviewApprovals',
   'causeway.setProxyCredentials',
+  'causeway.showConnections',
   'causeway.showLog',
   'causeway.openSettings',
   'causeway.pairLocalHelper',

@@ -1,5 +1,6 @@
 import type { RequestType } from 'vscode-jsonrpc';
 import { CommandLink } from '../../shared/src/commandLink';
+import { FlowsChanged, type FlowsListener, SubscribeFlows, UnsubscribeFlows } from '../../shared/src/flows';
 import { Helper } from '../../shared/src/helper';
 import {
   AnswerApprovals,
@@ -13,7 +14,6 @@ import {
   GetClientArguments,
   GetGatewayStatus,
   LinkClosedByHelper,
-  LinkDial,
   LinkOpen,
   Log,
   type LogLevel,
@@ -27,16 +27,10 @@ import {
 } from '../../shared/src/protocol';
 import { errorText, plain } from '../../shared/src/text';
 import { within } from '../../shared/src/wait';
-import { type ConnectionOptions, linkRequest, randomId, understandable } from './connectionOptions';
-import { useForwarded } from './forward';
+import { type ConnectionOptions, linkRequest, randomId, TIMES, understandable } from './connectionOptions';
+import { dialLink, useForwarded } from './forward';
 import { SessionOver } from './sessionOver';
 import { Trouble } from './trouble';
-
-const HANDSHAKE_MS = 15_000;
-const LINK_MS = 30_000;
-const CLOSE_MS = 5_000;
-/** The user may have to find the helper's page or terminal first. */
-const ANSWER_MS = 10 * 60_000;
 
 /** This window's part of a session: the gateway helper, and a link to the companion's capture. */
 export class Connection {
@@ -48,6 +42,7 @@ export class Connection {
   private closed = false;
   private renewing = false;
   private over = false;
+  private flows: FlowsListener;
   private up!: () => void;
   private down!: (error: Error) => void;
   private readonly connected = new Promise<void>((resolve, reject) => {
@@ -114,6 +109,12 @@ export class Connection {
     return (await this.call(GetClientArguments, client)).arguments;
   }
 
+  /** Calls on with every change of the flows, until on is undefined or the session ends. */
+  async watchFlows(on: FlowsListener): Promise<void> {
+    this.flows = on;
+    await this.helper?.call(on ? SubscribeFlows : UnsubscribeFlows);
+  }
+
   setLogLevel(level: LogLevel): Promise<unknown> {
     return this.call(SetLogLevel, { level });
   }
@@ -126,7 +127,7 @@ export class Connection {
       this.closed = true;
       // The gateway comes first, while the link can still carry the reason.
       if (helper !== undefined) {
-        await within(helper.call(SessionClose), CLOSE_MS, 'the end of the session').catch(() => {});
+        await within(helper.call(SessionClose), TIMES.close, 'the end of the session').catch(() => {});
       }
       await this.options.companion.end(session);
     }
@@ -161,8 +162,8 @@ export class Connection {
       if (!(error instanceof SessionOver) || resume !== undefined) throw error;
       await this.renew(helper);
     }
-    this.status(await this.guard(helper.call(GetGatewayStatus), HANDSHAKE_MS, 'the gateway helper'));
-    await this.guard(this.connected, LINK_MS, 'the capture');
+    this.status(await this.guard(helper.call(GetGatewayStatus), TIMES.handshake, 'the gateway helper'));
+    await this.guard(this.connected, TIMES.link, 'the capture');
     void this.goDirect(helper);
   }
 
@@ -171,13 +172,7 @@ export class Connection {
     const { port } = this;
     const { forward } = this.options.platform;
     if (forward === undefined || port === undefined) return;
-    const dial = async (to: { port: number }) => {
-      if (this.over) return;
-      await helper.call(LinkDial, to).catch((error: unknown) => {
-        if (!this.over) throw error;
-      });
-    };
-    const why = await useForwarded(forward, port, dial, LINK_MS);
+    const why = await useForwarded(forward, port, (to) => dialLink(helper, to, () => this.over), TIMES.link);
     if (why !== undefined && !this.over) this.options.log({ level: 'info', message: `no direct link: ${why}` });
   }
 
@@ -193,7 +188,7 @@ export class Connection {
     this.helper = helper;
     this.listen(helper);
     const hello = helper.initialize({ name: 'causeway-ui', version }, gateway.token);
-    await this.guard(understandable(hello), HANDSHAKE_MS, 'the gateway helper');
+    await this.guard(understandable(hello), TIMES.handshake, 'the gateway helper');
     await this.setLogLevel(logLevel);
     return helper;
   }
@@ -212,7 +207,7 @@ export class Connection {
     });
     const opened = await this.guard(
       understandable(opening),
-      platform.approvals === 'helper' ? ANSWER_MS : HANDSHAKE_MS,
+      platform.approvals === 'helper' ? TIMES.answer : TIMES.handshake,
       'opening a session at the gateway',
     );
     this.session = opened.session;
@@ -231,7 +226,7 @@ export class Connection {
       lost: (reason) => this.lose(reason),
     });
     this.link = link;
-    await this.guard(helper.call(LinkOpen, { kind: 'command' }), HANDSHAKE_MS, 'opening the link');
+    await this.guard(helper.call(LinkOpen, { kind: 'command' }), TIMES.handshake, 'opening the link');
     const open = linkRequest(this.options, link.id, opened);
     this.port = await this.guard(companion.open(open, signal));
     events.step('link');
@@ -246,7 +241,7 @@ export class Connection {
     this.renewing = true; // ignores events of the old session
     this.link?.close();
     this.link = undefined;
-    await this.guard(helper.call(SessionClose), HANDSHAKE_MS, 'the gateway helper');
+    await this.guard(helper.call(SessionClose), TIMES.handshake, 'the gateway helper');
     this.renewing = false;
     await this.join(helper, await this.openSession(helper, true));
   }
@@ -255,6 +250,7 @@ export class Connection {
     helper.on(GatewayStatusChanged, (status) => this.status(status));
     helper.on(ApprovalsChanged, (result) => this.options.events.resources(result));
     helper.on(LinkClosedByHelper, ({ reason }) => this.lose(plain(reason)));
+    helper.on(FlowsChanged, (delta) => this.flows?.(delta));
     helper.on(Log, (message) => this.options.log(message));
   }
 

@@ -19,6 +19,15 @@ import { SessionOver } from './sessionOver';
 import type { Settings } from './settings';
 import { Trouble } from './trouble';
 
+/** How long the steps of a connection may take, in ms. */
+export const TIMES = {
+  handshake: 15_000,
+  link: 30_000,
+  close: 5_000,
+  /** The user may have to find the helper's page or terminal first. */
+  answer: 10 * 60_000,
+};
+
 export interface ConnectionEvents {
   /** The connection that is being opened. Called first, because frames arrive before open resolves. */
   opened(connection: Connection): void;

@@ -1,3 +1,5 @@
+import type { Helper } from '../../shared/src/helper';
+import { LinkDial } from '../../shared/src/protocol';
 import { errorText } from '../../shared/src/text';
 import { within } from '../../shared/src/wait';
 import type { Forwarded, Forwarder } from './platform';
@@ -66,4 +68,12 @@ export async function useForwarded(
     forward.forget(port);
     return errorText(error);
   }
+}
+
+/** Has the gateway dial a forwarded port. It fails silently once the session is over. */
+export async function dialLink(helper: Helper, to: { port: number }, over: () => boolean): Promise<void> {
+  if (over()) return;
+  await helper.call(LinkDial, to).catch((error: unknown) => {
+    if (!over()) throw error;
+  });
 }

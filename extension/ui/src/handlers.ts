@@ -9,6 +9,7 @@ import type { Approvals } from './approvals';
 import type { Handlers } from './commands';
 import type { Controller } from './controller';
 import { forgetPairing, pairByToken } from './pairing';
+import { PANEL } from './panel';
 import { setProxyCredentials } from './proxyCredentials';
 import { copyAddress, copyAs, copyText, removeResource, resourceOf } from './resourceActions';
 import type { SettingsDiagnostics } from './settingsDiagnostics';
@@ -75,6 +76,7 @@ export function handlers({
       }
       await setProxyCredentials(secrets, configuration().inspect('exits')?.globalValue);
     },
+    'causeway.showConnections': () => vscode.commands.executeCommand(`${PANEL}.focus`),
     'causeway.showLog': () => log.show(),
     'causeway.openSettings': openSettings,
     'causeway.pairLocalHelper': async () => {

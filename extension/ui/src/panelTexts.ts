@@ -1,0 +1,62 @@
+import { l10n } from 'vscode';
+import type { PanelTexts } from '../../shared/src/panel';
+
+/** Returns everything that the panel's page says, in the user's language. */
+export function panelTexts(): PanelTexts {
+  return {
+    connections: l10n.t('Connections'),
+    dns: l10n.t('DNS'),
+    refused: l10n.t('Refused'),
+    filter: l10n.t('Filter rows'),
+    pause: l10n.t('Pause'),
+    resume: l10n.t('Resume'),
+    export: l10n.t('Export as JSON'),
+    copyRow: l10n.t('Copy'),
+    close: l10n.t('Close'),
+    allow: l10n.t('Allow…'),
+    add: l10n.t('Add as Resource…'),
+    noRows: l10n.t('Nothing yet. Rows come as programs on the remote use your resources.'),
+    noMatch: l10n.t('No row matches the filter.'),
+    rows: l10n.t('{0} rows', '{0}'),
+    link: l10n.t('Link:'),
+    noLink: l10n.t('No link'),
+    down: l10n.t('Down'),
+    up: l10n.t('Up'),
+    roundTrip: l10n.t('Round trip'),
+    details: l10n.t('Details of the row'),
+    timeline: l10n.t('Timeline, from the start of the connection'),
+    columns: {
+      time: l10n.t('Time'),
+      program: l10n.t('Program'),
+      user: l10n.t('User'),
+      resource: l10n.t('Resource'),
+      target: l10n.t('Target'),
+      address: l10n.t('Address'),
+      way: l10n.t('Way'),
+      down: l10n.t('Down'),
+      up: l10n.t('Up'),
+      age: l10n.t('Age'),
+      state: l10n.t('State'),
+      name: l10n.t('Question'),
+      type: l10n.t('Type'),
+      answer: l10n.t('Answer'),
+      took: l10n.t('Took'),
+      from: l10n.t('From'),
+      count: l10n.t('Times'),
+      reason: l10n.t('Why'),
+    },
+    states: {
+      opening: l10n.t('opening'),
+      open: l10n.t('open'),
+      closed: l10n.t('closed'),
+      failed: l10n.t('failed'),
+    },
+    steps: {
+      lookedUp: l10n.t('name looked up'),
+      judged: l10n.t('address allowed'),
+      dialled: l10n.t('connected'),
+      firstByte: l10n.t('first byte'),
+      ended: l10n.t('ended'),
+    },
+  };
+}
