@@ -3,7 +3,22 @@ export interface Collection {
   persistent: boolean;
   description: unknown;
   replace(variable: string, value: string): void;
-  clear(): void;
+  append(
+    variable: string,
+    value: string,
+    options?: { applyAtProcessCreation?: boolean; applyAtShellIntegration?: boolean },
+  ): void;
+  delete(variable: string): void;
+}
+
+const VARIABLES = ['http_proxy', 'https_proxy', 'no_proxy'];
+
+/**
+ * Puts a folder at the end of PATH in new terminals: a program of the same name elsewhere comes first. A login shell
+ * may set PATH anew, so the editor's shell integration does it again.
+ */
+export function offerPath(collection: Collection, dir: string): void {
+  collection.append('PATH', `:${dir}`, { applyAtProcessCreation: true, applyAtShellIntegration: true });
 }
 
 /**
@@ -18,13 +33,13 @@ export class ProxyEnvironment {
     private readonly env: Record<string, string | undefined>,
   ) {
     collection.persistent = false;
+    collection.description = 'Causeway: the command causeway, and the proxy if causeway.setProxyEnvironment is on';
   }
 
   /** proxy is host:port; noProxy are names that have an address of their own. */
   set(proxy: string, noProxy: string[]): void {
     if (this.current === proxy) return;
     this.current = proxy;
-    this.collection.description = 'Causeway: private resources through the proxy on this host';
     const url = `http://${proxy}`;
     const old = this.env.no_proxy ?? this.env.NO_PROXY ?? '';
     const exceptions = new Set(
@@ -45,6 +60,9 @@ export class ProxyEnvironment {
   clear(): void {
     if (this.current === undefined) return;
     this.current = undefined;
-    this.collection.clear();
+    for (const name of VARIABLES) {
+      this.collection.delete(name);
+      this.collection.delete(name.toUpperCase());
+    }
   }
 }

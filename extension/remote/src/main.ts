@@ -1,11 +1,11 @@
 import * as vscode from 'vscode';
 import { REMOTE, UI_FRAMES } from '../../shared/src/bridge';
 import { parseLogLine, writeLog } from '../../shared/src/log';
-import { helperUnderDevelopment, installHelper, packagedHelper } from '../../shared/src/node/helperFile';
+import { helperUnderDevelopment, installHelper, linkHelper, packagedHelper } from '../../shared/src/node/helperFile';
 import { HelperProcess } from '../../shared/src/node/helperProcess';
 import { errorText } from '../../shared/src/text';
 import { Endpoint } from './endpoint';
-import { ProxyEnvironment } from './environment';
+import { offerPath, ProxyEnvironment } from './environment';
 import { unresolved } from './resolve';
 
 let endpoint: Endpoint | undefined;
@@ -19,6 +19,10 @@ export function activate(context: vscode.ExtensionContext): void {
   const helper = async () =>
     helperUnderDevelopment(process.env) ??
     (await installHelper(packagedHelper(context.extensionUri.fsPath), context.globalStorageUri.fsPath));
+  helper()
+    .then((file) => linkHelper(file, context.globalStorageUri.fsPath))
+    .then((dir) => offerPath(context.environmentVariableCollection, dir))
+    .catch((error: unknown) => log.info(`terminals do not have the command causeway: ${errorText(error)}`));
   const made = new Endpoint({
     version,
     environment,

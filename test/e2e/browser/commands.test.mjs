@@ -118,12 +118,13 @@ test('a new terminal has the proxy, and what is no resource goes where it went',
     ),
   );
   await editor.page.keyboard.type(
-    `(env; curl -sS ${world.info.public.url} && echo; curl -sS -o /dev/null -w 'web %{http_code}' http://web.corp.test/; echo END) >${file} 2>&1\n`,
+    `(env; causeway version; curl -sS ${world.info.public.url} && echo; curl -sS -o /dev/null -w 'web %{http_code}' http://web.corp.test/; echo END) >${file} 2>&1\n`,
   );
   await until('the terminal has answered', () => shown().includes('END'));
   assert.match(shown(), new RegExp(`^http_proxy=http://${proxy}`, 'm'));
   assert.match(shown(), /^https_proxy=/m);
   assert.match(shown(), /web 200/);
+  assert.match(shown(), /^causeway \S+ linux\//m, 'terminals have the command');
   assert.doesNotMatch(shown(), /curl:/);
 });
 

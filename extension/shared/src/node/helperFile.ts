@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { chmod, copyFile, mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readdir, readlink, rename, rm, stat, symlink, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { arch, platform } from 'node:process';
 import { pipeline } from 'node:stream/promises';
@@ -45,6 +45,25 @@ export async function installHelper(source: string, storageDir: string): Promise
   await utimes(dir, now, now).catch(() => {});
   await prune(parent, now.getTime() - UNUSED_MS);
   return target;
+}
+
+/**
+ * Makes a link to the helper in a folder that holds nothing else, and returns that folder. The folder stays the same
+ * when an update brings another helper.
+ */
+export async function linkHelper(helper: string, storageDir: string): Promise<string> {
+  const dir = path.join(storageDir, 'bin');
+  const link = path.join(dir, fileName());
+  if ((await readlink(link).catch(() => '')) === helper) return dir;
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const part = path.join(storageDir, `${randomUUID()}.part`);
+  try {
+    await symlink(helper, part);
+    await rename(part, link);
+  } finally {
+    await rm(part, { force: true });
+  }
+  return dir;
 }
 
 function fileName(): string {

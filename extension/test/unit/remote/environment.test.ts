@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Collection, ProxyEnvironment } from '../../../remote/src/environment';
+import { type Collection, offerPath, ProxyEnvironment } from '../../../remote/src/environment';
 
 class FakeCollection implements Collection {
   persistent = true;
@@ -10,9 +10,12 @@ class FakeCollection implements Collection {
     this.changes++;
     this.values.set(name, value);
   }
-  clear(): void {
+  append(name: string, value: string): void {
+    this.values.set(name, `...${value}`);
+  }
+  delete(name: string): void {
     this.changes++;
-    this.values.clear();
+    this.values.delete(name);
   }
 }
 
@@ -49,7 +52,8 @@ describe('ProxyEnvironment', () => {
     const { changes } = collection;
     environment.set('127.0.0.1:1', ['later.test']);
     expect(collection.changes).toBe(changes);
+    offerPath(collection, '/x/bin');
     environment.clear();
-    expect(collection.values.size).toBe(0);
+    expect([...collection.values]).toEqual([['PATH', '...:/x/bin']]);
   });
 });

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from '
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { installHelper } from '../../../shared/src/node/helperFile';
+import { installHelper, linkHelper } from '../../../shared/src/node/helperFile';
 
 let dir: string;
 let source: string;
@@ -13,6 +13,20 @@ beforeEach(async () => {
   await writeFile(source, 'one');
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
+
+describe('linkHelper', () => {
+  it('keeps its folder when the helper changes, and leaves nothing else behind', async () => {
+    const first = await linkHelper(source, dir);
+    expect(await readFile(path.join(first, 'causeway'), 'utf8')).toBe('one');
+    const other = path.join(dir, 'other');
+    await writeFile(other, 'two');
+    expect(await linkHelper(other, dir)).toBe(first);
+    expect(await linkHelper(other, dir)).toBe(first);
+    expect(await readFile(path.join(first, 'causeway'), 'utf8')).toBe('two');
+    expect(await readdir(first)).toEqual(['causeway']);
+    expect((await readdir(dir)).sort()).toEqual(['bin', 'other', 'packaged']);
+  });
+});
 
 describe('installHelper', () => {
   it('copies the helper to a place of its content, for the user alone to run', async () => {
