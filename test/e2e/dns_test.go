@@ -69,7 +69,7 @@ func TestDNSAddressesOnLoopback(t *testing.T) {
 // they have any on laptop; "" means none.
 func checkAddresses(t *testing.T, v4, v6 string) {
 	t.Helper()
-	names := []string{"web.corp.test", "x.apps.corp.test", "echo.corp.test", "six.corp.test", "www.corp.test"}
+	names := []string{"web.corp.test", "x.apps.corp.test", "echo.corp.test", "six.corp.test"}
 	has6 := 0
 	for _, name := range names {
 		for kind, form := range map[string]string{"A": v4, "AAAA": v6} {
@@ -95,6 +95,14 @@ func checkAddresses(t *testing.T, v4, v6 string) {
 		if got, want := dig(t, world.Cloud, name, "ANY"), "NOERROR\n"+name+`. IN HINFO "RFC8482" ""`; got != want {
 			t.Errorf("%s ANY: %s", name, got)
 		}
+	}
+	alias := "NOERROR\n" + `web\.corp\.test\. IN A ` + v4 + "\n" + `www\.corp\.test\. IN CNAME web\.corp\.test\.`
+	if got := dig(t, world.Cloud, "www.corp.test", "A"); !regexp.MustCompile("^" + alias + "$").MatchString(got) {
+		t.Errorf("www.corp.test: %s", got)
+	}
+	canonical := `python3 -c 'import socket; print(socket.getaddrinfo("www.corp.test", 80, 0, socket.SOCK_STREAM, 0, socket.AI_CANONNAME)[0][3])'`
+	if got := mustCloud(t, 20*time.Second, canonical); got != "web.corp.test" {
+		t.Errorf("the canonical name of www.corp.test: %s", got)
 	}
 	if (has6 > 0) != (v6 != "") || has6 == len(names) {
 		t.Errorf("%d names have addresses of IPv6", has6)
@@ -232,6 +240,11 @@ func TestDNSWithoutLink(t *testing.T) {
 				t.Errorf("%q", out)
 			}
 			mustCloud(t, 2*time.Second, "getent hosts public.example.test")
+			eventually(t, 20*time.Second, "search domains delay no public name", func() bool {
+				begin := time.Now()
+				mustCloud(t, 20*time.Second, "LOCALDOMAIN='a.apps.corp.test apps.corp.test corp.test' RES_OPTIONS=ndots:5 getent ahosts public.example.test")
+				return time.Since(begin) < time.Second
+			})
 			d.link()
 			eventually(t, 20*time.Second, "names are found again", func() bool {
 				names++

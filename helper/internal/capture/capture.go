@@ -202,7 +202,7 @@ func (c *capture) start(check *owner.Checker) error {
 	if c.o.Sources.DNS != Off {
 		c.dns = dns.New(dns.Options{
 			Log: c.o.Log, Gateway: c.gateway, Names: c.names,
-			Covers: c.asksHere, Exact: c.isExact,
+			Covers: c.asksHere, Exact: c.isExact, Asleep: c.asleep,
 			Check: check.Check, CheckUDP: check.CheckUDP,
 			StartEditor: c.o.StartResolver, ResolvPath: hostnet.DefaultResolvPath, Changed: c.changed,
 		})

@@ -31,6 +31,9 @@ type Member interface {
 type Place interface {
 	// Elsewhere tells whether another capture serves the target.
 	Elsewhere(network, host string, port uint16) bool
+	// Asleep tells whether the capture's session has had no link for some seconds, or
+	// one that stands still.
+	Asleep() bool
 	// Changed says that the capture has other resources than before.
 	Changed()
 }
@@ -62,6 +65,9 @@ func (c *capture) Refresh() { c.names.Refresh() }
 func (c *capture) elsewhere(network, host string, port uint16) bool {
 	return c.place != nil && c.place.Elsewhere(network, host, port)
 }
+
+// asleep tells whether the gateway will not answer soon.
+func (c *capture) asleep() bool { return c.place != nil && c.place.Asleep() }
 
 // asksHere tells whether the stub resolver of this capture answers about a name.
 func (c *capture) asksHere(host string) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -146,7 +147,7 @@ func (s *Source) address(ctx context.Context, q records.Question, who owner.Owne
 			return m
 		case found(m, kind):
 			a, err := s.o.Names.Address(q.Name)
-			return s.served(q, a, err, min(ttl, records.Lifetime(m)))
+			return s.served(q, m, a, err, min(ttl, records.Lifetime(m)))
 		}
 	}
 	if refused != nil {
@@ -163,7 +164,7 @@ func (s *Source) address6(ctx context.Context, q records.Question, who owner.Own
 	if m.Rcode == dns.RcodeSuccess && found(m, dns.TypeAAAA) {
 		ttl := min(addressTTL, records.Lifetime(m))
 		if a, err := s.o.Names.Address6(q.Name); err != nil || a.IsValid() {
-			return s.served(q, a, err, ttl)
+			return s.served(q, m, a, err, ttl)
 		}
 		return noRecord(q, ttl)
 	}
@@ -181,15 +182,44 @@ func withoutAlias(q records.Question, m *dns.Msg) *dns.Msg {
 	return m
 }
 
-// served answers with the address at which q's name is served.
-func (s *Source) served(q records.Question, a netip.Addr, err error, ttl uint32) *dns.Msg {
+// served answers with the address at which q's name is served. m is the gateway's
+// answer. If q's name is an alias in it, the address is that of the canonical name, which
+// programs such as Kerberos want to know. No client may cache that: the canonical name
+// itself has another address, or is none of the resources.
+func (s *Source) served(q records.Question, m *dns.Msg, a netip.Addr, err error, ttl uint32) *dns.Msg {
 	if err != nil {
 		s.o.Log.Warn().Err(err).Msg("a name has no address here")
 		return failure(dns.RcodeServerFailure)
 	}
 	reply := failure(dns.RcodeSuccess)
-	reply.Answer = []dns.RR{records.Address(q.Name, a, ttl)}
+	chain, name := aliases(q.Name, m.Answer)
+	if len(chain) > 0 {
+		ttl = 0
+	}
+	reply.Answer = append(chain, records.Address(name, a, ttl))
 	return reply
+}
+
+// maxAliases is how many aliases of one name are followed.
+const maxAliases = 16
+
+// aliases returns the CNAME records that lead from name to its canonical name, for the
+// moment only, and the canonical name.
+func aliases(name string, answer []dns.RR) (chain []dns.RR, canonical string) {
+	first := name
+	for range maxAliases {
+		i := slices.IndexFunc(answer, func(rr dns.RR) bool {
+			_, alias := rr.(*dns.CNAME)
+			return alias && strings.EqualFold(strings.TrimSuffix(rr.Header().Name, "."), strings.TrimSuffix(name, "."))
+		})
+		if i < 0 {
+			return chain, name
+		}
+		rr := dns.Copy(answer[i]).(*dns.CNAME)
+		rr.Hdr.Ttl = 0
+		chain, name = append(chain, rr), rr.Target
+	}
+	return nil, first // a loop
 }
 
 func found(m *dns.Msg, kind uint16) bool {
@@ -217,8 +247,13 @@ func (s *Source) ask(ctx context.Context, q records.Question, who owner.Owner) *
 	return failure(dns.RcodeServerFailure)
 }
 
+var errAsleep = errors.New("the session has no link now")
+
 // exchange asks the gateway, as spec.md of the tunnel describes.
 func (s *Source) exchange(ctx context.Context, q records.Question, who owner.Owner) (*dns.Msg, error) {
+	if s.o.Asleep != nil && s.o.Asleep() && !s.o.Exact(q.Name) {
+		return nil, errAsleep
+	}
 	request := s.o.Gateway.Request("dns", tunnel.Target{Network: tunnel.DNS, Host: q.Name, Port: q.Type}, who)
 	_, b, err := s.o.Gateway.Ask(ctx, request, nil, records.MaxMessage)
 	if err != nil {

@@ -53,6 +53,10 @@ type Options struct {
 	// Exact tells whether a name is a resource of its own. Other names are below a
 	// wildcard: if the gateway does not know them, the nameservers may.
 	Exact func(name string) bool
+	// Asleep tells whether the gateway will not answer soon. A question about a name
+	// below a wildcard then fails at once: it may be a public name with a search domain
+	// behind it. Nil: the gateway always may.
+	Asleep func() bool
 	// Check and CheckUDP tell who asks. If they refuse, the nameservers answer.
 	Check    func(net.Conn) (owner.Owner, error)
 	CheckUDP func(local, remote netip.AddrPort) (owner.Owner, error)

@@ -226,6 +226,16 @@ func serveQuestion(st *tunnel.Stream) {
 		alias, _ := dns.NewRR("alias.corp.test. 60 IN CNAME x.other.test.")
 		rr, _ := dns.NewRR("other.test. 60 IN SOA dns.other.test. hostmaster.other.test. 1 2 3 4 50")
 		m.Answer, m.Ns = append(m.Answer, alias), append(m.Ns, rr)
+	} else if strings.HasPrefix(target.Host, "chain.") && target.Port == dns.TypeA {
+		for _, text := range []string{"Chain.corp.test. 60 IN CNAME two.corp.test.", "three.other.test. 60 IN A 10.0.0.1", "two.corp.test. 60 IN CNAME three.other.test."} {
+			rr, _ := dns.NewRR(text)
+			m.Answer = append(m.Answer, rr)
+		}
+	} else if strings.HasPrefix(target.Host, "loop.") && target.Port == dns.TypeA {
+		for _, text := range []string{"loop.corp.test. 60 IN CNAME loop.corp.test.", "three.other.test. 60 IN A 10.0.0.1"} {
+			rr, _ := dns.NewRR(text)
+			m.Answer = append(m.Answer, rr)
+		}
 	} else if text := answers[target.Host+" "+dns.Type(target.Port).String()]; text != "" {
 		rr, err := dns.NewRR(text)
 		if err != nil {
@@ -317,6 +327,8 @@ func TestAnswers(t *testing.T) {
 		{"web.corp.test", dns.TypeTXT, `NOERROR|web.corp.test. 60 IN TXT "hello"`},
 		{"alias.corp.test", dns.TypeA, "NOERROR|" + ownSOA("alias.corp.test.")},
 		{"alias.corp.test", dns.TypeAAAA, "NOERROR|" + ownSOA("alias.corp.test.")},
+		{"chain.corp.test", dns.TypeA, "NOERROR|chain.corp.test. 0 IN CNAME two.corp.test.|two.corp.test. 0 IN CNAME three.other.test.|three.other.test. 0 IN A 127.9.9.3"},
+		{"loop.corp.test", dns.TypeA, "NOERROR|loop.corp.test. 30 IN A 127.9.9.4"},
 		{"gone.corp.test", dns.TypeA, "NXDOMAIN|" + soa},
 		{"gone.corp.test", dns.TypeAAAA, "NXDOMAIN|" + soa},
 		{"brief.corp.test", dns.TypeA, "NOERROR|" + soa},

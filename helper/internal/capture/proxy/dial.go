@@ -79,9 +79,21 @@ func (d *dialer) strict() bool { return d.o.Strict != nil && d.o.Strict() }
 
 var errStrict = &tunnel.Error{Code: tunnel.Denied, Reason: "it is no resource, and the proxy is set to refuse what is none"}
 
+// match is Match of the options. If a resource has a port of localhost, its two addresses
+// stand for it: name is the host to ask the gateway for.
+func (d *dialer) match(network, host string, port uint16) (name string, ok bool) {
+	if d.o.Match(network, host, port) {
+		return host, true
+	}
+	if host != "127.0.0.1" && host != "::1" || !d.o.Match(network, "localhost", port) {
+		return host, false
+	}
+	return "localhost", true
+}
+
 // dial connects to host and port. flow.Code knows its errors.
 func (d *dialer) dial(ctx context.Context, source, host string, port uint16, who owner.Owner) (net.Conn, error) {
-	if d.o.Match("tcp", host, port) {
+	if host, ok := d.match("tcp", host, port); ok {
 		return d.open(ctx, source, host, port, who)
 	}
 	if d.strict() {

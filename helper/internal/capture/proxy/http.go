@@ -271,7 +271,7 @@ func (v *visitor) reach(q *request) (reused bool, err error) {
 	d := &v.p.out
 	address := net.JoinHostPort(strings.ToLower(q.host), strconv.Itoa(int(q.port)))
 	s := &server{at: "resource " + address}
-	resource := v.p.o.Match("tcp", q.host, q.port)
+	host, resource := d.match("tcp", q.host, q.port)
 	var via *url.URL
 	if !resource {
 		if d.strict() {
@@ -294,7 +294,7 @@ func (v *visitor) reach(q *request) (reused bool, err error) {
 	defer v.watch(cancel)()
 	switch {
 	case resource:
-		s.c, err = d.open(ctx, "http", q.host, q.port, v.who)
+		s.c, err = d.open(ctx, "http", host, q.port, v.who)
 	case s.proxy:
 		s.c, err = d.toProxy(ctx, via)
 	default:

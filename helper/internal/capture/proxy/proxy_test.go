@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -320,6 +321,38 @@ func TestElsewhere(t *testing.T) {
 			t.Errorf("%s, strict: %d %q", scheme, status, body)
 		}
 		f.strict.Store(false)
+	}
+}
+
+// The addresses of localhost stand for it at the ports that a resource has, for a strict
+// proxy too.
+func TestAddressesOfLocalhost(t *testing.T) {
+	f := start(t, Options{Match: func(_, host string, port uint16) bool {
+		return host == "localhost" && port == 80 || host == "127.0.0.1" && port == 81
+	}})
+	f.strict.Store(true)
+	for _, c := range []struct{ scheme, asked, want string }{
+		{"http://", "127.0.0.1:80", "localhost:80"},
+		{"http://", "[::1]:80", "localhost:80"},
+		{"socks5://", "127.0.0.1:80", "localhost:80"},
+		{"socks5h://", "[::1]:80", "localhost:80"},
+		{"http://", "127.0.0.1:81", "127.0.0.1:81"},
+	} {
+		go func() {
+			st := f.accept()
+			text := fmt.Sprintf("%s:%d", st.Request().Target.Host, st.Request().Target.Port)
+			_ = st.Reply(tunnel.Connected, "")
+			_, _ = http.ReadRequest(bufio.NewReader(st))
+			_, _ = fmt.Fprintf(st, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
+			_ = st.CloseWrite()
+			_, _ = io.Copy(io.Discard, st)
+			_ = st.Close()
+		}()
+		h := client(t, c.scheme+f.proxy.Addr().String())
+		if status, body := get(t, h, "http://"+c.asked+"/"); status != 200 || body != c.want {
+			t.Errorf("%s %s: %d %q, want %s", c.scheme, c.asked, status, body, c.want)
+		}
+		h.CloseIdleConnections()
 	}
 }
 

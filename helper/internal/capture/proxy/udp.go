@@ -116,8 +116,8 @@ func (a *association) failed(d destination, err error) {
 
 // open begins the flow to d.
 func (a *association) open(ctx context.Context, d destination, who owner.Owner) (net.Conn, error) {
-	if a.p.o.Match("udp", d.host, d.port) {
-		return a.p.o.Gateway.OpenUDP("socks", tunnel.Target{Network: tunnel.UDP, Host: d.host, Port: d.port})(ctx, who)
+	if host, ok := a.p.out.match("udp", d.host, d.port); ok {
+		return a.p.o.Gateway.OpenUDP("socks", tunnel.Target{Network: tunnel.UDP, Host: host, Port: d.port})(ctx, who)
 	}
 	if a.p.out.strict() {
 		return nil, errStrict

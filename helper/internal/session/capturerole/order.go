@@ -69,7 +69,7 @@ func (p *place) follow(ctx context.Context, moving func() <-chan struct{}) {
 	last := time.Now() // when it moved
 	for {
 		var wakes <-chan struct{}
-		if !p.isAwake() {
+		if p.Asleep() {
 			wakes = moving()
 		}
 		select {
@@ -90,10 +90,11 @@ func (p *place) follow(ctx context.Context, moving func() <-chan struct{}) {
 	}
 }
 
-func (p *place) isAwake() bool {
+// Asleep implements capture.Place.
+func (p *place) Asleep() bool {
 	p.in.mu.Lock()
 	defer p.in.mu.Unlock()
-	return p.awake
+	return !p.awake
 }
 
 func (p *place) set(awake bool) {
