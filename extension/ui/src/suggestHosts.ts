@@ -34,6 +34,7 @@ export const KINDS: { glob: string; parse: (text: string) => Setting[] }[] = [
   { glob: '**/application*.properties', parse: fromIni },
   { glob: '**/{compose,docker-compose}*.{yml,yaml}', parse: fromYaml },
   { glob: '**/application*.{yml,yaml}', parse: fromYaml },
+  { glob: '**/{kubeconfig,kubeconfig.yml,kubeconfig.yaml,*.kubeconfig}', parse: fromYaml },
   { glob: '**/{devcontainer,.devcontainer}.json', parse: fromJson },
   { glob: '**/go.mod', parse: fromGoMod },
   { glob: '**/{pom.xml,settings.xml,*.gradle,*.gradle.kts,pyproject.toml,poetry.toml}', parse: fromText },

@@ -47,6 +47,11 @@ describe('suggest', () => {
       `registry=https://registry.yarnpkg.com/\n@corp:registry=https://npm.corp.test/\n//npm.corp.test/:_authToken=${SECRET}`,
       ['npm.corp.test:443 2 @corp:registry'],
     ],
+    [
+      'kubeconfig.yaml',
+      `apiVersion: v1\nclusters:\n- name: shop\n  cluster:\n    server: https://k8s.corp.test:6443\nusers:\n- name: dev\n  user:\n    token: ${SECRET}`,
+      ['k8s.corp.test:6443 5 cluster.server'],
+    ],
     ['pip.conf', '[global]\nindex-url = https://pypi.corp.test:8443/simple\n', ['pypi.corp.test:8443 2 index-url']],
     [
       'docker-compose.yml',
