@@ -94,7 +94,7 @@ func findProxy() (string, error) {
 	for _, port := range proxy.Ports(os.Geteuid()) {
 		addrs = append(addrs, netip.AddrPortFrom(loopback, uint16(port)))
 	}
-	holders, err := owner.Holders(addrs)
+	holders, err := owner.Holders(false, addrs)
 	if err != nil {
 		return "", err
 	}

@@ -38,6 +38,9 @@ func (*Table) Echo(netip.Addr, uint16) (ping, raw []Socket, err error) {
 // TCPSockets fails on this system.
 func TCPSockets(func(Socket) bool) ([]Socket, error) { return nil, unsupported() }
 
+// UDPSockets fails on this system.
+func UDPSockets(func(Socket) bool) ([]Socket, error) { return nil, unsupported() }
+
 // ResetFrom fails on this system.
 func ResetFrom([]netip.Addr) error { return unsupported() }
 

@@ -21,6 +21,9 @@ const procNet = "/proc/thread-self/net/"
 // for which want returns true.
 func TCPSockets(want func(Socket) bool) ([]Socket, error) { return procBoth("tcp", want) }
 
+// UDPSockets is TCPSockets for UDP.
+func UDPSockets(want func(Socket) bool) ([]Socket, error) { return procBoth("udp", want) }
+
 // procTCP finds the socket at local that is connected to remote.
 func procTCP(local, remote netip.AddrPort) (Socket, error) {
 	found, err := procBoth("tcp", func(s Socket) bool { return s.Local == local && s.Remote == remote })

@@ -218,11 +218,11 @@ func (s *Source) anyConflict() bool {
 // findHolders looks for the programs that hold the ports in conflict. It looks at
 // once for a new conflict, and every 15 s for old ones, since it reads much of /proc.
 func (s *Source) findHolders() {
-	var at []netip.AddrPort
+	at := make(map[bool][]netip.AddrPort) // the key is true for UDP
 	fresh := false
-	for _, p := range s.problems {
+	for e, p := range s.problems {
 		if p.conflict() {
-			at = append(at, p.at)
+			at[e.udp] = append(at[e.udp], p.at)
 			fresh = fresh || p.holder == owner.Process{}
 		}
 	}
@@ -238,14 +238,18 @@ func (s *Source) findHolders() {
 		return
 	}
 	s.lastLook = time.Now()
-	found, err := owner.Holders(at)
-	if err != nil {
+	tcp, err := owner.Holders(false, at[false])
+	udp, uerr := owner.Holders(true, at[true])
+	if err := errors.Join(err, uerr); err != nil {
 		s.o.Log.Debug().Err(err).Msg("cannot tell who holds a port")
 		return
 	}
 	for e, p := range s.problems {
 		if p.conflict() {
-			p.holder = found[p.at]
+			p.holder = tcp[p.at]
+			if e.udp {
+				p.holder = udp[p.at]
+			}
 		}
 		if p.conflict() && e.local() {
 			p.other = s.freeLocal(e)

@@ -294,6 +294,24 @@ func TestConflict(t *testing.T) {
 	}
 }
 
+// The port of UDP has another owner than that of TCP, if any.
+func TestConflictOfUDP(t *testing.T) {
+	f := start(t, Options{})
+	taken, err := net.ListenPacket("udp4", netip.AddrPortFrom(newAddresses(testUID).of("ntp.test"), 12300).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	f.apply([]peer.Published{udp("ntp.test", 12300)})
+	want := fmt.Sprintf(`port 12300: taken by "names.test" (pid %d, user "root"); map another to it, as in "22300:12300"`, os.Getpid())
+	if os.Geteuid() != 0 {
+		want = "port 12300: "
+	}
+	if r := f.report("ntp.test"); !strings.HasPrefix(r.Trouble, want) {
+		t.Errorf("%+v", r)
+	}
+}
+
 // A second window takes over what the first one served.
 func TestTakeover(t *testing.T) {
 	first := start(t, Options{})

@@ -20,6 +20,6 @@ func Arguments(int, string, int) string { return "" }
 func program(int) string { return "" }
 
 // Holders knows nothing on this system.
-func Holders([]netip.AddrPort) (map[netip.AddrPort]Process, error) {
+func Holders(bool, []netip.AddrPort) (map[netip.AddrPort]Process, error) {
 	return nil, fmt.Errorf("find who listens on %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }

@@ -13,12 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Holders finds the processes that listen on the TCP ports of addrs, at that address
-// or at all addresses. The result lacks addresses on which no process listens.
+// Holders finds the processes that listen on the ports of addrs, of UDP or of TCP, at
+// that address or at all addresses. The result lacks addresses on which no process
+// listens.
 // Holders reads the descriptors of every process, so call it for reports and not for
 // every connection.
-func Holders(addrs []netip.AddrPort) (map[netip.AddrPort]Process, error) {
-	rows, err := kernelnet.TCPSockets(func(s kernelnet.Socket) bool { return s.State == kernelnet.Listen })
+func Holders(udp bool, addrs []netip.AddrPort) (map[netip.AddrPort]Process, error) {
+	if len(addrs) == 0 {
+		return nil, nil
+	}
+	sockets := kernelnet.TCPSockets
+	if udp {
+		sockets = kernelnet.UDPSockets
+	}
+	rows, err := sockets(func(s kernelnet.Socket) bool { return udp || s.State == kernelnet.Listen })
 	if err != nil {
 		return nil, err
 	}

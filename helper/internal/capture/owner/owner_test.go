@@ -258,9 +258,22 @@ func TestHolders(t *testing.T) {
 	held := netip.AddrPortFrom(netip.MustParseAddr("127.9.9.9"), port(everywhere))
 	own := here.Addr().(*net.TCPAddr).AddrPort()
 	elsewhere := netip.AddrPortFrom(netip.MustParseAddr("127.9.9.8"), port(here))
-	found, err := Holders([]netip.AddrPort{held, own, elsewhere})
+	found, err := Holders(false, []netip.AddrPort{held, own, elsewhere})
 	if err != nil {
 		t.Fatal(err)
+	}
+	u, err := net.ListenPacket("udp4", "127.9.9.9:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	datagrams := u.LocalAddr().(*net.UDPAddr).AddrPort()
+	byUDP, err := Holders(true, []netip.AddrPort{datagrams, own})
+	if p := byUDP[datagrams]; err != nil || p.PID != os.Getpid() || p.Program != "owner.test" {
+		t.Errorf("UDP: %+v, %v", p, err)
+	}
+	if p, ok := byUDP[own]; ok && own.Port() != datagrams.Port() {
+		t.Errorf("UDP at a port of TCP: %+v", p)
 	}
 	for _, a := range []netip.AddrPort{held, own} {
 		if p := found[a]; p.PID != os.Getpid() || p.UID != os.Geteuid() || p.Program != "owner.test" {
