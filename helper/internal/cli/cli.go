@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/causeway-dev/causeway/helper/internal/capture/hostnet"
@@ -57,9 +56,7 @@ func usageError(err error) error { return &exitError{exitUsage, err} }
 
 // Main runs the command line and returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	// A helper runs beside an editor, so it returns memory early.
-	debug.SetGCPercent(25)
-	debug.SetMemoryLimit(netx.MemoryLimit)
+	netx.TuneCollector()
 	// One processor for goroutines, unless the user says otherwise. Each byte passes
 	// through several goroutines, and waking another processor for each hand-over
 	// costs more than it brings: one processor carries twice the bytes in the same
