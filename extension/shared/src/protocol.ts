@@ -149,6 +149,26 @@ export interface GatewayStatus {
   proxy?: string;
   resources: ResourceStatus[];
   notes?: string[];
+  /** Whole sentences: what several resources have in common that do not work. */
+  trouble?: string[];
+}
+
+/** Whether a resource works, as its last connection or test has shown. */
+export interface Health {
+  /** unknown: neither used nor tested yet, or a test cannot tell. */
+  state: 'unknown' | 'works' | 'fails';
+  /** The last step: resolve, judge, connect. */
+  step?: string;
+  detail?: string;
+  hint?: string;
+  /** How long all steps took. */
+  millis?: number;
+  /** When the state began. */
+  since: string;
+  /** When the last connection or test was. Absent: never. */
+  checked?: string;
+  /** GatewayStatus.trouble says why. */
+  common?: boolean;
 }
 
 export interface ResourceStatus {
@@ -170,6 +190,8 @@ export interface ResourceStatus {
   lastError?: { time: string; code: string; reason: string };
   /** The programs that have flows, as the remote reports them: those with the most flows first, at most 16. */
   clients?: Client[];
+  /** Absent unless the resource is approved. */
+  health?: Health;
 }
 
 export interface Client {
@@ -257,6 +279,8 @@ export const CaptureOpen = new RequestType<CaptureOpenParams, null, void>('sessi
 export const SetResources = new RequestType<ResourcesParams, ResourcesResult, void>('resources/set');
 export const AnswerApprovals = new RequestType<ApprovalAnswers, ResourcesResult, void>('approvals/answer');
 export const TestResource = new RequestType<TestParams, TestResult, void>('resource/test');
+/** Tests all approved resources that have one host, gently. */
+export const CheckHealth = new RequestType0<GatewayStatus, void>('health/check');
 export const GetClientArguments = new RequestType<ClientParams, ClientArguments, void>('client/arguments');
 export const GetGatewayStatus = new RequestType0<GatewayStatus, void>('session/status');
 export const GetCaptureStatus = new RequestType0<CaptureStatus, void>('session/status');

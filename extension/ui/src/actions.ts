@@ -16,6 +16,7 @@ export function actionsFor(state: SessionState, browser: boolean): Action[] {
     review && { label: `$(shield) ${t('Review Approvals…')}`, command: 'causeway.reviewApprovals' },
     connected && { label: `$(pulse) ${t('Show Connections')}`, command: 'causeway.showConnections' },
     connected && { label: `$(beaker) ${t('Test Resource…')}`, command: 'causeway.testResource' },
+    connected && { label: `$(run-all) ${t('Test All')}`, command: 'causeway.testAll' },
     connected && { label: `$(terminal) ${t('New Terminal with Causeway')}`, command: 'causeway.newTerminal' },
     connected && { label: `$(copy) ${t('Copy Proxy Address')}`, command: 'causeway.copyProxyAddress' },
     { label: `$(add) ${t('Add Resource…')}`, command: 'causeway.addResource' },

@@ -9,6 +9,7 @@ export const COMMANDS = [
   'causeway.editResource',
   'causeway.removeResource',
   'causeway.testResource',
+  'causeway.testAll',
   'causeway.newTerminal',
   'causeway.copyAddress',
   'causeway.copyUrl',

@@ -6,6 +6,7 @@ import {
   AnswerApprovals,
   type ApprovalAnswers,
   ApprovalsChanged,
+  CheckHealth,
   type ClientParams,
   GatewayOpen,
   type GatewayOpenResult,
@@ -102,6 +103,10 @@ export class Connection {
 
   test(resource: string, signal: AbortSignal): Promise<TestResult> {
     return this.call(TestResource, { resource }, signal);
+  }
+
+  testAll(): Promise<GatewayStatus> {
+    return this.helper?.call(CheckHealth) ?? Promise.reject(new Error('the session is not open yet'));
   }
 
   /** Returns the command line of a program that has flows to a resource; rejects if the gateway does not tell. */

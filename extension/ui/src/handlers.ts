@@ -15,6 +15,7 @@ import { copyAddress, copyAs, copyText, removeResource, resourceOf } from './res
 import type { SettingsDiagnostics } from './settingsDiagnostics';
 import { suggestResources } from './suggestResources';
 import type { TestReports } from './testReport';
+import { allOutcome } from './testText';
 import type { Node } from './treeModel';
 import { Trouble } from './trouble';
 
@@ -52,6 +53,7 @@ export function handlers({
     'causeway.editResource': (argument) => editResource(diagnostics, argument),
     'causeway.removeResource': (argument) => removeResource(configuration(), argument),
     'causeway.testResource': (argument) => testResource(controller, reports, argument),
+    'causeway.testAll': () => testAll(controller),
     'causeway.newTerminal': () => newTerminal(controller),
     'causeway.copyAddress': copyAddress,
     'causeway.copyUrl': (argument) => copyAs(argument, 'url'),
@@ -157,6 +159,19 @@ async function testResource(controller: Controller, reports: TestReports, argume
     });
   });
   if (result !== undefined) await reports.show(name, result);
+}
+
+/** Tests all resources. The view shows the results as they come; a message tells the sum. */
+async function testAll({ connection, state }: Controller): Promise<void> {
+  if (connection === undefined || state.kind !== 'connected') {
+    throw new Trouble(vscode.l10n.t('Causeway is not connected. Connect before you test resources.'), [
+      { title: vscode.l10n.t('Connect'), command: 'causeway.connect' },
+    ]);
+  }
+  const progress = { location: { viewId: 'causeway.resourcesView' } };
+  const status = await vscode.window.withProgress(progress, () => connection.testAll());
+  const { ok, text } = allOutcome(status);
+  void (ok ? vscode.window.showInformationMessage : vscode.window.showWarningMessage)(text);
 }
 
 async function pickResource(resources: { name: string; host: string }[]): Promise<string | undefined> {

@@ -1,5 +1,7 @@
 import { l10n } from 'vscode';
 import type { ResourceStatus } from '../../shared/src/protocol';
+import { sentence } from '../../shared/src/text';
+import { clock } from './words';
 
 /**
  * Returns the state that a resource is shown in. A domain or a network has no address of its own on
@@ -26,6 +28,46 @@ export function stateWord(state: ResourceStatus['state']): string {
       return l10n.t('denied');
     case 'trouble':
       return l10n.t('problem');
+  }
+}
+
+/** Returns in words why a resource does not work; undefined unless that is so. */
+export function failure(resource: ResourceStatus): string | undefined {
+  if (shownState(resource) !== 'ready' || resource.health?.state !== 'fails') return undefined;
+  const { step } = resource.health;
+  if (step === 'resolve') return l10n.t('does not resolve');
+  return step === 'judge' ? l10n.t('not allowed at its address') : l10n.t('cannot be reached');
+}
+
+/** Returns the health in words; undefined if the state says it all. */
+export function healthWord(resource: ResourceStatus): string | undefined {
+  if (shownState(resource) !== 'ready' || resource.health === undefined) return undefined;
+  switch (resource.health.state) {
+    case 'works':
+      return l10n.t('works');
+    case 'fails':
+      return failure(resource);
+    case 'unknown':
+      return l10n.t('ready, not used or tested yet');
+  }
+}
+
+/** Returns the health with its reason and times; undefined if there was no test or connection yet. */
+export function healthLine(resource: ResourceStatus): string | undefined {
+  const { health } = resource;
+  if (health?.checked === undefined) return undefined;
+  const since = clock(Date.parse(health.since));
+  const checked = clock(Date.parse(health.checked));
+  const detail = health.detail ? sentence(health.detail, 300) : '';
+  switch (health.state) {
+    case 'works':
+      return l10n
+        .t('Works since {0}: {1} ms at {2}. {3}', since, Math.ceil(health.millis ?? 0), checked, detail)
+        .trim();
+    case 'fails':
+      return l10n.t('Does not work since {0}, last tried at {1}. {2}', since, checked, detail).trim();
+    case 'unknown':
+      return detail === '' ? undefined : l10n.t('Not tested. {0}', detail);
   }
 }
 

@@ -72,6 +72,7 @@ function connected({ status }: Extract<SessionState, { kind: 'connected' }>): St
   ];
   if (status.proxy) lines.push(l10n.t('Proxy on the remote: {0}', markdown(status.proxy, 60)));
   if (trouble > 0) lines.push(l10n.t('{0} with a problem: see the view Causeway.', resources(trouble)));
+  for (const line of status.trouble ?? []) lines.push(`$(warning) ${markdown(line)}`);
   for (const note of status.notes ?? []) lines.push(`$(info) ${markdown(note)}`);
   const summary = l10n.t('connected ({0}, {1})', resources(usable), flows(status.flows));
   const text = `${usable}${ms === undefined ? '' : ` · ${ms} ms`}`;

@@ -1,5 +1,5 @@
 import { l10n } from 'vscode';
-import type { TestResult } from '../../shared/src/protocol';
+import type { GatewayStatus, TestResult } from '../../shared/src/protocol';
 import { plain, sentence } from '../../shared/src/text';
 
 /** Returns the result of a test for a notification. */
@@ -10,6 +10,19 @@ export function outcome(resource: string, { ok, steps }: TestResult): string {
   if (ok) return `${l10n.t('{0} can be reached.', name)} ${detail === '.' ? '' : detail}`.trim();
   const hint = last?.hint ? ` ${sentence(last.hint)}` : '';
   return `${l10n.t('{0} cannot be reached: the step "{1}" failed.', name, plain(last?.step ?? ''))} ${detail}${hint}`;
+}
+
+/** Returns the result of a test of all resources, and whether all work that a test can tell about. */
+export function allOutcome({ resources, trouble }: GatewayStatus): { ok: boolean; text: string } {
+  const tested = resources.filter(({ health }) => health !== undefined && health.state !== 'unknown');
+  const failed = tested.filter(({ health }) => health?.state === 'fails');
+  if (tested.length === 0) return { ok: true, text: l10n.t('Causeway has no resource that a test could tell about.') };
+  if (failed.length === 0)
+    return { ok: true, text: l10n.t('All work that a test can tell about: {0}.', tested.length) };
+  const names = failed.slice(0, 5).map(({ name }) => plain(name, 80));
+  const list = failed.length > names.length ? [...names, '…'] : names;
+  const text = l10n.t('{0} of {1} do not work: {2}.', failed.length, tested.length, list.join(', '));
+  return { ok: false, text: [text, ...(trouble ?? []).map((line) => plain(line))].join(' ') };
 }
 
 /** Returns the result of a test, step by step. */

@@ -3,7 +3,7 @@ import type { Client, ClientParams, Problem, ResourceStatus } from '../../shared
 import type { SessionState } from '../../shared/src/session';
 import { bytes, markdown, plain, sentence } from '../../shared/src/text';
 import { problemText } from './problems';
-import { addressOf, endpointsOf, shownState, stateWord } from './resourceText';
+import { addressOf, endpointsOf, failure, healthLine, healthWord, shownState, stateWord } from './resourceText';
 import { clock, flows } from './words';
 
 /** One line of the view. */
@@ -35,12 +35,39 @@ const ICONS: Record<ResourceStatus['state'], { icon: string; color: string }> = 
   trouble: { icon: 'warning', color: 'notificationsWarningIcon.foreground' },
 };
 
+/** Only a resource that works is green. One that nobody has used or tested yet is neither green nor amber. */
+function iconOf(resource: ResourceStatus): { icon: string; color?: string } {
+  const state = shownState(resource);
+  if (state !== 'ready' || resource.health === undefined) return ICONS[state];
+  switch (resource.health.state) {
+    case 'works':
+      return ICONS.ready;
+    case 'fails':
+      return ICONS.trouble;
+    case 'unknown':
+      return { icon: 'circle-large-outline' };
+  }
+}
+
+/** What several resources have in common that do not work. */
+function troubleNode(text: string): Node {
+  return {
+    id: `trouble:${text}`,
+    label: plain(text),
+    tooltip: markdown(text, 1000),
+    icon: 'warning',
+    color: 'notificationsWarningIcon.foreground',
+    children: [],
+  };
+}
+
 /** Returns the lines of the view: mistakes first, then the resources, then the notes of the capture. */
 export function treeModel(state: SessionState, problems: Problem[]): Node[] {
   switch (state.kind) {
     case 'connected':
       return [
         ...mistakes(problems),
+        ...[...new Set(state.status.trouble)].map(troubleNode),
         ...state.status.resources.map(resourceNode),
         ...[...new Set(state.status.notes)].map((note) => noteNode('note', note)),
       ];
@@ -77,7 +104,7 @@ const idOf = ({ from, name }: ResourceStatus): string => `resource:${from}:${nam
 function resourceNode(resource: ResourceStatus): Node {
   const id = idOf(resource);
   const state = shownState(resource);
-  const { icon, color } = ICONS[state];
+  const { icon, color } = iconOf(resource);
   const traffic = l10n.t(
     '{0}, {1} up, {2} down',
     flows(resource.flows),
@@ -85,6 +112,8 @@ function resourceNode(resource: ResourceStatus): Node {
     bytes(resource.bytesDown),
   );
   const line = description(resource);
+  const word = healthWord(resource) ?? stateWord(state);
+  const health = healthLine(resource);
   const kind = endpointsOf(resource).length > 0 ? 'host' : 'range';
   return {
     id,
@@ -92,12 +121,15 @@ function resourceNode(resource: ResourceStatus): Node {
     description: line,
     tooltip: tooltip(resource, traffic),
     icon,
-    color,
-    spoken: `${plain(resource.name, 80)}, ${stateWord(state)}${line === stateWord(state) ? '' : `, ${line}`}`,
+    ...(color === undefined ? {} : { color }),
+    spoken: [plain(resource.name, 80), ...(failure(resource) ? [] : [word]), ...(line === word ? [] : [line])].join(
+      ', ',
+    ),
     resource,
     context: `resource.${resource.from}.${resource.state}.${kind}`,
     children: [
       ...(resource.note ? [noteNode(id, resource.note)] : []),
+      ...(health === undefined ? [] : [{ id: `${id}:health`, label: plain(health), icon: 'pulse', children: [] }]),
       ...resource.served.map(
         (served): Node => ({ id: `${id}:served:${served}`, label: servedText(served), icon: 'plug', children: [] }),
       ),
@@ -129,17 +161,23 @@ function description(resource: ResourceStatus): string {
   const address = addressOf(resource);
   const open = resource.flows > 0 ? [flows(resource.flows)] : [];
   const way = resource.served.includes('tun') ? l10n.t('by address') : l10n.t('through the proxy');
-  return [address === undefined ? way : plain(address, 120), ...open].join(' · ');
+  const failed = failure(resource);
+  const reason = failed === undefined ? [] : [failed];
+  return [...reason, address === undefined ? way : plain(address, 120), ...open].join(' · ');
 }
 
 function tooltip(resource: ResourceStatus, traffic: string): string {
   const host = markdown(resource.as ? `${resource.as} → ${resource.host}` : resource.host);
   const lines = [
-    `**${markdown(resource.name)}**: ${stateWord(shownState(resource))}`,
+    `**${markdown(resource.name)}**: ${failure(resource) ?? healthWord(resource) ?? stateWord(shownState(resource))}`,
     resource.ports.length === 0 ? host : l10n.t('{0}, ports {1}', host, markdown(resource.ports.join(', '))),
   ];
   if (resource.programs?.length) lines.push(l10n.t('Only for {0}', markdown(resource.programs.join(', '), 1000)));
   if (resource.address) lines.push(l10n.t('Address on the remote: {0}', markdown(resource.address)));
+  const health = healthLine(resource);
+  if (health !== undefined) lines.push(markdown(health, 1000));
+  const { hint, common } = resource.health ?? {};
+  if (hint && !common) lines.push(markdown(hint, 1000));
   lines.push(traffic);
   if (resource.note) lines.push(markdown(resource.note));
   if (resource.lastError) lines.push(l10n.t('Last error: {0}', markdown(errorLine(resource.lastError))));

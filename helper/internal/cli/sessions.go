@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/daemon"
-	"github.com/causeway-dev/causeway/helper/internal/rpc"
 	"github.com/causeway-dev/causeway/helper/internal/session"
 	"github.com/causeway-dev/causeway/helper/internal/terminal"
 	"github.com/rs/zerolog"
@@ -59,27 +58,6 @@ ends by itself. A helper without a session ends at once.`,
 		},
 	})
 	cmd.Commands()[0].Flags().Bool("all", false, "end every session")
-	return cmd
-}
-
-func statusCommand(e *env) *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show the whole state of every session: links, resources, flows",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			running, err := listRunning(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return e.printJSON(running)
-			}
-			return e.printStatus(running)
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
@@ -146,65 +124,6 @@ func (e *env) printSessions(running []*daemon.Running) error {
 	}
 	if n == 0 {
 		_, _ = fmt.Fprintln(e.stdout, "no sessions")
-	}
-	return w.Flush()
-}
-
-// clientLine names a program that has flows.
-func clientLine(c rpc.Client) string {
-	of := c.User
-	if c.PID != 0 {
-		of = fmt.Sprintf("pid %d, %s", c.PID, c.User)
-	}
-	flows := "flows"
-	if c.Flows == 1 {
-		flows = "flow"
-	}
-	return fmt.Sprintf("%s (%s): %d %s", cmp.Or(c.Program, "a program"), of, c.Flows, flows)
-}
-
-func (e *env) printStatus(running []*daemon.Running) error {
-	if len(running) == 0 {
-		_, err := fmt.Fprintln(e.stdout, "no helper is running in the background")
-		return err
-	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	for _, r := range running {
-		_, _ = fmt.Fprintf(w, "%s helper, pid %d, version %s, up %v\n", r.Role, r.PID, r.Version, time.Since(r.Started).Round(time.Second))
-		for _, s := range r.Sessions {
-			_, _ = fmt.Fprintf(w, "  session %.12s: %s\n", s.ID, s.State)
-			var st rpc.GatewayStatus // what a capture says is a part of it
-			if json.Unmarshal(s.Status, &st) != nil {
-				continue
-			}
-			row := func(name string, format string, args ...any) {
-				_, _ = fmt.Fprintf(w, "    %s\t%s\n", name, fmt.Sprintf(format, args...))
-			}
-			if s.Authority != "" {
-				row("remote", "%s", terminal.Printable(s.Authority))
-			}
-			if st.Reason != "" {
-				row("reason", "%s", terminal.Printable(st.Reason))
-			}
-			if st.Link != nil {
-				row("link", "%s, round trip %.1f ms", st.Link.Kind, st.Link.Millis)
-			}
-			if st.Proxy != "" {
-				row("proxy", "%s", terminal.Printable(st.Proxy))
-			}
-			if r.Role == "gateway" {
-				row("flows", "%d open, %d bytes up, %d bytes down", st.Flows, st.BytesUp, st.BytesDown)
-			}
-			for _, res := range st.Resources {
-				row(terminal.Printable(res.Name), "%s %s", res.State, terminal.Printable(cmp.Or(res.Note, strings.Join(res.Served, ", "))))
-				for _, c := range res.Clients {
-					row("", "%s", terminal.Printable(clientLine(c)))
-				}
-			}
-			for _, n := range st.Notes {
-				row("note", "%s", terminal.Printable(n))
-			}
-		}
 	}
 	return w.Flush()
 }

@@ -65,6 +65,7 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 		g.serveEcho(ctx, f)
 		return
 	}
+	began := time.Now()
 	conn, err := g.connect(ctx, f)
 	if err != nil {
 		if errors.Is(context.Cause(ctx), errLapsed) {
@@ -72,10 +73,13 @@ func (g *Gateway) serveFlow(ctx context.Context, from *session, st *tunnel.Strea
 		} else if ctx.Err() != nil {
 			f.row.Close(context.Cause(ctx).Error())
 			return // the session ends
+		} else {
+			g.noteFailed(f.match.Resource, err)
 		}
 		g.refuse(st, f, err)
 		return
 	}
+	g.noteConnected(f, time.Since(began))
 	if e := g.log.Debug(); e.Enabled() {
 		e.Str("resource", f.match.Resource.Name).Str("target", f.target()).Str("dialled", dialledText(f.dialled)).
 			Str("source", req.Origin.Source).
@@ -301,6 +305,9 @@ func (g *Gateway) serveLookup(ctx context.Context, st *tunnel.Stream) {
 	g.recordLookup(st.Request(), began, name, addrs, err)
 	if err != nil {
 		e := dial.Error(err)
+		if r, ok := g.named(name); ok && (e.Code == tunnel.NoSuchName || e.Code == tunnel.ResolveFailed) {
+			g.noteFailed(r, e)
+		}
 		g.refused(st.Request(), name, e)
 		_ = st.Reply(e.Code, e.Reason)
 		return

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/health"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/journal"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
@@ -35,6 +36,10 @@ type Options struct {
 
 	// StrictProxy tells the remote's proxy to refuse targets that are not resources.
 	StrictProxy bool
+
+	// CheckHealth lets the Gateway test by itself whether its resources work: see
+	// package health. Otherwise only connections and calls of CheckHealth tell.
+	CheckHealth bool
 
 	// OnChange is called when Status may have changed in more than its byte
 	// counts. It must not block, nor call the Gateway. May be nil.
@@ -83,6 +88,7 @@ type Gateway struct {
 	refusals refusalLog
 	journal  *journal.Journal
 	up, down atomic.Uint64
+	health   *health.Keeper
 
 	mu       sync.Mutex
 	approved []resource.Approved
@@ -96,7 +102,7 @@ type Gateway struct {
 // New returns a gateway that has approved nothing.
 func New(o Options) *Gateway {
 	o = o.withDefaults()
-	return &Gateway{
+	g := &Gateway{
 		o: o, log: o.Log,
 		dialer:   dial.New(o.Dial),
 		dials:    turns.New(turns.Limits{Places: o.MaxDials, Rate: o.DialRate, Burst: int(2 * o.DialRate), Patience: patience}),
@@ -109,6 +115,8 @@ func New(o Options) *Gateway {
 		flows:    map[*flow]struct{}{},
 		sessions: map[*session]struct{}{},
 	}
+	g.health = newHealth(g)
+	return g
 }
 
 // SetExits replaces the exits, by the names that resources use for them. The caller
@@ -150,6 +158,7 @@ func (g *Gateway) SetApproved(list []resource.Approved) {
 		s.publish()
 	}
 	g.mu.Unlock()
+	g.keepHealth(resources)
 	for _, f := range ended {
 		g.log.Info().Str("resource", f.match.Resource.Name).Str("target", f.target()).Msg("flow reset: its resource is no longer approved")
 		f.cancel(errLapsed)
@@ -191,6 +200,9 @@ func (g *Gateway) Serve(ctx context.Context, ts *tunnel.Session) error {
 	stop := context.AfterFunc(ctx, func() { _ = ts.Close() })
 	defer stop()
 	wg.Go(func() { cancel(s.control(ctx)) })
+	if g.o.CheckHealth {
+		wg.Go(func() { g.health.Run(ctx) })
+	}
 	for {
 		st, err := ts.Accept()
 		if err != nil {

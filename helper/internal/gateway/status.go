@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/health"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/probe"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
 	"github.com/causeway-dev/causeway/helper/internal/peer"
@@ -25,6 +26,7 @@ type Status struct {
 	Up, Down  uint64 // bytes from the remote to the private network, and back
 	Proxy     string // host:port of the remote's proxy, as reported; empty: none
 	Notes     []string
+	Trouble   []string         // what several resources have in common that do not work
 	Resources []ResourceStatus // approved ones, in their order
 }
 
@@ -37,6 +39,7 @@ type ResourceStatus struct {
 	Flows    int
 	Up, Down uint64
 	LastFail *Failure // nil: none so far
+	Health   health.Report
 	Clients  []Client // programs with flows, as reported; most flows first, at most 16
 }
 
@@ -64,6 +67,7 @@ func (g *Gateway) Status() Status {
 	defer g.mu.Unlock()
 	s := Status{
 		Reported: g.report.names != nil,
+		Trouble:  g.health.Trouble(),
 		Flows:    len(g.flows), Up: g.up.Load(), Down: g.down.Load(), Proxy: g.report.proxy, Notes: g.report.notes,
 		Resources: make([]ResourceStatus, len(g.approved)),
 	}
@@ -71,6 +75,7 @@ func (g *Gateway) Status() Status {
 	for i, a := range g.approved {
 		said := g.report.names[a.Resource.Name]
 		s.Resources[i] = g.stats[a.Resource.Name].snapshot(a, said)
+		s.Resources[i].Health = g.health.Of(a.Resource.Name)
 		s.Resources[i].Clients = clients[a.Resource.Name]
 	}
 	return s
@@ -179,8 +184,12 @@ func (g *Gateway) named(name string) (resource.Resource, bool) {
 
 // Test tries to reach an approved resource, as probe.Prober.Test.
 func (g *Gateway) Test(ctx context.Context, name string, port uint16) []probe.Step {
+	return g.prober().Test(ctx, name, port)
+}
+
+func (g *Gateway) prober() probe.Prober {
 	turn := func(ctx context.Context, resource string) (release func(), err error) {
 		return g.turn(ctx, turns.Key{Resource: resource})
 	}
-	return probe.Prober{Dialer: g.dialer, Named: g.named, Turn: turn}.Test(ctx, name, port)
+	return probe.Prober{Dialer: g.dialer, Named: g.named, Turn: turn}
 }

@@ -29,6 +29,7 @@ var shapes = map[string][2]any{
 	"resources/set":                 {new(ResourcesParams), new(ResourcesResult)},
 	"approvals/answer":              {new(ApprovalAnswers), new(ResourcesResult)},
 	"resource/test":                 {new(TestParams), new(TestResult)},
+	"gateway health/check":          {nil, new(GatewayStatus)},
 	"client/arguments":              {new(ClientParams), new(ClientArguments)},
 	"gateway session/status":        {nil, new(GatewayStatus)},
 	"gateway session/statusChanged": {new(GatewayStatus), nil},

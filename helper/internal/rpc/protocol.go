@@ -34,6 +34,7 @@ const (
 	MethodResourcesSet  = "resources/set"     // gateway: ResourcesParams -> ResourcesResult
 	MethodApprovalsSet  = "approvals/answer"  // gateway: ApprovalAnswers -> ResourcesResult; refused over a WebSocket
 	MethodResourceTest  = "resource/test"     // gateway: TestParams -> TestResult
+	MethodHealthCheck   = "health/check"      // gateway: null -> GatewayStatus: tests the approved resources that have one host, gently
 	MethodClientArgs    = "client/arguments"  // gateway: ClientParams -> ClientArguments
 	MethodSessionStatus = "session/status"    // null -> GatewayStatus or CaptureStatus
 	MethodFlowsWatch    = "flows/subscribe"   // gateway: null -> null: NotifyFlows from here on; a helper that does not have it answers "method not found"
@@ -229,7 +230,8 @@ type GatewayStatus struct {
 	BytesDown uint64           `json:"bytesDown"` // to the remote
 	Proxy     string           `json:"proxy,omitempty"`
 	Resources []ResourceStatus `json:"resources"`
-	Notes     []string         `json:"notes,omitempty"` // of the capture, such as "hosts file not writable: …"
+	Notes     []string         `json:"notes,omitempty"`   // of the capture, such as "hosts file not writable: …"
+	Trouble   []string         `json:"trouble,omitempty"` // what several resources have in common that do not work: whole sentences
 }
 
 // LinkStatus describes the link in use.
@@ -263,6 +265,7 @@ type ResourceStatus struct {
 	BytesUp   uint64   `json:"bytesUp"`
 	BytesDown uint64   `json:"bytesDown"`
 	LastError *Refusal `json:"lastError,omitempty"`
+	Health    *Health  `json:"health,omitempty"`  // absent: it is not approved
 	Clients   []Client `json:"clients,omitempty"` // programs that have the flows: those with the most flows first, at most 16
 }
 

@@ -28,6 +28,8 @@ type GatewayHandler interface {
 	// AnswerApprovals is called only if the pipe is local.
 	AnswerApprovals(ctx context.Context, p ApprovalAnswers) (ResourcesResult, error)
 	TestResource(ctx context.Context, p TestParams) (TestResult, error)
+	// CheckHealth tests the resources and returns the status after that.
+	CheckHealth(ctx context.Context) (GatewayStatus, error)
 	ClientArguments(ctx context.Context, p ClientParams) (ClientArguments, error)
 	Status(ctx context.Context) (GatewayStatus, error)
 	// WatchFlows begins to send NotifyFlows, from an empty state. IgnoreFlows ends it.
@@ -58,6 +60,7 @@ func ServeGateway(p Pipe, id Identity, h GatewayHandler) *Conn {
 	m[MethodSessionOpen] = serve(h.OpenSession)
 	m[MethodResourcesSet] = serve(h.SetResources)
 	m[MethodResourceTest] = serve(h.TestResource)
+	m[MethodHealthCheck] = serve(func(ctx context.Context, _ struct{}) (GatewayStatus, error) { return h.CheckHealth(ctx) })
 	m[MethodClientArgs] = serve(h.ClientArguments)
 	m[MethodSessionStatus] = serve(func(ctx context.Context, _ struct{}) (GatewayStatus, error) { return h.Status(ctx) })
 	m[MethodFlowsWatch] = serve(func(ctx context.Context, _ struct{}) (any, error) { return nil, h.WatchFlows(ctx) })

@@ -59,6 +59,9 @@ func (f *fakeGateway) TestResource(ctx context.Context, _ TestParams) (TestResul
 func (f *fakeGateway) ClientArguments(context.Context, ClientParams) (ClientArguments, error) {
 	return ClientArguments{}, nil
 }
+func (f *fakeGateway) CheckHealth(context.Context) (GatewayStatus, error) {
+	return GatewayStatus{}, nil
+}
 func (f *fakeGateway) Status(context.Context) (GatewayStatus, error) {
 	return GatewayStatus{State: StateWaiting}, nil
 }

@@ -118,3 +118,9 @@ func Printable(s string) string {
 	}
 	return tunnel.Clean(s)
 }
+
+// Is reports whether w is a terminal.
+func Is(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -277,8 +277,8 @@ test('the rows have their state in words, and the menu of the remote has Disconn
   timeout: 300_000,
 }, async () => {
   await editor.run('View: Show Causeway');
-  await editor.page.locator('.monaco-list-row[aria-label^="web, ready"]').waitFor({ state: 'visible' });
-  await editor.page.locator('.monaco-list-row[aria-label^="web, ready"]').click({ button: 'right' });
+  await editor.page.locator('.monaco-list-row[aria-label^="web, "]').waitFor({ state: 'visible' });
+  await editor.page.locator('.monaco-list-row[aria-label^="web, "]').click({ button: 'right' });
   const menu = editor.page.locator('.context-view .monaco-menu');
   await menu.waitFor({ state: 'visible' });
   await editor.shot('row-menu');

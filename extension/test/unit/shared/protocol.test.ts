@@ -71,6 +71,18 @@ const resource = shape<p.ResourceStatus>({
   clients: maybe({
     list: shape<p.Client>({ user: 'string', pid: maybe('number'), program: maybe('string'), flows: 'number' }),
   }),
+  health: maybe(
+    shape<p.Health>({
+      state: 'string',
+      step: maybe('string'),
+      detail: maybe('string'),
+      hint: maybe('string'),
+      millis: maybe('number'),
+      since: 'string',
+      checked: maybe('string'),
+      common: maybe('boolean'),
+    }),
+  ),
 });
 const gatewayStatus = shape<p.GatewayStatus>({
   state: 'string',
@@ -83,6 +95,7 @@ const gatewayStatus = shape<p.GatewayStatus>({
   proxy: maybe('string'),
   resources: { list: resource },
   notes: maybe(strings),
+  trouble: maybe(strings),
 });
 const captureStatus = shape<p.CaptureStatus>({
   state: 'string',
@@ -250,6 +263,7 @@ const SHAPES: Record<string, [Spec, Spec]> = {
     shape<p.ClientParams>({ resource: 'string', pid: 'number' }),
     shape<p.ClientArguments>({ arguments: 'string' }),
   ],
+  'gateway health/check': [none, gatewayStatus],
   'gateway session/status': [none, gatewayStatus],
   'gateway session/statusChanged': [gatewayStatus, none],
   'capture session/status': [none, captureStatus],

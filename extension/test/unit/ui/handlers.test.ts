@@ -29,9 +29,10 @@ function rig(state: SessionState = connected, browser = false) {
     { host: 'web.corp.test', ports: [80] },
   ];
   const test = vi.fn(() => Promise.resolve({ ok: true, steps: [] }));
+  const testAll = vi.fn(() => Promise.resolve(connected.status));
   const controller = {
     state,
-    connection: state.kind === 'connected' ? { test } : undefined,
+    connection: state.kind === 'connected' ? { test, testAll } : undefined,
     connect: vi.fn(() => Promise.resolve()),
     disconnect: vi.fn(() => Promise.resolve()),
   };
@@ -46,7 +47,7 @@ function rig(state: SessionState = connected, browser = false) {
     secrets: { get: vi.fn(), store: vi.fn(), delete: vi.fn() },
     browser,
   };
-  return { ...context, test, update, handlers: handlers(context as unknown as HandlerContext) };
+  return { ...context, test, testAll, update, handlers: handlers(context as unknown as HandlerContext) };
 }
 
 /** Answers a message with its first button. */
@@ -83,7 +84,7 @@ describe('the commands', () => {
     },
   );
 
-  it.each(['causeway.copyProxyAddress', 'causeway.testResource', 'causeway.newTerminal'] as const)(
+  it.each(['causeway.copyProxyAddress', 'causeway.testResource', 'causeway.testAll', 'causeway.newTerminal'] as const)(
     '%s says what is missing without a connection',
     async (id) => {
       const { handlers: run } = rig({ kind: 'disconnected' });
@@ -91,6 +92,18 @@ describe('the commands', () => {
       expect(commands.executeCommand).not.toHaveBeenCalled();
     },
   );
+});
+
+describe('Test All', () => {
+  it('tells the sum', async () => {
+    const { handlers: run, testAll } = rig();
+    window.withProgress.mockImplementation((_, task) => task({}, {}));
+    await run['causeway.testAll'](undefined);
+    expect(testAll).toHaveBeenCalledTimes(1);
+    expect(window.showInformationMessage).toHaveBeenCalledWith(
+      expect.stringContaining('no resource that a test could tell about'),
+    );
+  });
 });
 
 describe('Test Resource', () => {

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Approval, GatewayStatus, ResourceStatus } from '../../../shared/src/protocol';
+import type { Approval, GatewayStatus, Health, ResourceStatus } from '../../../shared/src/protocol';
 import type { SessionState } from '../../../shared/src/session';
 import { actionsFor } from '../../../ui/src/actions';
 import { approvalsText, approvalText } from '../../../ui/src/approvalText';
 import { explain } from '../../../ui/src/socketText';
 import { statusText } from '../../../ui/src/statusText';
-import { outcome, reportText } from '../../../ui/src/testText';
+import { allOutcome, outcome, reportText } from '../../../ui/src/testText';
 import { type Node, treeModel } from '../../../ui/src/treeModel';
 import { l10n } from '../../vscode';
 
@@ -41,6 +41,12 @@ const resource: ResourceStatus = {
   clients: [{ user: '', flows: 1 }],
 };
 const states = ['ready', 'pending', 'denied', 'trouble'] as const;
+const times = { since: '2026-01-02T03:04:05Z', checked: '2026-01-02T03:04:05Z', detail: 'DETAIL', hint: 'HINT' };
+const healths: Health[] = [
+  { state: 'works', step: 'connect', millis: 1, ...times },
+  { state: 'unknown', ...times },
+  ...['resolve', 'judge', 'connect'].map((step): Health => ({ state: 'fails', step, ...times })),
+];
 const status: GatewayStatus = {
   state: 'connected',
   flows: 2,
@@ -48,7 +54,11 @@ const status: GatewayStatus = {
   bytesDown: 0,
   proxy: 'PROXY',
   link: { kind: 'DIRECT', rttMillis: 1 },
-  resources: states.map((state) => ({ ...resource, state, name: state.toUpperCase() })),
+  trouble: ['TROUBLE'],
+  resources: [
+    ...states.map((state) => ({ ...resource, state, name: state.toUpperCase() })),
+    ...healths.map((health) => ({ ...resource, health, name: `${health.state}${health.step}`.toUpperCase() })),
+  ],
 };
 const sessions: SessionState[] = [
   { kind: 'disconnected' },
@@ -125,6 +135,7 @@ describe('a translation reaches every word', () => {
   it('of a test, and of a socket that fails', () => {
     const steps = [{ step: 'STEP', ok: false, detail: 'DETAIL', hint: 'HINT', millis: 1 }];
     const texts = [true, false].flatMap((ok) => [outcome('NAME', { ok, steps }), reportText('NAME', { ok, steps })]);
+    texts.push(allOutcome(status).text, allOutcome({ ...status, resources: [] }).text);
     for (const access of ['granted', 'denied', 'prompt', 'unknown'] as const) texts.push(explain(access, true, 1));
     expect(left([...texts, explain('granted', false, 1)].join('\n'))).toEqual([]);
   });

@@ -6,6 +6,7 @@ import { approvalText } from '../../../ui/src/approvalText';
 import { Problems, problemText } from '../../../ui/src/problems';
 import { addressOf } from '../../../ui/src/resourceText';
 import { statusText } from '../../../ui/src/statusText';
+import { allOutcome } from '../../../ui/src/testText';
 import { commandLine, treeModel } from '../../../ui/src/treeModel';
 
 const EVIL = '](command:workbench.action.terminal.new) <b>\u202eevil\u0007\n# x $(trash)';
@@ -181,6 +182,86 @@ describe('treeModel', () => {
       'served by another window',
     ]);
     expect(treeModel({ kind: 'disconnected' }, [])).toEqual([]);
+  });
+
+  it('is green only for what works', () => {
+    const since = '2026-01-02T03:04:05Z';
+    const bare = { ...resource, flows: 0 };
+    const at = (health: ResourceStatus['health']) => treeModel(up([{ ...bare, health } as ResourceStatus]), [])[0];
+    expect(at({ state: 'works', since, checked: since, millis: 2.4 })).toMatchObject({
+      icon: 'pass-filled',
+      spoken: expect.stringContaining('orders, works, '),
+      tooltip: expect.stringMatching(/Works since .*3 ms/),
+    });
+    const lost = at({
+      state: 'fails',
+      step: 'resolve',
+      detail: 'no such name',
+      hint: 'Check it.',
+      since,
+      checked: since,
+    });
+    expect(lost).toMatchObject({
+      icon: 'warning',
+      description: 'does not resolve · orders-db.corp.test:5432',
+      spoken: 'orders, does not resolve · orders-db.corp.test:5432',
+      tooltip: expect.stringContaining('Check it'),
+    });
+    expect(lost?.children.some(({ label }) => /^Does not work since .*No such name\.$/.test(label))).toBe(true);
+    expect(at({ state: 'fails', step: 'connect', since, checked: since })?.description).toContain('cannot be reached');
+    expect(at({ state: 'fails', step: 'judge', since, checked: since })?.description).toContain('not allowed');
+    const unknown = at({ state: 'unknown', since });
+    expect(unknown).toMatchObject({
+      icon: 'circle-large-outline',
+      spoken: expect.stringContaining('not used or tested'),
+    });
+    expect(unknown).not.toHaveProperty('color');
+  });
+
+  it('says once what several resources have in common', () => {
+    const since = '2026-01-02T03:04:05Z';
+    const health = {
+      state: 'fails',
+      step: 'resolve',
+      hint: 'Is the VPN on?',
+      since,
+      checked: since,
+      common: true,
+    } as const;
+    const line = 'Is the VPN on? 2 resources do not resolve or answer.';
+    const state: SessionState = {
+      kind: 'connected',
+      approvals: 0,
+      status: {
+        ...status([
+          { ...resource, health },
+          { ...resource, name: 'b', health },
+        ]),
+        trouble: [line, line],
+      },
+    };
+    const nodes = treeModel(state, []);
+    expect(nodes.map(({ label }) => label)).toEqual([line, 'orders', 'b', 'served by another window']);
+    expect(nodes[1]?.tooltip).not.toContain('VPN');
+    expect(statusText(state, 'dialog').tooltip).toContain('Is the VPN on?');
+  });
+
+  it('tells the sum of a test of all', () => {
+    const since = '2026-01-02T03:04:05Z';
+    const with_ = (name: string, state: 'unknown' | 'works' | 'fails') => ({
+      ...resource,
+      name,
+      health: { state, since },
+    });
+    expect(allOutcome(status([with_('a', 'works'), with_('b', 'unknown')]))).toEqual({
+      ok: true,
+      text: 'All work that a test can tell about: 1.',
+    });
+    expect(allOutcome({ ...status([with_('a', 'works'), with_('b', 'fails')]), trouble: ['Why?'] })).toEqual({
+      ok: false,
+      text: '1 of 2 do not work: b. Why?',
+    });
+    expect(allOutcome(status([resource])).text).toContain('no resource');
   });
 
   it('gives every line an id of its own', () => {

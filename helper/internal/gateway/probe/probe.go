@@ -51,6 +51,8 @@ func (p Prober) Test(ctx context.Context, name string, port uint16) []Step {
 
 type tester struct {
 	Prober
+	gentle  bool  // see Check
+	err     error // of the step that failed
 	steps   []Step
 	started time.Time
 }
@@ -70,6 +72,7 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 	}
 	release, err := t.Turn(ctx, name)
 	if err != nil {
+		t.err = err
 		t.done("resolve", false, "Try again in a moment.", "%v", err)
 		return
 	}
@@ -85,6 +88,7 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 	}
 	addrs, err := t.Dialer.Resolve(ctx, m)
 	if err != nil {
+		t.err = err
 		t.done("resolve", false, resolveHint(err), "%v", err)
 		return
 	}
@@ -93,10 +97,15 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 	}
 	v, err := t.Dialer.Judge(m, addrs)
 	if err != nil || len(v.Allowed) == 0 {
+		t.err = cmp.Or[error](err, &tunnel.Error{Code: tunnel.Denied, Reason: v.Reason()})
 		t.done("judge", false, judgeHint(m), "%s", cmp.Or(v.Reason(), fmt.Sprint(err)))
 		return
 	}
 	t.done("judge", true, "", "allowed: %s", joined(v.Allowed))
+	if network == resource.ICMP && t.gentle {
+		t.done("ping", false, "", "pings are not tested by themselves")
+		return
+	}
 	if network == resource.ICMP {
 		if _, at, err := t.Dialer.Ping(ctx, m, v.Allowed, make([]byte, 56)); err != nil {
 			t.done("ping", false, t.connectHint(dial.Error(err), v.Allowed), "%v", err)
@@ -112,6 +121,7 @@ func (t *tester) run(ctx context.Context, name string, port uint16) {
 // connected reports the result of a dial of addrs, and tests TLS.
 func (t *tester) connected(ctx context.Context, m resource.Match, network resource.Network, to dial.Connection, err error, addrs ...netip.Addr) {
 	if err != nil {
+		t.err = err
 		t.done("connect", false, t.connectHint(dial.Error(err), addrs), "port %d: %v", m.Port, err)
 		return
 	}
@@ -122,11 +132,11 @@ func (t *tester) connected(ctx context.Context, m resource.Match, network resour
 	}
 	where = net.JoinHostPort(where, strconv.Itoa(int(m.Port)))
 	if network == resource.UDP {
-		t.done("connect", true, "", "UDP to %s: there is a route; UDP does not tell whether a service answers", where)
+		t.done("connect", !t.gentle, "", "UDP to %s: there is a route; UDP does not tell whether a service answers", where)
 		return
 	}
 	t.done("connect", true, "", "connected to %s", where)
-	if speaksTLS(m.Port) {
+	if speaksTLS(m.Port) && !t.gentle {
 		t.tls(ctx, to, m)
 	}
 }
@@ -200,7 +210,7 @@ const probeName = "causeway-test.invalid"
 // portalHint finds out whether the resolver answers for names that do not exist.
 func (t *tester) portalHint(ctx context.Context, m resource.Match, addrs []netip.Addr) string {
 	way, err := t.Dialer.Exit(m.Resource)
-	if err != nil || m.Resource.Host.IsLocalhost() {
+	if err != nil || t.gentle || m.Resource.Host.IsLocalhost() {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)

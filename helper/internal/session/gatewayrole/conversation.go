@@ -150,6 +150,16 @@ func (h *conversation) TestResource(ctx context.Context, p rpc.TestParams) (rpc.
 	return result, nil
 }
 
+// CheckHealth implements rpc.GatewayHandler.
+func (h *conversation) CheckHealth(ctx context.Context) (rpc.GatewayStatus, error) {
+	s, err := h.open()
+	if err != nil {
+		return rpc.GatewayStatus{}, err
+	}
+	s.gw.CheckHealth(ctx)
+	return s.status(), ctx.Err()
+}
+
 func (h *conversation) ClientArguments(ctx context.Context, p rpc.ClientParams) (rpc.ClientArguments, error) {
 	s, err := h.open()
 	if err != nil {

@@ -1,12 +1,14 @@
 package gatewayrole
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/carrier"
 	"github.com/causeway-dev/causeway/helper/internal/gateway"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/consent"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/health"
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/rpc"
 )
@@ -20,7 +22,7 @@ func (s *Session) status() rpc.GatewayStatus {
 	defer s.mu.Unlock()
 	out := rpc.GatewayStatus{
 		State: s.state, Reason: s.reason, Flows: g.Flows, BytesUp: g.Up, BytesDown: g.Down,
-		Proxy: g.Proxy, Notes: g.Notes, Resources: []rpc.ResourceStatus{},
+		Proxy: g.Proxy, Notes: g.Notes, Trouble: g.Trouble, Resources: []rpc.ResourceStatus{},
 	}
 	if s.state == rpc.StateWaiting && g.Reported && link.Kind != "" {
 		out.State = rpc.StateConnected
@@ -67,6 +69,7 @@ func readyStatus(r gateway.ResourceStatus) rpc.ResourceStatus {
 	out := baseStatus(r.Resource, r.From)
 	out.State, out.Address, out.Note = rpc.ResourceReady, r.Address, r.Trouble
 	out.Served = append(out.Served, r.Served...)
+	out.Health = healthOf(r.Health)
 	out.Flows, out.BytesUp, out.BytesDown = r.Flows, r.Up, r.Down
 	for _, c := range r.Clients {
 		out.Clients = append(out.Clients, rpc.Client(c))
@@ -79,6 +82,18 @@ func readyStatus(r gateway.ResourceStatus) rpc.ResourceStatus {
 	}
 	if r.LastFail != nil {
 		out.LastError = &rpc.Refusal{Time: r.LastFail.Time.UTC().Truncate(time.Millisecond), Code: r.LastFail.Code.String(), Reason: r.LastFail.Reason}
+	}
+	return out
+}
+
+func healthOf(r health.Report) *rpc.Health {
+	out := &rpc.Health{
+		State: cmp.Or(string(r.State), rpc.HealthUnknown), Step: r.Step, Detail: r.Detail, Hint: r.Hint,
+		Millis: float64(r.Took.Microseconds()) / 1000, Since: r.Since.UTC().Truncate(time.Millisecond), Common: r.Common,
+	}
+	if !r.Checked.IsZero() {
+		checked := r.Checked.UTC().Truncate(time.Millisecond)
+		out.Checked = &checked
 	}
 	return out
 }

@@ -96,7 +96,7 @@ func (h *conversation) newSession(in *session.Session[*Session], p rpc.GatewayOp
 		in: in, log: log, key: key, authority: p.Authority, workspace: p.Workspace, approvals: approvals, state: rpc.StateWaiting,
 		exits:  NewExits(log, nil),
 		direct: &link.Direct{Carrier: in.Carrier, Log: log, Wanted: in.Driven},
-		gw:     NewGateway(log, gateway.Options{StrictProxy: p.StrictProxy, Dial: dial.Options{OwnPorts: h.ownPorts}, OnChange: in.Changed}),
+		gw:     NewGateway(log, gateway.Options{StrictProxy: p.StrictProxy, CheckHealth: true, Dial: dial.Options{OwnPorts: h.ownPorts}, OnChange: in.Changed}),
 	}
 }
 
