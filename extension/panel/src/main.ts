@@ -18,7 +18,8 @@ class Page {
   private readonly store = new Store();
   private tab: TabId = 'connections';
   private sort: { column: ColumnId; down: boolean } | undefined;
-  private paused = false;
+  /** What the rows show while the user has paused them. */
+  private still: Store | undefined;
   private drawing = false;
   private state = '';
   private opened: Row | undefined;
@@ -47,7 +48,7 @@ class Page {
 
   apply(delta: Parameters<Store['apply']>[0]): void {
     this.store.apply(delta);
-    if (!this.paused) this.changed();
+    this.changed();
   }
 
   private top(): HTMLElement {
@@ -81,14 +82,13 @@ class Page {
     this.filter.setAttribute('aria-label', this.texts.filter);
     this.filter.oninput = () => this.changed();
     const pause = button(this.texts.pause, () => {
-      this.paused = !this.paused;
-      pause.textContent = this.paused ? this.texts.resume : this.texts.pause;
-      pause.setAttribute('aria-pressed', String(this.paused));
+      this.still = this.still === undefined ? this.store.still() : undefined;
+      pause.textContent = this.still ? this.texts.resume : this.texts.pause;
       this.changed();
     });
     pause.id = 'pause';
     const save = button(this.texts.export, () =>
-      editor.postMessage({ type: 'export', text: toArchive(this.store).slice(0, MAX_PANEL_TEXT) }),
+      editor.postMessage({ type: 'export', text: toArchive(this.still ?? this.store).slice(0, MAX_PANEL_TEXT) }),
     );
     this.count.id = 'count';
     nav.append(list, this.filter, this.count, pause, save);
@@ -149,7 +149,8 @@ class Page {
   }
 
   private draw(): void {
-    const { store, texts, tab } = this;
+    const { texts, tab } = this;
+    const store = this.still ?? this.store;
     const rows = rowsOf(store, tab, texts);
     const shown = arrange(rows, this.filter.value, this.sort);
     this.grid.setRows(shown);

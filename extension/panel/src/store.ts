@@ -21,7 +21,7 @@ const SAMPLE_MS = 1000;
 
 /** What the helper has told. It keeps no more rows than the helper does. */
 export class Store {
-  readonly flows = new Map<number, Flow>();
+  flows = new Map<number, Flow>();
   questions: Question[] = [];
   refusals = new Map<number, Refused>();
   link: FlowsDelta['link'];
@@ -51,6 +51,16 @@ export class Store {
       this.refusals.delete(id);
     }
     this.sample(delta);
+  }
+
+  /** Returns a copy that stays as it is: what is in the lists is replaced, never changed. */
+  still(): Store {
+    const still = new Store();
+    still.flows = new Map(this.flows);
+    still.questions = this.questions;
+    still.refusals = new Map(this.refusals);
+    still.now = this.now;
+    return still;
   }
 
   /** Forgets everything. */

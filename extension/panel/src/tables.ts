@@ -14,6 +14,8 @@ export interface Row {
   over?: boolean;
   /** Set if the row tells of a failure. */
   bad?: boolean;
+  /** What the filter looks at: all cells but the age, in lower case. */
+  text: string;
   of: Flow | Question | Refused;
 }
 
@@ -53,31 +55,42 @@ export const COLUMNS: Record<TabId, [ColumnId, string][]> = {
 /** Columns that are sorted by a number. */
 export const NUMERIC = new Set<ColumnId>(['down', 'up', 'age', 'took', 'count', 'time']);
 
+/** The rows so far. What a row shows never changes, except a count or state, which is a new object of the store. */
+const made = new WeakMap<object, Row>();
+
+/** Returns the row of an object, which is made once: a panel with thousands of rows is drawn four times per second. */
+function once<T extends object>(of: T, make: (of: T) => Omit<Row, 'text'>): Row {
+  const known = made.get(of);
+  if (known !== undefined) return known;
+  const parts = make(of);
+  const row = { ...parts, text: Object.values(parts.cells).join('\n').toLowerCase() };
+  made.set(of, row);
+  return row;
+}
+
 /** Returns the rows of a tab, the newest first. */
 export function rowsOf(store: Store, tab: TabId, texts: PanelTexts): Row[] {
   switch (tab) {
     case 'connections':
       return [...store.flows.values()].map((flow) => flowRow(flow, store.now, texts)).reverse();
     case 'dns':
-      return store.questions.map(questionRow).reverse();
+      return store.questions.map((question) => once(question, questionRow)).reverse();
     case 'refused':
-      return [...store.refusals.values()].map(refusedRow).reverse();
+      return [...store.refusals.values()].map((refused) => once(refused, refusedRow)).reverse();
   }
 }
+
+const { compare } = new Intl.Collator(undefined, { numeric: true });
 
 /** Returns the rows that contain every word of filter, sorted by a column. Rows that are equal keep their order. */
 export function arrange(rows: Row[], filter: string, sort?: { column: ColumnId; down: boolean }): Row[] {
   const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
-  const shown = rows.filter(({ cells }) => {
-    const text = Object.values(cells).join('\n').toLowerCase();
-    return words.every((word) => text.includes(word));
-  });
+  const shown = rows.filter(({ text }) => words.every((word) => text.includes(word)));
   if (sort === undefined) return shown;
   const { column, down } = sort;
+  const byText = (a = '', b = '') => (a === b ? 0 : compare(a, b));
   const order = (a: Row, b: Row) =>
-    NUMERIC.has(column)
-      ? (a.keys[column] ?? 0) - (b.keys[column] ?? 0)
-      : (a.cells[column] ?? '').localeCompare(b.cells[column] ?? '', undefined, { numeric: true });
+    NUMERIC.has(column) ? (a.keys[column] ?? 0) - (b.keys[column] ?? 0) : byText(a.cells[column], b.cells[column]);
   return shown.sort((a, b) => (down ? -order(a, b) : order(a, b)));
 }
 
@@ -92,13 +105,10 @@ export function targetOf({ network, host, port }: Flow | Refused): string {
 }
 
 function flowRow(flow: Flow, now: number, texts: PanelTexts): Row {
-  const began = Date.parse(flow.began);
-  const age = flow.ended ?? Math.max(0, now - began);
-  const over = flow.state === 'closed' || flow.state === 'failed';
-  return {
+  const row = once(flow, () => ({
     id: flow.id,
     of: flow,
-    over,
+    over: flow.state === 'closed' || flow.state === 'failed',
     bad: flow.state === 'failed',
     cells: {
       program: programOf(flow),
@@ -109,14 +119,17 @@ function flowRow(flow: Flow, now: number, texts: PanelTexts): Row {
       way: plain(flow.way),
       down: bytes(flow.bytesDown),
       up: bytes(flow.bytesUp),
-      age: duration(age),
       state: [texts.states[flow.state], plain(flow.reason ?? '')].filter(Boolean).join(': '),
     },
-    keys: { down: flow.bytesDown, up: flow.bytesUp, age },
-  };
+    keys: { down: flow.bytesDown, up: flow.bytesUp },
+  }));
+  const age = flow.ended ?? Math.max(0, now - Date.parse(flow.began));
+  row.keys.age = age;
+  row.cells.age = duration(age);
+  return row;
 }
 
-function questionRow(question: Question): Row {
+function questionRow(question: Question): Omit<Row, 'text'> {
   const at = Date.parse(question.time);
   return {
     id: question.id,
@@ -135,7 +148,7 @@ function questionRow(question: Question): Row {
   };
 }
 
-function refusedRow(refused: Refused): Row {
+function refusedRow(refused: Refused): Omit<Row, 'text'> {
   const at = Date.parse(refused.time);
   return {
     id: refused.id,

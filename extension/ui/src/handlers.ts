@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import { REMOTE } from '../../shared/src/bridge';
 import type { Problem } from '../../shared/src/protocol';
-import { isActive } from '../../shared/src/session';
+import { isActive, type SessionState } from '../../shared/src/session';
 import { plain } from '../../shared/src/text';
 import { showActions } from './actions';
 import { addResource } from './addResource';
@@ -67,7 +67,7 @@ export function handlers({
       }
       await copyText(proxy);
     },
-    'causeway.reviewApprovals': () => approvals.again(),
+    'causeway.reviewApprovals': () => reviewApprovals(controller.state, approvals, browser),
     'causeway.setProxyCredentials': async () => {
       if (browser) {
         throw new Trouble(
@@ -93,6 +93,21 @@ export function handlers({
     'causeway.installCompanion': () => installAndOffer(install),
     'causeway.showActions': () => showActions(controller.state, browser),
   };
+}
+
+/** Asks for the approvals that wait. Says why if there is nothing to ask here. */
+function reviewApprovals(state: SessionState, approvals: Approvals, browser: boolean): void {
+  if (browser) {
+    throw new Trouble(vscode.l10n.t('Answer on the page of the local helper, or in its terminal: it asks there.'));
+  }
+  if (!('approvals' in state && state.approvals > 0)) {
+    throw new Trouble(
+      vscode.l10n.t(
+        'No resource waits for your approval. If you have denied one, disconnect and connect: Causeway then asks again.',
+      ),
+    );
+  }
+  approvals.again();
 }
 
 function needBrowser(browser: boolean): void {

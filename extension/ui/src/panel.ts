@@ -130,7 +130,7 @@ function nonce(): string {
 
 /** Returns the page: it runs our script and nothing else, and loads nothing from elsewhere. */
 export function page(script: string, style: string, source: string, nonce: string): string {
-  const csp = `default-src 'none'; style-src ${source} 'unsafe-inline'; script-src 'nonce-${nonce}'`;
+  const csp = `default-src 'none'; style-src ${source}; script-src 'nonce-${nonce}'`;
   return `<!DOCTYPE html>
 <html lang="en">
 <head>

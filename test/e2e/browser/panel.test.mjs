@@ -99,6 +99,9 @@ test('rows are filtered, sorted, paused and exported', { timeout: 300_000 }, asy
   world.must('curl -sS -o /dev/null http://web.corp.test/');
   await new Promise((resolve) => setTimeout(resolve, 1500));
   assert.deepEqual(await rows(), before);
+  await panel.getByRole('columnheader', { name: 'Down' }).click(); // the smallest first
+  await until('the rows are in the other order', async () => /psql/.test((await rows())[0] ?? ''));
+  assert.deepEqual(new Set(await rows()), new Set(before), 'rows that are paused can be sorted');
   await panel.getByRole('button', { name: 'Resume' }).click();
   await until('the row comes', async () => (await rows()).length === before.length + 1);
   await panel.getByRole('button', { name: 'Export' }).click();

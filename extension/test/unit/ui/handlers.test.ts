@@ -59,7 +59,7 @@ beforeEach(() => {
 
 describe('the commands', () => {
   it('connect, disconnect and review', async () => {
-    const { handlers: run, controller, approvals, log } = rig();
+    const { handlers: run, controller, approvals, log } = rig({ ...connected, approvals: 1 });
     await run['causeway.connect'](undefined);
     await run['causeway.disconnect'](undefined);
     run['causeway.reviewApprovals'](undefined);
@@ -67,6 +67,15 @@ describe('the commands', () => {
     for (const done of [controller.connect, controller.disconnect, approvals.again, log.show]) {
       expect(done).toHaveBeenCalledTimes(1);
     }
+  });
+
+  it.each([
+    [connected, false, /No resource waits/],
+    [{ ...connected, approvals: 1 }, true, /page of the local helper/],
+  ])('say why there is nothing to review here: %#', (state, browser, why) => {
+    const { handlers: run, approvals } = rig(state, browser);
+    expect(() => run['causeway.reviewApprovals'](undefined)).toThrow(why);
+    expect(approvals.again).not.toHaveBeenCalled();
   });
 
   it('copy the address of a row, and of the proxy', async () => {
