@@ -39,12 +39,12 @@ func TestHealth(t *testing.T) {
 	r := newRig(t, Options{CheckHealth: true, Dial: dial.Options{Resolver: names}}, fmt.Sprintf(`[
 		{"name": "up", "host": "localhost", "ports": [%d], "as": "up.test"},
 		{"name": "down", "host": "localhost", "ports": [%d], "as": "down.test"},
-		{"name": "wide", "host": "localhost", "ports": ["20000:%d", %d], "as": "wide.test"},
+		{"name": "wide", "host": "localhost", "ports": ["20000:%d", "20001:%d"], "as": "wide.test"},
 		{"name": "unknown", "host": "unknown.corp.test", "ports": [443]},
 		{"name": "gone", "host": "gone.corp.test", "ports": [443]},
 		{"name": "domain", "host": "*.corp.test", "ports": [443]},
 		{"name": "udp", "host": "localhost", "ports": [%d], "protocols": ["udp"], "as": "udp.test"}
-	]`, port, down, down, port, port))
+	]`, port, down, down, down, port))
 	r.wait("tests at the start", func(s Status) bool {
 		return r.healthOf("gone").State == health.Fails && r.healthOf("unknown").State == health.Fails && len(s.Trouble) == 1 &&
 			r.healthOf("wide").State == health.Works && r.healthOf("down").State == health.Fails && r.healthOf("up").State == health.Works
