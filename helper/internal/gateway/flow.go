@@ -216,7 +216,11 @@ func (g *Gateway) stillAllowed(f *flow, around judge.Surroundings) bool {
 
 // connect waits for a turn and dials.
 func (g *Gateway) connect(ctx context.Context, f *flow) (net.Conn, error) {
-	release, err := g.turn(ctx, turnOf(f.match.Resource.Name, f.st.Request()))
+	among := g.dials
+	if f.network == resource.UDP {
+		among = g.sockets
+	}
+	release, err := turn(ctx, among, turnOf(f.match.Resource.Name, f.st.Request()))
 	if err != nil {
 		return nil, err
 	}
@@ -260,8 +264,8 @@ func turnOf(resource string, r tunnel.Request) turns.Key {
 
 // turn waits until key may have one more dial or look-up under way. The caller calls
 // release if err is nil.
-func (g *Gateway) turn(ctx context.Context, key turns.Key) (release func(), err error) {
-	release, err = g.dials.Wait(ctx, key)
+func turn(ctx context.Context, among *turns.Turns, key turns.Key) (release func(), err error) {
+	release, err = among.Wait(ctx, key)
 	if errors.Is(err, turns.ErrBusy) {
 		return nil, &tunnel.Error{Code: tunnel.Overloaded, Reason: "too many connections are being opened at once"}
 	}
@@ -343,7 +347,7 @@ func (g *Gateway) lookup(ctx context.Context, host string) (allowed []netip.Addr
 		return nil, matches[0].Resource.Name, denied("%s is this machine, which has no address that the remote could use", show.Text(host))
 	}
 	first := matches[0]
-	release, err := g.turn(ctx, turns.Key{Resource: first.Resource.Name})
+	release, err := turn(ctx, g.dials, turns.Key{Resource: first.Resource.Name})
 	if err != nil {
 		return nil, first.Resource.Name, err
 	}

@@ -31,7 +31,7 @@ type Options struct {
 
 	MaxFlows int           // open at a time; 0 means 4096
 	MaxDials int           // under way at a time; a resource that has none may always begin one; 0 means 256
-	DialRate rate.Limit    // dials and look-ups per second, in bursts of twice that number; 0 means 500
+	DialRate rate.Limit    // dials and look-ups per second, in bursts of twice that number; four times as much for UDP; 0 means 500
 	UDPIdle  time.Duration // after which a UDP exchange ends; doubled once the target has answered; 0 means 1 min
 
 	// StrictProxy tells the remote's proxy to refuse targets that are not resources.
@@ -83,6 +83,7 @@ type Gateway struct {
 	log      zerolog.Logger
 	dialer   *dial.Dialer
 	dials    *turns.Turns // dials and look-ups, by the resource and the program
+	sockets  *turns.Turns // as dials, for UDP
 	dns      dnsAnswers
 	echoes   *turns.Turns
 	refusals refusalLog
@@ -104,8 +105,10 @@ func New(o Options) *Gateway {
 	o = o.withDefaults()
 	g := &Gateway{
 		o: o, log: o.Log,
-		dialer:   dial.New(o.Dial),
-		dials:    turns.New(turns.Limits{Places: o.MaxDials, Rate: o.DialRate, Burst: int(2 * o.DialRate), Patience: patience}),
+		dialer: dial.New(o.Dial),
+		dials:  turns.New(turns.Limits{Places: o.MaxDials, Rate: o.DialRate, Burst: int(2 * o.DialRate), Patience: patience}),
+		// A UDP socket costs the network nothing, and many programs open one per question.
+		sockets:  turns.New(turns.Limits{Places: o.MaxDials, Rate: 4 * o.DialRate, Burst: int(8 * o.DialRate), Patience: patience}),
 		dns:      newDNSAnswers(),
 		echoes:   turns.New(turns.Limits{Places: maxEchoes, Rate: echoRate, Burst: echoRate, Patience: echoPatience}),
 		refusals: refusalLog{log: o.Log, limit: rate.NewLimiter(5, 20)},

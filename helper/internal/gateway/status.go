@@ -188,8 +188,8 @@ func (g *Gateway) Test(ctx context.Context, name string, port uint16) []probe.St
 }
 
 func (g *Gateway) prober() probe.Prober {
-	turn := func(ctx context.Context, resource string) (release func(), err error) {
-		return g.turn(ctx, turns.Key{Resource: resource})
+	wait := func(ctx context.Context, resource string) (release func(), err error) {
+		return turn(ctx, g.dials, turns.Key{Resource: resource})
 	}
-	return probe.Prober{Dialer: g.dialer, Named: g.named, Turn: turn}
+	return probe.Prober{Dialer: g.dialer, Named: g.named, Turn: wait}
 }

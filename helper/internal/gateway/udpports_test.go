@@ -75,3 +75,32 @@ func TestUDPAnswersFromOtherPorts(t *testing.T) {
 		})
 	}
 }
+
+// More UDP exchanges begin at once than dials may: each gets its answer.
+func TestUDPExchangesAreNotDials(t *testing.T) {
+	target := socket(t, "127.0.0.1")
+	go func() {
+		b := make([]byte, 100)
+		for {
+			n, from, err := target.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			_, _ = target.WriteToUDPAddrPort(b[:n], from)
+		}
+	}()
+	r := newRig(t, Options{DialRate: 20}, fmt.Sprintf(`[{"host": "127.0.0.1", "ports": [%d], "protocols": ["udp"], "as": "dns.test"}]`, portOf(target)))
+	var open []*tunnel.Stream
+	for range 150 {
+		st := r.open(tunnel.UDP, "dns.test", portOf(target), "")
+		_ = st.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = st.Write([]byte("question"))
+		open = append(open, st)
+	}
+	for i, st := range open {
+		b := make([]byte, 20)
+		if n, err := st.Read(b); err != nil || string(b[:n]) != "question" {
+			t.Fatalf("exchange %d: %q, %v", i, b[:n], err)
+		}
+	}
+}

@@ -18,6 +18,8 @@ const (
 	// tunMTU is the largest multiple of 8 that fits into wireguard/tun's buffers: on
 	// a local device the cost depends on the number of packets, not on their size.
 	tunMTU = 65520
+	// tunQueue is how many packets wait for the reader of the device at most.
+	tunQueue = 2000
 	// inContainers is the advice for containers.
 	inContainers = `a container needs "runArgs": ["--cap-add=NET_ADMIN", "--device=/dev/net/tun"] in devcontainer.json`
 )
@@ -112,6 +114,9 @@ func (d *Device) raise() error {
 	if _, err := ask(unix.SIOCSIFMTU, func(r *unix.Ifreq) { r.SetUint32(tunMTU) }); err != nil {
 		return fmt.Errorf("set MTU: %w", err)
 	}
+	// The kernel's 500 packets are a second of steady questions, and a busy machine may
+	// not run this process for that long. If the queue cannot be longer, so be it.
+	_, _ = ask(unix.SIOCSIFTXQLEN, func(r *unix.Ifreq) { r.SetUint32(tunQueue) })
 	// Without a link-local address there is no neighbour discovery. If /proc/sys is
 	// read-only, the reader of the device drops its packets.
 	_ = os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", d.Name, "addr_gen_mode"), []byte("1"), 0)
