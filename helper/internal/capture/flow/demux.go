@@ -150,6 +150,17 @@ func (x *box[K]) Refused() {
 	}
 }
 
+// Late implements Program. Ended has made way for another exchange of the key.
+func (x *box[K]) Late(b []byte, who owner.Owner) bool {
+	select {
+	case <-x.closed:
+		x.d.Take(x.key, who, b)
+		return true
+	default:
+		return false
+	}
+}
+
 // Ended implements Program.
 func (x *box[K]) Ended(err error) {
 	if err != nil && x.d.Failed != nil {

@@ -25,6 +25,9 @@ type Program interface {
 	DeliverFrom(port uint16, b []byte, reply func(b []byte) bool)
 	// Refused says that the target has refused a datagram. The flow goes on.
 	Refused()
+	// Late says that the flow ended before it took b, a datagram of who. It returns true
+	// if b is not for another flow of this exchange.
+	Late(b []byte, who owner.Owner) bool
 	// Ended says that the flow has ended. err says why the target could not be
 	// reached; it is nil for a flow that was idle or gave way to another. The next
 	// datagram opens another flow, unless Ended makes Receive fail.
@@ -61,9 +64,18 @@ func (g *Gateway) Exchange(ctx context.Context, p Program, open OpenFunc) {
 		if err != nil {
 			return
 		}
-		if f := e.current(who); f != nil {
-			f.moved(false)
-			_, _ = f.conn.Write(chunk.Bytes())
+		if f := e.current(who); f != nil && !f.send(chunk.Bytes()) {
+			// The flow has just ended, perhaps for another one. This datagram is the
+			// first of the next.
+			select {
+			case <-f.over:
+			case <-ctx.Done():
+			}
+			if !p.Late(chunk.Bytes(), who) {
+				if f = e.current(who); f != nil {
+					f.send(chunk.Bytes())
+				}
+			}
 		}
 		chunk.Release()
 	}
@@ -87,6 +99,15 @@ type exchange struct {
 type datagramFlow struct {
 	conn net.Conn
 	slot *slot
+	over chan struct{} // closed when the exchange has forgotten the flow
+}
+
+// send passes a datagram to the target. It returns false if the flow has ended.
+func (f *datagramFlow) send(b []byte) bool {
+	f.moved(false)
+	_, err := f.conn.Write(b)
+	_, gateway := f.conn.(*tunnel.Stream)
+	return err == nil || !gateway
 }
 
 // moved notes a datagram; answer says that the target sent it. A socket of this
@@ -123,7 +144,7 @@ func (e *exchange) current(who owner.Owner) *datagramFlow {
 		e.p.Ended(nil)
 		return nil
 	}
-	f = &datagramFlow{conn, place}
+	f = &datagramFlow{conn, place, make(chan struct{})}
 	e.mu.Lock()
 	e.flow = f
 	e.mu.Unlock()
@@ -143,6 +164,7 @@ func (e *exchange) answer(f *datagramFlow) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.flow = nil
+	close(f.over)
 }
 
 // deliver returns why the target could not be reached, nil if it could.

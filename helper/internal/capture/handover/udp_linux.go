@@ -106,6 +106,9 @@ func (p *program) refused(err error) {
 	}
 }
 
+// Late implements flow.Program.
+func (p *program) Late([]byte, owner.Owner) bool { return false }
+
 // Ended implements flow.Program.
 func (p *program) Ended(err error) {
 	if err != nil {

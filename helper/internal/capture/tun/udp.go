@@ -67,12 +67,15 @@ func (e *engine) exchange(c *conn) {
 	defer func() { _ = c.Close() }()
 	defer context.AfterFunc(e.ctx, func() { _ = c.Close() })()
 	p := &program{e: e, c: c}
-	defer p.closeOthers()
+	defer p.closeOthers(true)
 	open := e.o.Gateway.OpenUDP("tun", e.target(tunnel.UDP, c.t))
 	if !e.covers("udp", c.t.server) {
 		open = func(ctx context.Context, _ owner.Owner) (net.Conn, error) { return e.openBeside(ctx, "udp", c.t) }
 	}
-	e.o.Gateway.Exchange(e.ctx, p, open)
+	e.o.Gateway.Exchange(e.ctx, p, func(ctx context.Context, who owner.Owner) (net.Conn, error) {
+		p.begin()
+		return open(ctx, who)
+	})
 }
 
 // program is the flow.Program of one UDP socket of a program.
@@ -84,10 +87,34 @@ type program struct {
 	mu     sync.Mutex
 	others map[uint16]*conn // at other ports of the target's host, by port
 	ended  bool
+	over   bool // there is no flow
+	busy   bool // Receive has returned a datagram, and has not been called again
 }
+
+// begin notes that a flow begins.
+func (p *program) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = false
+}
+
+// idle notes that the caller of Receive has passed on the last datagram. It returns true
+// if the flow has ended and no datagram waits for another.
+func (p *program) idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy = false
+	return p.over && !p.waits()
+}
+
+// waits tells whether a datagram of the program waits for Receive.
+func (p *program) waits() bool { return p.c.ep.Readiness(waiter.ReadableEvents) != 0 }
 
 // Receive implements flow.Program.
 func (p *program) Receive() (*netx.Chunk, owner.Owner, error) {
+	if p.idle() {
+		return nil, owner.Owner{}, net.ErrClosed
+	}
 	for {
 		chunk, err := p.c.ReadUpTo(netx.MaxDatagram)
 		if err != nil {
@@ -97,6 +124,9 @@ func (p *program) Receive() (*netx.Chunk, owner.Owner, error) {
 		who, err := p.e.o.CheckUDP(p.c.t.server, p.c.t.client)
 		if err == nil {
 			p.some = true
+			p.mu.Lock()
+			p.busy = true
+			p.mu.Unlock()
 			return chunk, who, nil
 		}
 		chunk.Release()
@@ -190,20 +220,39 @@ func (p *program) serveOther(c *conn, reply func(b []byte) bool) {
 	}
 }
 
-func (p *program) closeOthers() {
+// closeOthers closes the ends at other ports; for good if the exchange has ended.
+func (p *program) closeOthers(ended bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ended = true
+	p.ended = ended
 	for _, c := range p.others {
 		_ = c.Close()
+	}
+	p.others = nil
+}
+
+// Late implements flow.Program.
+func (p *program) Late([]byte, owner.Owner) bool {
+	select {
+	case <-p.c.done:
+		return true
+	default:
+		return false
 	}
 }
 
 // Ended implements flow.Program: the next datagram of the program is for another
-// exchange.
+// exchange. A datagram that has come already begins another flow.
 func (p *program) Ended(err error) {
+	p.closeOthers(false)
+	p.mu.Lock()
+	p.over = true
+	goesOn := err == nil && p.e.ctx.Err() == nil && (p.busy || p.waits())
+	p.mu.Unlock()
+	if goesOn {
+		return
+	}
 	defer func() { _ = p.c.Close() }()
-	p.closeOthers()
 	if err == nil {
 		return
 	}
