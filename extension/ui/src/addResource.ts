@@ -1,20 +1,30 @@
 import * as vscode from 'vscode';
 import { type Entry, entryOf, hostMistake, isLocalhost, nameMistake, portsMistake } from './resourceEntry';
 
+/** Answers that are filled in, in the form in which the user types them. */
+export interface Wish {
+  host?: string;
+  ports?: string;
+  as?: string;
+  /** A host of the kind that is asked for. The user sees it while the box is empty. */
+  example?: string;
+  /** A link filled them in, which may come from anyone. */
+  link?: boolean;
+}
+
 /**
  * Asks for a resource and adds it to the user's settings. This only proposes it: the gateway asks for approval as
  * for any other resource. wish fills in answers, which the user can change.
  */
-export async function addResource(
-  configuration: vscode.WorkspaceConfiguration,
-  wish?: { host: string; port: number },
-): Promise<void> {
+export async function addResource(configuration: vscode.WorkspaceConfiguration, wish: Wish = {}): Promise<void> {
   const host = await ask(
     1,
-    vscode.l10n.t('Host that the remote may reach: a name, an address, a CIDR or *.domain'),
-    'orders-db.corp.test',
+    wish.link
+      ? vscode.l10n.t('A link asks for this host. Continue only if you expected it and know the host.')
+      : vscode.l10n.t('Host that the remote may reach: a name, an address, a CIDR or *.domain'),
+    wish.example ?? 'orders-db.corp.test',
     hostMistake,
-    wish?.host,
+    wish.host,
   );
   if (host === undefined) return;
   const ports = await ask(
@@ -22,7 +32,7 @@ export async function addResource(
     vscode.l10n.t('Ports: numbers, ranges, or mappings of a remote port to the real port'),
     '5432, 8000-8010, 15432:5432',
     portsMistake,
-    wish && String(wish.port),
+    wish.ports,
   );
   if (ports === undefined) return;
   const as = isLocalhost(host)
@@ -33,6 +43,7 @@ export async function addResource(
         ),
         'laptop.causeway.internal',
         nameMistake,
+        wish.as,
       )
     : await ask(
         3,

@@ -4,6 +4,7 @@ import { writeLog } from '../../shared/src/log';
 import type { LogLevel, Problem, ResourcesParams, ResourcesResult } from '../../shared/src/protocol';
 import { isActive, type SessionState } from '../../shared/src/session';
 import { errorText } from '../../shared/src/text';
+import { AddLinks } from './addLink';
 import { addResource } from './addResource';
 import { Approvals } from './approvals';
 import { registerCommands } from './commands';
@@ -72,7 +73,8 @@ export class App {
     });
     this.panel = new Panel(context.extensionUri, {
       review: () => void vscode.commands.executeCommand('causeway.reviewApprovals'),
-      add: (host, port) => void addResource(configuration(), { host, port }).catch((error) => this.report(error)),
+      add: (host, port) =>
+        void addResource(configuration(), { host, ports: String(port) }).catch((error) => this.report(error)),
       failed: (error) => this.report(error),
     });
     this.approvals = new Approvals(
@@ -125,6 +127,7 @@ export class App {
       vscode.commands.registerCommand(UI_FRAMES, (link: unknown, ...frames: unknown[]) =>
         controller.receive(link, frames),
       ),
+      vscode.window.registerUriHandler(new AddLinks(configuration, (error) => this.report(error))),
       registerCommands(commands, (error) => this.report(error)),
       new SettingsWatcher(
         () => this.applyResources(),

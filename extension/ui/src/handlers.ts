@@ -4,13 +4,13 @@ import type { Problem } from '../../shared/src/protocol';
 import { isActive, type SessionState } from '../../shared/src/session';
 import { plain } from '../../shared/src/text';
 import { showActions } from './actions';
-import { addResource } from './addResource';
 import type { Approvals } from './approvals';
 import type { Handlers } from './commands';
 import type { Controller } from './controller';
 import { forgetPairing, pairByToken } from './pairing';
 import { PANEL } from './panel';
 import { setProxyCredentials } from './proxyCredentials';
+import { chooseResource } from './recipes';
 import { copyAddress, copyAs, copyText, removeResource, resourceOf } from './resourceActions';
 import type { SettingsDiagnostics } from './settingsDiagnostics';
 import { suggestResources } from './suggestResources';
@@ -47,7 +47,7 @@ export function handlers({
   return {
     'causeway.connect': () => controller.connect(),
     'causeway.disconnect': () => controller.disconnect(),
-    'causeway.addResource': () => addResource(configuration()),
+    'causeway.addResource': () => chooseResource(configuration()),
     'causeway.suggestResources': () =>
       suggestResources(configuration(), isActive(controller.state) ? undefined : () => controller.connect()),
     'causeway.editResource': (argument) => editResource(diagnostics, argument),

@@ -219,6 +219,7 @@ test('Test Resource reports what stands in the way', { timeout: 300_000 }, async
 
 test('Add Resource refuses nonsense, and what it adds waits for approval', { timeout: 300_000 }, async () => {
   await editor.run('Causeway: Add Resource');
+  await editor.pick('PostgreSQL');
   await editor.type('http://db.corp.test', '(1/3)');
   await until('a scheme is refused', async () => /no scheme/.test(await editor.mistake()));
   await editor.type('orders-db.corp.test', '(1/3)');
