@@ -1,12 +1,13 @@
 // Lays out the files of a package for "vsce package":
 //
-//   node extension/stage.mjs --kind ui|ui-test|remote --out DIR [--target TARGET] [--helper PATH]... [--companion VSIX] [--notices FILE]
+//   node extension/stage.mjs --kind ui|ui-test|remote --out DIR [--target TARGET] [--helper PATH]... [--companion VSIX] [--notices FILE] [--sbom FILE]
 //
 // ui-test is the UI extension for tests: it runs in the Node extension host of the
 // workspace and has no browser entry. An entry of the test loads the desktop's entry.
 // A helper goes to bin/TARGET. If there are several, each PATH is
 // TARGET/causeway[.exe]. With --companion the package contains the companion, which
-// the UI extension installs on the remote without a gallery. --notices has the licenses of others.
+// the UI extension installs on the remote without a gallery. --notices has the licenses of others,
+// and --sbom is the bill of materials.
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -19,10 +20,11 @@ const { values } = parseArgs({
     helper: { type: 'string', multiple: true, default: [] },
     companion: { type: 'string' },
     notices: { type: 'string' },
+    sbom: { type: 'string' },
     out: { type: 'string' },
   },
 });
-const { kind, target, helper: helpers, companion, notices, out } = values;
+const { kind, target, helper: helpers, companion, notices, sbom, out } = values;
 if (!['ui', 'ui-test', 'remote'].includes(kind) || !out) fail('--kind ui|ui-test|remote and --out DIR are needed');
 if (path.resolve(out) === root) fail('--out is the source tree');
 
@@ -63,6 +65,7 @@ for (const helper of helpers) {
   chmodSync(to, 0o755);
 }
 if (notices) take(path.resolve(notices), { as: 'NOTICES.txt' });
+if (sbom) take(path.resolve(sbom), { as: 'SBOM.cdx.json' });
 if (companion) take(path.resolve(companion), { as: 'companion.vsix' });
 // vsce warns if there is no ignore file, and leaves VSIX files out by itself. Everything here belongs in the package.
 writeFileSync(path.join(out, '.vscodeignore'), '!companion.vsix\n');

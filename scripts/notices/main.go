@@ -1,7 +1,9 @@
 // Notices writes the licenses of all third-party code in given programs and bundles,
 // as the licenses demand for copies.
 //
-// Usage: notices [-helper FILE]... [-bundle FILE]... >NOTICES.txt
+// Usage: notices [-helper FILE]... [-bundle FILE]... [-sbom SBOM.cdx.json] >NOTICES.txt
+//
+// With -sbom it also lists the parts in a software bill of materials (CycloneDX).
 //
 // A helper is a Go program: its build information lists its modules. A bundle is the
 // metafile of esbuild, which lists the files of node_modules in it. Run it at the root
@@ -15,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -28,6 +31,7 @@ import (
 type part struct {
 	name, version string
 	dir           string // has the license files
+	npm           bool   // an npm package, not a Go module
 	license       string // what the part calls its license; empty if unknown
 }
 
@@ -35,45 +39,68 @@ func main() {
 	var helpers, bundles []string
 	flag.Func("helper", "a Go program", func(s string) error { helpers = append(helpers, s); return nil })
 	flag.Func("bundle", "a metafile of esbuild", func(s string) error { bundles = append(bundles, s); return nil })
+	sbom := flag.String("sbom", "", "the software bill of materials to write")
 	flag.Parse()
-	if err := run(os.Stdout, helpers, bundles); err != nil {
+	if err := run(os.Stdout, *sbom, helpers, bundles); err != nil {
 		fmt.Fprintln(os.Stderr, "notices:", err)
 		os.Exit(1)
 	}
 }
 
-func run(w io.Writer, helpers, bundles []string) error {
-	parts := make(map[string]part) // the key is name and version
+// run writes the licenses to w and, if sbom is not empty, a bill of materials to that file.
+func run(w io.Writer, sbom string, helpers, bundles []string) error {
+	parts, err := collect(helpers, bundles)
+	if err != nil {
+		return err
+	}
+	if err := writeNotices(w, parts); err != nil || sbom == "" {
+		return err
+	}
+	file, err := os.Create(sbom)
+	if err != nil {
+		return err
+	}
+	return errors.Join(writeSBOM(file, parts), file.Close())
+}
+
+// collect returns the parts of programs and bundles, each once, by name and version.
+func collect(helpers, bundles []string) ([]part, error) {
+	found := make(map[string]part)
 	add := func(more []part, err error) error {
 		for _, p := range more {
-			parts[p.name+" "+p.version] = p
+			found[p.String()] = p
 		}
 		return err
 	}
 	for _, file := range helpers {
 		if err := add(modules(file)); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
+			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
 	for _, file := range bundles {
 		if err := add(packages(file)); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
+			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
-	keys := make([]string, 0, len(parts))
-	for key := range parts {
-		keys = append(keys, key)
+	var parts []part
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		parts = append(parts, found[key])
 	}
-	slices.Sort(keys)
+	return parts, nil
+}
+
+func (p part) String() string { return p.name + " " + p.version }
+
+func writeNotices(w io.Writer, parts []part) error {
 	if _, err := fmt.Fprintf(w, "This package contains code of others. Here are its parts and their licenses.\n"); err != nil {
 		return err
 	}
-	for _, key := range keys {
-		text, err := licenses(parts[key])
+	for _, p := range parts {
+		text, err := licenses(p)
 		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
+			return fmt.Errorf("%s: %w", p, err)
 		}
-		if _, err := fmt.Fprintf(w, "\n%s\n%s\n\n%s\n", key, strings.Repeat("-", len(key)), text); err != nil {
+		if _, err := fmt.Fprintf(w, "\n%s\n%s\n\n%s\n", p, strings.Repeat("-", len(p.String())), text); err != nil {
 			return err
 		}
 	}
@@ -143,7 +170,7 @@ func packages(metafile string) ([]part, error) {
 		if err := json.Unmarshal(content, &p); err != nil {
 			return nil, fmt.Errorf("%s: %w", dir, err)
 		}
-		parts = append(parts, part{name: p.Name, version: p.Version, dir: dir, license: p.License})
+		parts = append(parts, part{name: p.Name, version: p.Version, dir: dir, npm: true, license: p.License})
 	}
 	return parts, nil
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestPackageOf(t *testing.T) {
@@ -38,7 +41,8 @@ func TestRun(t *testing.T) {
 	write("node_modules/two/package.json", `{"name": "two", "version": "4.5.6", "license": "MIT"}`)
 	write("meta.json", `{"inputs": {"src/a.ts": {}, "node_modules/@a/one/x.js": {}, "node_modules/two/y.js": {}}}`)
 	var out bytes.Buffer
-	if err := run(&out, nil, []string{"meta.json"}); err != nil {
+	const sbom = "SBOM.cdx.json"
+	if err := run(&out, sbom, nil, []string{"meta.json"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"\n@a/one 1.2.3\n------------\n\nlicense of one\n", "\ntwo 4.5.6\n---------\n\nLicense: MIT\n"} {
@@ -46,12 +50,27 @@ func TestRun(t *testing.T) {
 			t.Errorf("%q lacks %q", out.String(), want)
 		}
 	}
+	content, err := os.ReadFile(sbom)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list bom
+	if err := json.Unmarshal(content, &list); err != nil {
+		t.Fatal(err)
+	}
+	want := bom{"CycloneDX", "1.6", 1, []component{
+		{"library", "@a/one", "1.2.3", "pkg:npm/%40a/one@1.2.3"},
+		{"library", "two", "4.5.6", "pkg:npm/two@4.5.6"},
+	}}
+	if diff := cmp.Diff(want, list); diff != "" {
+		t.Error(diff)
+	}
 	write("node_modules/two/package.json", `{"name": "two", "version": "4.5.6"}`)
-	if err := run(&out, nil, []string{"meta.json"}); err == nil || !strings.Contains(err.Error(), "two 4.5.6: no license") {
+	if err := run(&out, sbom, nil, []string{"meta.json"}); err == nil || !strings.Contains(err.Error(), "two 4.5.6: no license") {
 		t.Errorf("a part without a license: %v", err)
 	}
 	write("meta.json", `{}`)
-	if err := run(&out, nil, []string{"meta.json"}); err == nil {
+	if err := run(&out, sbom, nil, []string{"meta.json"}); err == nil {
 		t.Error("a metafile without files was taken")
 	}
 }
@@ -62,10 +81,22 @@ func TestModules(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := run(&out, []string{self}, nil); err != nil {
+	if err := run(&out, "", []string{self}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "\nGo 1.") || !strings.Contains(out.String(), "The Go Authors") {
 		t.Error("the standard library has no license")
+	}
+}
+
+func TestPURL(t *testing.T) {
+	for want, p := range map[string]part{
+		"pkg:golang/std@1.26.8":                   {name: "Go", version: "1.26.8"},
+		"pkg:golang/github.com/a/b/v2@v2.0.0%2Bx": {name: "github.com/a/b/v2", version: "v2.0.0+x"},
+		"pkg:npm/%40a/b@1.0.0":                    {name: "@a/b", version: "1.0.0", npm: true},
+	} {
+		if got := purl(p); got != want {
+			t.Errorf("%s: %s, want %s", p, got, want)
+		}
 	}
 }

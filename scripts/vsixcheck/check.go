@@ -16,7 +16,7 @@ import (
 
 // allowed lists every file that a package may hold besides its helpers.
 var allowed = regexp.MustCompile(`^(\[Content_Types\]\.xml|extension\.vsixmanifest|` +
-	`extension/(package(\.nls)?\.json|readme\.md|changelog\.md|LICENSE(\.txt)?|NOTICES\.txt|` +
+	`extension/(package(\.nls)?\.json|readme\.md|changelog\.md|LICENSE(\.txt)?|NOTICES\.txt|SBOM\.cdx\.json|` +
 	`dist/[a-z-]+\.js|(media|images|icons)/[a-z-]+\.(svg|png|css)|schemas/[a-z-]+\.json))$`)
 
 // platforms has Go's name for each target of VS Code that has a helper.
@@ -85,6 +85,13 @@ func check(archive *zip.Reader) ([]string, error) {
 	if err != nil {
 		problems = append(problems, "lacks NOTICES.txt, the licenses of the code of others")
 	}
+	var listed map[string]bool
+	if err := decode(archive, "extension/SBOM.cdx.json", func(content []byte, _ any) (err error) {
+		listed, err = components(content)
+		return err
+	}, nil); err != nil {
+		problems = append(problems, "lacks a bill of materials: "+err.Error())
+	}
 	wanted := helpersFor(vsix.Identity.Target, slices.Contains(manifest.ExtensionKind, "ui"))
 	for _, file := range archive.File {
 		if file.Name == companion && manifest.Main != "" && slices.Contains(manifest.ExtensionKind, "ui") {
@@ -112,6 +119,12 @@ func check(archive *zip.Reader) ([]string, error) {
 		}
 		for _, part := range unnamed(content, notices) {
 			problems = append(problems, file.Name+" has "+part+", which NOTICES.txt does not name")
+		}
+		if listed == nil {
+			continue // said already
+		}
+		for _, part := range unlisted(content, listed) {
+			problems = append(problems, file.Name+" has "+part+", which SBOM.cdx.json does not list")
 		}
 	}
 	for name := range wanted {

@@ -74,8 +74,14 @@ func archive(t *testing.T, files map[string]entry) *zip.Reader {
 	return r
 }
 
+const (
+	sbomName  = "extension/SBOM.cdx.json"
+	emptySBOM = `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[]}`
+)
+
 func TestCheck(t *testing.T) {
 	linux := string(build(t, "linux", "amd64"))
+	version := strings.TrimPrefix(runtime.Version(), "go")
 	const vsix = `<PackageManifest><Metadata><Identity Id="a" Version="1.0.0" Publisher="p" TargetPlatform="linux-x64"/></Metadata></PackageManifest>`
 	const manifest = `{"name":"a","publisher":"p","version":"1.0.0","license":"Apache-2.0","extensionKind":["ui"],"main":"./dist/ui.js"}`
 	tests := map[string]struct {
@@ -96,6 +102,8 @@ func TestCheck(t *testing.T) {
 		"too large":      {map[string]entry{"extension/bin/linux-x64/causeway": {linux + strings.Repeat("\x00", largest), 0o755}}, "more than"},
 		"no binary":      {map[string]entry{"extension/bin/linux-x64/causeway": {"#!/bin/sh", 0o755}}, "is no Go binary"},
 		"no license":     {map[string]entry{"extension/NOTICES.txt": {"The parts:\n\nGo 0.9\n------\n", 0o644}}, "which NOTICES.txt does not name"},
+		"not listed":     {map[string]entry{sbomName: {emptySBOM, 0o644}}, "which SBOM.cdx.json does not list"},
+		"no list":        {map[string]entry{sbomName: {`{"components":[]}`, 0o644}}, "is not CycloneDX"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -104,7 +112,8 @@ func TestCheck(t *testing.T) {
 				"extension/package.json":           {manifest, 0o644},
 				"extension/dist/ui.js":             {"x", 0o644},
 				"extension/bin/linux-x64/causeway": {linux, 0o755},
-				"extension/NOTICES.txt":            {fmt.Sprintf("The parts:\n\nGo %s\n------\n", strings.TrimPrefix(runtime.Version(), "go")), 0o644},
+				"extension/NOTICES.txt":            {fmt.Sprintf("The parts:\n\nGo %s\n------\n", version), 0o644},
+				sbomName:                           {fmt.Sprintf(`{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"name":"Go","version":"%s"}]}`, version), 0o644},
 			}
 			maps.Copy(files, test.change)
 			problems, err := check(archive(t, files))
@@ -130,6 +139,7 @@ func TestCompanion(t *testing.T) {
 			"extension/package.json":   {fmt.Sprintf(`{"name":"r","publisher":"p","version":"%s","license":"Apache-2.0","extensionKind":["workspace"],"main":"./dist/remote.js"}`, version), 0o644},
 			"extension/dist/remote.js": {"x", 0o644},
 			"extension/NOTICES.txt":    {"", 0o644},
+			sbomName:                   {emptySBOM, 0o644},
 		}))
 	}
 	outer := func(companion string) map[string]entry {
@@ -138,6 +148,7 @@ func TestCompanion(t *testing.T) {
 			"extension/package.json":   {`{"name":"a","publisher":"p","version":"1.0.0","license":"Apache-2.0","extensionKind":["ui"],"main":"./dist/ui.js"}`, 0o644},
 			"extension/dist/ui.js":     {"x", 0o644},
 			"extension/NOTICES.txt":    {"", 0o644},
+			sbomName:                   {emptySBOM, 0o644},
 			"extension/companion.vsix": {companion, 0o644},
 		}
 	}

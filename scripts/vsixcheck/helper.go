@@ -7,6 +7,7 @@ import (
 	"debug/elf"
 	"debug/macho"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -137,21 +138,57 @@ func checkPages(content, directory []byte) error {
 // unnamed returns the parts of a helper that are not among the headings of notices,
 // which scripts/notices wrote.
 func unnamed(helper, notices []byte) (parts []string) {
-	info, err := buildinfo.Read(bytes.NewReader(helper))
-	if err != nil {
-		return nil // checkHelper says so
-	}
-	wanted := []string{"Go " + strings.TrimPrefix(info.GoVersion, "go")}
-	for _, m := range info.Deps {
-		if m.Replace != nil {
-			m = m.Replace
-		}
-		wanted = append(wanted, m.Path+" "+m.Version)
-	}
-	for _, part := range wanted {
+	for _, part := range partsOf(helper) {
 		if !bytes.Contains(notices, []byte("\n"+part+"\n---")) {
 			parts = append(parts, part)
 		}
 	}
 	return parts
+}
+
+// unlisted returns the parts of a helper that are not in a software bill of materials.
+func unlisted(helper []byte, listed map[string]bool) (parts []string) {
+	for _, part := range partsOf(helper) {
+		if !listed[part] {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// partsOf returns name and version of each module in a helper, and of Go; nothing for
+// a file that is no helper, of which checkHelper complains.
+func partsOf(helper []byte) []string {
+	info, err := buildinfo.Read(bytes.NewReader(helper))
+	if err != nil {
+		return nil
+	}
+	parts := []string{"Go " + strings.TrimPrefix(info.GoVersion, "go")}
+	for _, m := range info.Deps {
+		if m.Replace != nil {
+			m = m.Replace
+		}
+		parts = append(parts, m.Path+" "+m.Version)
+	}
+	return parts
+}
+
+// components returns name and version of each part in a bill of materials of CycloneDX.
+func components(content []byte) (map[string]bool, error) {
+	var bom struct {
+		Format     string `json:"bomFormat"`
+		Spec       string `json:"specVersion"`
+		Components []struct{ Name, Version string }
+	}
+	if err := json.Unmarshal(content, &bom); err != nil {
+		return nil, err
+	}
+	if bom.Format != "CycloneDX" || bom.Spec == "" {
+		return nil, errors.New("is not CycloneDX")
+	}
+	listed := make(map[string]bool, len(bom.Components))
+	for _, c := range bom.Components {
+		listed[c.Name+" "+c.Version] = true
+	}
+	return listed, nil
 }
