@@ -92,7 +92,7 @@ var rules = map[string]rule{
 	"capture/tun": {may: "capture/flow capture/hostnet capture/owner netx offer tunnel", tests: "peer tunnel/tunneltest",
 		without: "net/http golang.zx2c4.com/wireguard/device golang.zx2c4.com/wireguard/tun/netstack"},
 
-	"cli": {may: "askpage capture/hostnet capture/owner capture/proxy capture/run carrier connect daemon doctor link logs netx pairing " +
+	"cli": {may: "askpage capture/hostnet capture/owner capture/proxy capture/run carrier connect daemon doctor gateway/consent link logs netx pairing " +
 		"resource rpc service session session/capturerole session/gatewayrole terminal"},
 	"service":    {without: "github.com/... net/http"},
 	"logs":       {without: "net/http os/exec"},

@@ -124,7 +124,7 @@ with the status of its command.`,
 	e.addLogLevel(root)
 	root.AddCommand(
 		gatewayCommand(e), captureCommand(e), connectCommand(e),
-		sessionsCommand(e), statusCommand(e), ncCommand(e), runCommand(e), doctorCommand(e), serviceCommand(e), versionCommand(e), privilegedCommand(e),
+		sessionsCommand(e), statusCommand(e), approvalsCommand(e), ncCommand(e), runCommand(e), doctorCommand(e), serviceCommand(e), versionCommand(e), privilegedCommand(e),
 	)
 	root.AddCommand(runParts()...)
 	return root

@@ -4,15 +4,22 @@
 package consent
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"sync"
+	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 )
+
+// watchPeriod is how often Changes looks at the file.
+const watchPeriod = 500 * time.Millisecond
 
 // Decision is the user's answer to a proposal.
 type Decision string
@@ -106,6 +113,41 @@ func (a *Approvals) Answer(id string, d Decision) (Review, error) {
 	return a.review(), err
 }
 
+// Again repeats the last review with the file as it is now.
+func (a *Approvals) Again() Review {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.review()
+}
+
+// Changes calls f once soon after it begins, and then within a second after the file
+// changes, until ctx ends.
+func (a *Approvals) Changes(ctx context.Context, f func()) {
+	tick := time.NewTicker(watchPeriod)
+	defer tick.Stop()
+	var seen fs.FileInfo
+	for first := true; ; first = false {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		// Replacing the file gives it another identity, also within one tick of the clock.
+		now, err := os.Stat(a.store.path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		same := (now == nil) == (seen == nil)
+		if same && now != nil {
+			same = os.SameFile(now, seen) && now.ModTime().Equal(seen.ModTime()) && now.Size() == seen.Size()
+		}
+		seen = now
+		if first || !same {
+			f()
+		}
+	}
+}
+
 func (a *Approvals) review() Review {
 	var out Review
 	always, err := a.store.get(a.authority, a.workspace)
@@ -144,7 +186,7 @@ func (a *Approvals) sort(out *Review, r resource.Resource, from string, always m
 			return
 		}
 		// Less needs no approval, but going back to more does.
-		if err := a.store.put(a.authority, a.workspace, r); err != nil {
+		if err := a.store.narrow(a.authority, a.workspace, r); err != nil {
 			out.Problems = append(out.Problems, resource.Problem{Path: a.store.path, Message: err.Error()})
 		}
 		return

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/google/go-cmp/cmp"
@@ -307,5 +308,68 @@ func TestPath(t *testing.T) {
 	t.Setenv("HOME", "/config")
 	if p, err := Path(); err != nil || !strings.HasPrefix(p, "/config") || filepath.Base(p) != "approved.json" {
 		t.Errorf("%s, %v", p, err)
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	path := approvalsFile(t)
+	both := append(mustParse(t, dbSource), mustParse(t, webSource)...)
+	for _, workspace := range []string{"w", "v"} {
+		a := New(path, "r", workspace)
+		answer(t, a, answer(t, a, a.Review(both, nil), "db", Always), "web", Always)
+	}
+	list, err := List(path)
+	if err != nil || len(list) != 4 || list[0].Workspace != "v" || list[0].Resource.Name != "db" {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if list[0].Since == nil || time.Since(*list[0].Since) > time.Minute {
+		t.Errorf("since %v", list[0].Since)
+	}
+	running := New(path, "r", "w")
+	check(t, "before", running.Review(both, nil), "[db web] [] [] 0")
+	gone, err := Revoke(path, func(e Entry) bool { return e.Workspace == "w" && e.Resource.Name == "db" })
+	if err != nil || len(gone) != 1 || gone[0].Resource.Host.Name != "db.test" {
+		t.Fatalf("%+v, %v", gone, err)
+	}
+	check(t, "revoked", running.Again(), "[web] [db new] [] 0")
+	check(t, "in the other workspace", New(path, "r", "v").Review(both, nil), "[db web] [] [] 0")
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("file: %v, %v", info.Mode(), err)
+	}
+	// A gateway that read the file before a revocation must not restore the approval.
+	fewer := mustParse(t, `[{"name": "db", "host": "db.test", "ports": [5432]}]`)[0]
+	if err := running.store.narrow("r", "w", fewer); err == nil {
+		t.Error("a narrower resource restores a revoked approval")
+	}
+	check(t, "after that", running.Again(), "[web] [db new] [] 0")
+	if _, err := Revoke(path, func(Entry) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := List(path); err != nil || len(list) > 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := os.WriteFile(path, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := List(path); err == nil {
+		t.Error("a damaged file has a list")
+	}
+	if _, err := Revoke(path, func(Entry) bool { return true }); err == nil {
+		t.Error("a damaged file is changed")
+	}
+}
+
+func TestFileWithoutTimesIsUsed(t *testing.T) {
+	path := approvalsFile(t)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const old = `{"version": 1, "remotes": {"r": {"w": {"db": {"name": "db", "host": "db.test", "ports": [5432, 5433], "protocols": ["tcp"]}}}}}`
+	if err := os.WriteFile(path, []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "older file", New(path, "r", "w").Review(mustParse(t, dbSource), nil), "[db] [] [] 0")
+	if list, err := List(path); err != nil || len(list) != 1 || list[0].Since != nil {
+		t.Errorf("%+v, %v", list, err)
 	}
 }

@@ -36,8 +36,39 @@ type store struct{ path string }
 
 // stored is the content of the file, by authority, workspace and name.
 type stored struct {
-	Version int                                                `json:"version"`
-	Remotes map[string]map[string]map[string]resource.Resource `json:"remotes"`
+	Version int                        `json:"version"`
+	Remotes byPlace[resource.Resource] `json:"remotes"`
+
+	// Since says when the user approved. It has no entry for what an older helper has
+	// written.
+	Since byPlace[time.Time] `json:"since,omitempty"`
+}
+
+// byPlace has values by authority, workspace and name of the resource.
+type byPlace[V any] map[string]map[string]map[string]V
+
+func (m *byPlace[V]) set(authority, workspace, name string, v V) {
+	if *m == nil {
+		*m = byPlace[V]{}
+	}
+	if (*m)[authority] == nil {
+		(*m)[authority] = map[string]map[string]V{}
+	}
+	if (*m)[authority][workspace] == nil {
+		(*m)[authority][workspace] = map[string]V{}
+	}
+	(*m)[authority][workspace][name] = v
+}
+
+// remove leaves no empty map behind.
+func (m byPlace[V]) remove(authority, workspace, name string) {
+	delete(m[authority][workspace], name)
+	if len(m[authority][workspace]) == 0 {
+		delete(m[authority], workspace)
+	}
+	if len(m[authority]) == 0 {
+		delete(m, authority)
+	}
 }
 
 // get returns the approved resources of a workspace on a remote, by name.
@@ -49,9 +80,31 @@ func (s store) get(authority, workspace string) (map[string]resource.Resource, e
 	return content.Remotes[authority][workspace], nil
 }
 
-// put records a resource as approved, in place of an earlier one of that name. It does
-// not write a file that it cannot read.
+// put records a resource as approved now, in place of an earlier one of that name.
 func (s store) put(authority, workspace string, r resource.Resource) error {
+	return s.update(func(content *stored) error {
+		content.Remotes.set(authority, workspace, r.Name, r)
+		content.Since.set(authority, workspace, r.Name, time.Now().UTC().Truncate(time.Second))
+		return nil
+	})
+}
+
+// narrow replaces an approved resource by r, which is within it. It changes nothing if
+// the file no longer approves r: another process may have revoked it meanwhile.
+func (s store) narrow(authority, workspace string, r resource.Resource) error {
+	return s.update(func(content *stored) error {
+		before, ok := content.Remotes[authority][workspace][r.Name]
+		if !ok || !r.Within(before) {
+			return fmt.Errorf("the approval of %q has changed meanwhile", r.Name)
+		}
+		content.Remotes.set(authority, workspace, r.Name, r)
+		return nil
+	})
+}
+
+// update changes the file. It does not write a file that it cannot read, nor after an
+// error of change.
+func (s store) update(change func(*stored) error) error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return err
 	}
@@ -66,16 +119,9 @@ func (s store) put(authority, workspace string, r resource.Resource) error {
 	if err != nil {
 		return err
 	}
-	if content.Remotes == nil {
-		content.Remotes = map[string]map[string]map[string]resource.Resource{}
+	if err := change(&content); err != nil {
+		return err
 	}
-	if content.Remotes[authority] == nil {
-		content.Remotes[authority] = map[string]map[string]resource.Resource{}
-	}
-	if content.Remotes[authority][workspace] == nil {
-		content.Remotes[authority][workspace] = map[string]resource.Resource{}
-	}
-	content.Remotes[authority][workspace][r.Name] = r
 	b, err := json.MarshalIndent(content, "", "  ")
 	if err != nil {
 		return err

@@ -91,6 +91,9 @@ func (h *conversation) OpenSession(ctx context.Context, p rpc.GatewayOpenParams)
 		return rpc.GatewayOpenResult{}, err
 	}
 	id, secret := s.Keys().Hex()
+	s.Work.mu.Lock()
+	s.Work.driver = h
+	s.Work.mu.Unlock()
 	result := h.set(s.Work, rpc.ResourcesParams{Resources: p.Resources, WorkspaceResources: p.WorkspaceResources, Exits: p.Exits, Credentials: p.Credentials})
 	return rpc.GatewayOpenResult{Session: id, Secret: secret, Resumed: resumed, ResourcesResult: result}, nil
 }
@@ -118,6 +121,8 @@ func (h *conversation) AnswerApprovals(_ context.Context, p rpc.ApprovalAnswers)
 		return rpc.ResourcesResult{}, err
 	}
 	var failed []error
+	s.setting.Lock()
+	defer s.setting.Unlock()
 	s.mu.Lock()
 	review := s.review
 	s.mu.Unlock()

@@ -134,11 +134,14 @@ func (h *conversation) askUser(s *Session) {
 		if err != nil {
 			return
 		}
+		s.setting.Lock()
 		review, err := s.approvals.Answer(p.ID, consent.Decision(answer))
+		result := h.hold(s, review)
+		s.setting.Unlock()
 		if err != nil {
 			h.Log.Warn().Err(err).Str("resource", p.Resource.Name).Msg("cannot keep the approval")
 		}
-		h.Notify(rpc.NotifyApprovals, h.hold(s, review))
+		h.Notify(rpc.NotifyApprovals, result)
 	}
 }
 

@@ -7,6 +7,7 @@ package gatewayrole
 import (
 	"context"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"slices"
 	"strings"
 	"sync"
 
@@ -55,6 +56,7 @@ type Session struct {
 	mu       sync.Mutex
 	review   consent.Review
 	problems []resource.Problem // of parsing
+	driver   *conversation      // the last one that opened the session
 	state    string
 	reason   string
 }
@@ -102,7 +104,36 @@ func (h *conversation) newSession(in *session.Session[*Session], p rpc.GatewayOp
 
 // Run implements session.Work.
 func (s *Session) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		s.approvals.Changes(ctx, s.approvalsChanged)
+	}()
+	defer func() { cancel(); <-watched }()
 	return session.Serve(ctx, s.in.Carrier, s.log, tunnel.Server, s.gw.Serve)
+}
+
+// approvalsChanged puts the file of approvals into effect as it is now: another process
+// may have revoked an approval, or given one for this workspace.
+func (s *Session) approvalsChanged() {
+	s.mu.Lock()
+	h := s.driver
+	s.mu.Unlock()
+	if h == nil {
+		return
+	}
+	s.setting.Lock()
+	defer s.setting.Unlock()
+	review := s.approvals.Again()
+	s.mu.Lock()
+	same := slices.EqualFunc(review.Approved, s.review.Approved, func(a, b resource.Approved) bool {
+		return a.From == b.From && a.Resource.Equal(b.Resource)
+	})
+	s.mu.Unlock()
+	if !same {
+		h.Notify(rpc.NotifyApprovals, h.apply(s, review))
+	}
 }
 
 // Ended implements session.Work.
