@@ -221,3 +221,17 @@ describe('both manifests', () => {
     expect(others).toEqual([]);
   });
 });
+
+it('every choice among the settings, outside the schema of resources, is explained', () => {
+  const unexplained: string[] = [];
+  const look = (value: unknown, at: string): void => {
+    if (typeof value !== 'object' || value === null) return;
+    const { enum: choices, enumDescriptions: texts } = value as { enum?: unknown[]; enumDescriptions?: unknown[] };
+    if (Array.isArray(choices) && choices.length !== texts?.length) unexplained.push(at);
+    for (const [key, inner] of Object.entries(value)) look(inner, `${at}.${key}`);
+  };
+  for (const [name, setting] of Object.entries(ui.contributes.configuration.properties)) {
+    if (!/esources$/.test(name)) look(setting, name);
+  }
+  expect(unexplained).toEqual([]);
+});
