@@ -375,12 +375,31 @@ func (e *probeEnv) closes() string {
 	unix.Close(fd)
 	_ = s.SetReadDeadline(time.Now().Add(time.Second))
 	_, err = s.Read(make([]byte, 1))
-	u := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
-	_ = unix.Bind(u, unixSockaddr(unix.AF_INET, ln.Addr().(*net.TCPAddr).AddrPort()))
-	unix.Close(u)
-	u = e.socket(unix.AF_INET, unix.SOCK_DGRAM)
-	defer unix.Close(u)
-	return fmt.Sprint(err, " ", text(unix.Bind(u, unixSockaddr(unix.AF_INET, ln.Addr().(*net.TCPAddr).AddrPort()))))
+	return fmt.Sprint(err, " ", text(e.bindAgain()))
+}
+
+// bindAgain binds a UDP socket to the port of one that was closed just before. A program
+// elsewhere on the machine may take that port in between, so it tries three ports.
+func (e *probeEnv) bindAgain() error {
+	var failed error
+	for range 3 {
+		u := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
+		if err := unix.Bind(u, unixSockaddr(unix.AF_INET, netip.MustParseAddrPort("127.0.0.1:0"))); err != nil {
+			return err
+		}
+		at, err := unix.Getsockname(u)
+		if err != nil {
+			return err
+		}
+		unix.Close(u)
+		u = e.socket(unix.AF_INET, unix.SOCK_DGRAM)
+		failed = unix.Bind(u, at)
+		unix.Close(u)
+		if !errors.Is(failed, unix.EADDRINUSE) {
+			break
+		}
+	}
+	return failed
 }
 
 // listens makes sure that ordinary servers, and loopback, go on.
