@@ -18,6 +18,7 @@ func TestAsk(t *testing.T) {
 	go term.read(in)
 	enter := func(line string) { _, _ = io.WriteString(keys, line+"\n") }
 	enter("yes") // nobody has asked yet
+	time.Sleep(100 * time.Millisecond)
 	ask := func(ctx context.Context) chan result {
 		done := make(chan result, 1)
 		before := out.count("[yes/no]")
@@ -58,6 +59,7 @@ func TestAsk(t *testing.T) {
 		t.Errorf("after the window has gone: %+v", r)
 	}
 	enter("yes") // too late for the question that is gone
+	time.Sleep(100 * time.Millisecond)
 	done = ask(t.Context())
 	_ = keys.Close()
 	if r := <-done; !errors.Is(r.err, errClosed) {

@@ -378,23 +378,23 @@ func (e *probeEnv) closes() string {
 	return fmt.Sprint(err, " ", text(e.bindAgain()))
 }
 
-// bindAgain binds a UDP socket to the port of one that was closed just before. A program
-// elsewhere on the machine may take that port in between, so it tries three ports.
+// bindAgain binds a UDP socket to the port of one that was closed just before. Another
+// program on the machine may have the port, so it tries three.
 func (e *probeEnv) bindAgain() error {
 	var failed error
 	for range 3 {
-		u := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
-		if err := unix.Bind(u, unixSockaddr(unix.AF_INET, netip.MustParseAddrPort("127.0.0.1:0"))); err != nil {
-			return err
-		}
-		at, err := unix.Getsockname(u)
+		ln, err := net.Listen("tcp", "127.0.0.1:0") // a port that is probably free for UDP too
 		if err != nil {
 			return err
 		}
+		at := unixSockaddr(unix.AF_INET, ln.Addr().(*net.TCPAddr).AddrPort())
+		u := e.socket(unix.AF_INET, unix.SOCK_DGRAM)
+		_ = unix.Bind(u, at)
 		unix.Close(u)
 		u = e.socket(unix.AF_INET, unix.SOCK_DGRAM)
 		failed = unix.Bind(u, at)
 		unix.Close(u)
+		_ = ln.Close()
 		if !errors.Is(failed, unix.EADDRINUSE) {
 			break
 		}
