@@ -79,9 +79,9 @@ for _ in $(seq 100); do ss -Hltn 'sport = :7741' | grep -q 7741 && break; sleep 
 		"there is no service",
 		"== installed", "the helper listens at 127.0.0.1:7741, now and after each login", helper,
 		"== again", "the helper listens",
-		"== status", "the service runs", "causeway-gateway.service", "ask.html", "journalctl --user",
+		"== status", "the service runs", "causeway-gateway.service", "ask-7741.html", "journalctl --user",
 		"== crash", "== restarted",
-		"== opened", "ask.html",
+		"== opened", "ask-7741.html",
 		"== removed", "there is no service now", "there is no service:",
 		"== taken", "127.0.0.1:7741 is in use", "there is no service now",
 	} {
@@ -91,7 +91,7 @@ for _ in $(seq 100); do ss -Hltn 'sport = :7741' | grep -q 7741 && break; sleep 
 		}
 		rest = after
 	}
-	for _, left := range []string{".config/systemd/user/causeway-gateway.service", ".config/systemd/user/default.target.wants/causeway-gateway.service", ".config/causeway/ask.html"} {
+	for _, left := range []string{".config/systemd/user/causeway-gateway.service", ".config/systemd/user/default.target.wants/causeway-gateway.service", ".config/causeway/ask-7741.html"} {
 		if _, err := os.Lstat(file(left)); err == nil {
 			t.Errorf("left behind: %s", left)
 		}

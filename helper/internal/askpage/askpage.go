@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,7 +35,9 @@ const (
 	maxShown  = 16               // questions at the same time; others wait for their turn
 	maxPolls  = 8                // requests that wait for news
 	pollTime  = 20 * time.Second // before such a request gets an answer without news
-	awayAfter = 30 * time.Second // without a request, nobody looks at the page
+	awayAfter = 5 * time.Second  // without a request that waits, nobody looks at the page
+	lookEvery = 2 * time.Second  // whether somebody does
+	loadTime  = 10 * time.Second // for a browser to load the page
 	openEvery = 20 * time.Second // a page opens at most this often
 	maxOpens  = 4                // some systems return from opening when the browser ends
 )
@@ -42,7 +45,7 @@ const (
 // Page asks questions on a web page. New makes one.
 type Page struct {
 	log    zerolog.Logger
-	port   int
+	addr   netip.AddrPort
 	file   string
 	open   func(file string) error
 	secret string
@@ -54,8 +57,10 @@ type Page struct {
 	version int
 	changed chan struct{} // closed when version grows
 	shown   []*question
+	waiting int       // requests of pages that wait for news
 	seen    time.Time // the last request of a page with the secret
 	opened  time.Time
+	warned  bool // that nobody has loaded the page since it was opened
 }
 
 type question struct {
@@ -66,11 +71,11 @@ type question struct {
 	answer chan string // holds one
 }
 
-// New returns the page for a helper that listens at port of 127.0.0.1. It writes file,
+// New returns the page for a helper that listens at the loopback address addr. It writes file,
 // which leads to the page and which only the user can read. Open shows a file in the
 // user's browser; nil: the user opens the file. Close removes the file.
-func New(log zerolog.Logger, port int, file string, open func(file string) error) (*Page, error) {
-	p := &Page{log: log, port: port, file: file, open: open, secret: rand.Text(),
+func New(log zerolog.Logger, addr netip.AddrPort, file string, open func(file string) error) (*Page, error) {
+	p := &Page{log: log, addr: addr, file: file, open: open, secret: rand.Text(),
 		slots: make(chan struct{}, maxShown), polls: make(chan struct{}, maxPolls),
 		opens: make(chan struct{}, maxOpens), changed: make(chan struct{})}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
@@ -85,7 +90,7 @@ func New(log zerolog.Logger, port int, file string, open func(file string) error
 
 // URL is the page's address, with the secret. Only the user may see it.
 func (p *Page) URL() string {
-	return fmt.Sprintf("http://127.0.0.1:%d%s#%s", p.port, Path, p.secret)
+	return fmt.Sprintf("http://%s%s#%s", p.addr, Path, p.secret)
 }
 
 // Close removes the file. Questions end with their contexts.
@@ -104,12 +109,17 @@ func (p *Page) Ask(ctx context.Context, text string, words ...string) (string, e
 	q := &question{ID: rand.Text(), Text: strings.TrimSpace(text), Words: words, answer: make(chan string, 1)}
 	p.change(func() { p.shown = append(p.shown, q) })
 	defer p.change(func() { p.shown = slices.DeleteFunc(p.shown, func(o *question) bool { return o == q }) })
-	p.show()
-	select {
-	case word := <-q.answer:
-		return word, nil
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		p.show()
+		select {
+		case word := <-q.answer:
+			return word, nil
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-look.C: // the user may have closed the page
+		}
 	}
 }
 
@@ -126,11 +136,18 @@ func (p *Page) change(f func()) {
 func (p *Page) show() {
 	p.mu.Lock()
 	now := time.Now()
-	skip := p.open == nil || now.Sub(p.seen) < awayAfter || now.Sub(p.opened) < openEvery
+	skip := p.open == nil || p.waiting > 0 || now.Sub(p.seen) < awayAfter || now.Sub(p.opened) < openEvery
+	unseen := !p.opened.IsZero() && now.Sub(p.opened) > loadTime && p.seen.Before(p.opened) && !p.warned
+	if unseen {
+		p.warned = true
+	}
 	if !skip {
 		p.opened = now
 	}
 	p.mu.Unlock()
+	if unseen {
+		p.log.Warn().Str("file", p.file).Msg("no browser has loaded the page for your answers: open this file in your browser")
+	}
 	if skip {
 		return
 	}
@@ -193,7 +210,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Page) authorized(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
-		if origin != "" && origin != fmt.Sprintf("http://127.0.0.1:%d", p.port) {
+		if origin != "" && origin != "http://"+p.addr.String() {
 			http.Error(w, "causeway: another page may not answer", http.StatusForbidden)
 			return
 		}
@@ -217,6 +234,8 @@ func (p *Page) questions(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "causeway: too many of these pages are open", http.StatusServiceUnavailable)
 		return
 	}
+	p.wait(1)
+	defer p.wait(-1)
 	had, err := strconv.Atoi(r.URL.Query().Get("after"))
 	if err != nil {
 		had = -1
@@ -243,11 +262,16 @@ func (p *Page) questions(w http.ResponseWriter, r *http.Request) {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]any{"version": version, "questions": shown})
-		p.mu.Lock()
-		p.seen = time.Now()
-		p.mu.Unlock()
 		return
 	}
+}
+
+// wait counts the requests that wait for news. A page that is closed ends its own.
+func (p *Page) wait(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting += n
+	p.seen = time.Now()
 }
 
 var errAnswered = errors.New("nobody asks this any more")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,11 +35,11 @@ func serve(t *testing.T) *served {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.ServeHTTP(w, r) }))
 	t.Cleanup(srv.Close)
 	s.at = srv.URL
-	port, err := strconv.Atoi(srv.URL[strings.LastIndex(srv.URL, ":")+1:])
+	addr, err := netip.ParseAddrPort(strings.TrimPrefix(srv.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Page, err = New(zerolog.Nop(), port, filepath.Join(t.TempDir(), "causeway", "ask.html"), func(file string) error {
+	s.Page, err = New(zerolog.Nop(), addr, filepath.Join(t.TempDir(), "causeway", "ask.html"), func(file string) error {
 		s.opened <- file
 		return nil
 	})
@@ -156,6 +157,27 @@ func TestAnswer(t *testing.T) {
 	if len(s.opened) != 0 {
 		t.Error("the page was opened although it is open")
 	}
+}
+
+// A user who closes the page between two questions gets it again.
+func TestPageOpensAgain(t *testing.T) {
+	s := serve(t)
+	s.mu.Lock()
+	s.seen = time.Now() // the user has closed the page just now
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Ask(ctx, "Sure?", "yes", "no")
+		done <- err
+	}()
+	select {
+	case <-s.opened:
+	case <-time.After(30 * time.Second):
+		t.Error("the page does not open again")
+	}
+	cancel()
+	<-done
 }
 
 // Only a page that has the secret, and is the helper's own, hears and answers.

@@ -24,8 +24,6 @@ function section(question) {
     const button = document.createElement('button');
     button.type = 'button';
     button.textContent = word[0].toUpperCase() + word.slice(1);
-    button.disabled = true;
-    setTimeout(() => (button.disabled = false), GRACE_MS);
     button.onclick = async () => {
       for (const other of element.querySelectorAll('button')) other.disabled = true;
       const response = await call('answer', { method: 'POST', body: JSON.stringify({ id: question.id, word }) });
@@ -36,10 +34,23 @@ function section(question) {
   return element;
 }
 
+let grace;
+
+/** Disables all buttons for a moment: a change of the list moves another question below the pointer. */
+function rest() {
+  const buttons = () => list.querySelectorAll('button');
+  for (const button of buttons()) button.disabled = true;
+  clearTimeout(grace);
+  grace = setTimeout(() => {
+    for (const button of buttons()) button.disabled = false;
+  }, GRACE_MS);
+}
+
 function show(questions) {
   const ids = new Set(questions.map((question) => question.id));
   for (const element of [...list.children]) if (!ids.has(element.id)) element.remove();
   for (const question of questions) if (!document.getElementById(question.id)) list.append(section(question));
+  rest();
   state.textContent =
     questions.length > 0
       ? 'The helper on this machine asks:'

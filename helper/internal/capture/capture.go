@@ -109,6 +109,8 @@ func Serve(ctx context.Context, s *tunnel.Session, o Options) error {
 		return err
 	}
 	defer c.close()
+	c.started.Store(true)
+	c.Refresh() // the others may have changed since it joined
 
 	stop := context.AfterFunc(ctx, func() { _ = control.Close() })
 	defer stop()
@@ -146,6 +148,7 @@ type capture struct {
 	telling  chan struct{} // a slot for each question under way
 	told     chan peer.Told
 	ended    <-chan struct{} // closed when nothing more is reported
+	started  atomic.Bool     // all fields above are set
 	busy     atomic.Bool     // the sources are changing: the report waits until all of them have changed
 
 	notes []string // written once, by start
@@ -170,6 +173,11 @@ func (c *capture) checker() *owner.Checker {
 }
 
 func (c *capture) start(check *owner.Checker) error {
+	c.names = names.New(names.Options{
+		Log: c.o.Log, Gateway: c.gateway, UID: c.o.UID,
+		Check: check.Check, CheckConnecting: check.CheckConnecting, CheckUDP: check.CheckUDP, StartHosts: c.o.StartHosts, Changed: c.changed,
+		NoHosts: c.o.Sources.Names == Off, OnlyLocal: c.o.Sources.Names == Off && c.o.Sources.DNS == Off, Elsewhere: c.elsewhere,
+	})
 	if c.o.Sources.Proxy != Off {
 		p, err := proxy.Listen(proxy.Options{
 			Log: c.o.Log, Gateway: c.gateway, UID: c.o.UID,
@@ -185,11 +193,6 @@ func (c *capture) start(check *owner.Checker) error {
 			c.proxy = p
 		}
 	}
-	c.names = names.New(names.Options{
-		Log: c.o.Log, Gateway: c.gateway, UID: c.o.UID,
-		Check: check.Check, CheckConnecting: check.CheckConnecting, CheckUDP: check.CheckUDP, StartHosts: c.o.StartHosts, Changed: c.changed,
-		NoHosts: c.o.Sources.Names == Off, OnlyLocal: c.o.Sources.Names == Off && c.o.Sources.DNS == Off, Elsewhere: c.elsewhere,
-	})
 	if c.o.HandoverPath != "" {
 		h, err := handover.Listen(handover.Options{Log: c.o.Log, Gateway: c.gateway, Path: c.o.HandoverPath,
 			CheckUDP: check.CheckUDP, RefuseUDP: c.names.RefuseUDP, Covers: c.covers, At: c.names.At})

@@ -143,3 +143,8 @@ func TestReportFits(t *testing.T) {
 		t.Errorf("%+v", short)
 	}
 }
+
+// The captures of other sessions may refresh one that has only joined.
+func TestRefreshBeforeTheStart(t *testing.T) {
+	new(capture).Refresh()
+}

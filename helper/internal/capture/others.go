@@ -58,8 +58,12 @@ func (c *capture) Claims(network, host string, port uint16) Claim {
 	return NoClaim
 }
 
-// Refresh implements Member.
-func (c *capture) Refresh() { c.names.Refresh() }
+// Refresh implements Member. The others may call it before this capture has started.
+func (c *capture) Refresh() {
+	if c.started.Load() {
+		c.names.Refresh()
+	}
+}
 
 // elsewhere tells whether another capture serves a target.
 func (c *capture) elsewhere(network, host string, port uint16) bool {

@@ -93,9 +93,6 @@ of its own that it opens in your browser. With --page off and without a terminal
 	return cmd
 }
 
-// pageFile leads to the helper's own page.
-const pageFile = "ask.html"
-
 // listen serves pages in the user's browser.
 func (e *env) listen(ctx context.Context, addr, page string, origins []string, pre gatewayrole.Preapproval) error {
 	kept, err := pairing.Open()
@@ -114,12 +111,13 @@ func (e *env) listen(ctx context.Context, addr, page string, origins []string, p
 		user = append(user, t)
 	}
 	if open := askpage.Browser(); page == "on" || page == "auto" && open != nil {
-		file, err := pairing.File(pageFile)
+		// Two helpers may listen at two ports.
+		file, err := pairing.File(fmt.Sprintf("ask-%d.html", l.Port))
 		if err != nil {
 			_ = ln.Close()
 			return err
 		}
-		own, err := askpage.New(log, l.Port, file, open)
+		own, err := askpage.New(log, ln.Addr().(*net.TCPAddr).AddrPort(), file, open)
 		if err != nil {
 			_ = ln.Close()
 			return err

@@ -2,11 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/pairing"
@@ -93,12 +93,13 @@ with launchd on macOS. It asks you on a page that it opens in your browser.`,
 			if !s.Running {
 				state = "does not run"
 			}
-			page, err := pairing.File(pageFile)
+			pages, err := pairing.File("ask-*.html")
 			if err != nil {
 				return err
 			}
-			if _, err := os.Stat(page); errors.Is(err, os.ErrNotExist) {
-				page = "none"
+			page := "none"
+			if found, _ := filepath.Glob(pages); len(found) > 0 {
+				page = strings.Join(found, ", ")
 			}
 			_, err = fmt.Fprintf(e.stdout, "the service %s\n  unit  %s\n  page  %s\n  log   %s\n", state, s.File, page, s.Log)
 			return err

@@ -8,7 +8,10 @@ import (
 	"strings"
 )
 
-const label = "dev.causeway.gateway"
+const (
+	label      = "dev.causeway.gateway"
+	launchdLog = "Library/Logs/causeway-gateway.log"
+)
 
 // launchd is the manager of a user's services on macOS; see launchd.plist(5).
 var launchd = manager{
@@ -23,7 +26,7 @@ var launchd = manager{
 	start:   [][]string{{"launchctl", "bootstrap", "gui/{uid}", "{file}"}},
 	stop:    [][]string{{"launchctl", "bootout", "gui/{uid}/" + label}},
 	running: []string{"launchctl", "print", "gui/{uid}/" + label},
-	log:     `log show --last 1h --predicate 'process == "causeway"'`,
+	log:     "less ~/" + launchdLog,
 }
 
 func launchdPlist(s Spec) string {
@@ -38,8 +41,14 @@ func launchdPlist(s Spec) string {
 		_ = xml.EscapeText(&b, []byte(w))
 		b.WriteString("</string>\n")
 	}
-	b.WriteString(`  </array>
-  <key>RunAtLoad</key><true/>
+	b.WriteString("  </array>\n")
+	// What the helper prints on stdout has secrets of its page, so only stderr is kept.
+	if home, err := os.UserHomeDir(); err == nil {
+		b.WriteString("  <key>StandardErrorPath</key><string>")
+		_ = xml.EscapeText(&b, []byte(filepath.Join(home, launchdLog)))
+		b.WriteString("</string>\n")
+	}
+	b.WriteString(`  <key>RunAtLoad</key><true/>
   <key>KeepAlive</key><dict><key>SuccessfulExit</key><false/></dict>
   <key>ProcessType</key><string>Interactive</string>
 </dict></plist>

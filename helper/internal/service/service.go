@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Spec is what the service runs.
@@ -29,6 +30,9 @@ type State struct {
 // ErrNone says that this machine has no service manager that Causeway knows.
 var ErrNone = errors.New("this machine has no service manager for users that Causeway knows (systemd or launchd): " +
 	`start "causeway gateway --listen 127.0.0.1:7741" at login in another way`)
+
+// undoTime is how long the clean-up after a failed installation may take.
+const undoTime = 10 * time.Second
 
 // manager is the service manager of a system.
 type manager struct {
@@ -63,8 +67,12 @@ func Install(ctx context.Context, spec Spec) error {
 		return fmt.Errorf("install the service: %w", err)
 	}
 	if err := run(ctx, m.start, file); err != nil {
-		_ = run(ctx, m.stop, file)
+		// The user may have interrupted it.
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+		defer cancel()
+		_ = run(undo, m.stop, file)
 		_ = os.Remove(file)
+		_ = run(undo, m.forget, file)
 		return fmt.Errorf("start the service: %w", err)
 	}
 	return nil
@@ -77,6 +85,7 @@ func Remove(ctx context.Context) error {
 		return err
 	}
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		_ = run(ctx, m.stop, file) // somebody may have removed the file alone
 		return nil
 	}
 	stopped := run(ctx, m.stop, file)

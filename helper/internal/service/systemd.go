@@ -41,6 +41,8 @@ Description=Causeway: resources of this machine's network for VS Code in a brows
 ExecStart=` + strings.Join(words, " ") + `
 Restart=on-failure
 RestartSec=5
+# What the helper prints there has secrets of its page, and others may read the journal.
+StandardOutput=null
 
 [Install]
 WantedBy=default.target

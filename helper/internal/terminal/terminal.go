@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 	"golang.org/x/term"
@@ -22,12 +23,14 @@ type Terminal struct {
 	turn chan struct{} // holds a value while a question waits for its answer
 
 	mu     sync.Mutex
-	asked  *asked // the question that waits; nil if none does
+	asked  *asked    // the question that waits; nil if none does
+	gone   time.Time // when a question was withdrawn
 	closed chan struct{}
 }
 
 // asked is a question at the terminal.
 type asked struct {
+	ready time.Time // a line before it may be meant for a question that was withdrawn
 	lines chan string
 	over  chan struct{} // closed when nobody reads lines any more
 }
@@ -61,8 +64,12 @@ func (t *Terminal) read(in io.Reader) {
 		if q == nil {
 			continue
 		}
+		line := strings.TrimSpace(s.Text())
+		if time.Now().Before(q.ready) {
+			line = "" // is asked again
+		}
 		select {
-		case q.lines <- strings.TrimSpace(s.Text()):
+		case q.lines <- line:
 		case <-q.over:
 		}
 	}
@@ -79,7 +86,7 @@ func (t *Terminal) Ask(ctx context.Context, text string, words ...string) (strin
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
-	q := &asked{lines: make(chan string), over: make(chan struct{})}
+	q := &asked{lines: make(chan string), over: make(chan struct{}), ready: t.readyAt()}
 	defer close(q.over)
 	t.wait(q)
 	defer t.wait(nil)
@@ -99,9 +106,30 @@ func (t *Terminal) Ask(ctx context.Context, text string, words ...string) (strin
 			return "", errClosed
 		case <-ctx.Done():
 			_, _ = fmt.Fprintln(t.out, "(no longer asked)")
+			t.withdraw()
 			return "", context.Cause(ctx)
 		}
 	}
+}
+
+// grace is how long a question that follows a withdrawn one takes no answer.
+const grace = 700 * time.Millisecond
+
+func (t *Terminal) withdraw() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.gone = time.Now()
+}
+
+// readyAt returns when a question that is asked now takes an answer.
+func (t *Terminal) readyAt() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	if now.Sub(t.gone) < grace {
+		return now.Add(grace)
+	}
+	return now
 }
 
 func (t *Terminal) wait(q *asked) {

@@ -61,6 +61,11 @@ func TestAsk(t *testing.T) {
 	enter("yes") // too late for the question that is gone
 	time.Sleep(100 * time.Millisecond)
 	done = ask(t.Context())
+	before := out.count("[yes/no]")
+	enter("yes") // may be meant for it too
+	for out.count("[yes/no]") == before {
+		time.Sleep(time.Millisecond)
+	}
 	_ = keys.Close()
 	if r := <-done; !errors.Is(r.err, errClosed) {
 		t.Errorf("after the end of the terminal: %+v", r)

@@ -58,7 +58,7 @@ test('a code pairs this window, on a page that the helper opens', { timeout: 300
     async () => /code of this window is ([2-9A-Z]{4})\./.exec(await editor.notifications())?.[1],
   );
   const url = await until('the helper opens its page', () => readFileSync(opened, 'utf8').trim());
-  assert.match(url, /^file:\/\/\/\S+\/ask\.html$/);
+  assert.match(url, /^file:\/\/\/\S+\/ask-7741\.html$/);
   await desk.goto(url);
   await desk.waitForURL('http://127.0.0.1:7741/ask/'); // without the secret
   await question(code).waitFor();
