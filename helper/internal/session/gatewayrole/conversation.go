@@ -132,7 +132,7 @@ func (h *conversation) AnswerApprovals(_ context.Context, p rpc.ApprovalAnswers)
 		failed = append(failed, err)
 	}
 	result := h.apply(s, review)
-	h.Notify(rpc.NotifyApprovals, result)
+	s.tellReview()
 	return result, errors.Join(failed...)
 }
 

@@ -101,6 +101,9 @@ func (h *conversation) withoutPreapproved(list []resource.Resource) (rest []reso
 func (h *conversation) hold(s *Session, review consent.Review) rpc.ResourcesResult {
 	s.mu.Lock()
 	s.review = review
+	if s.telling { // of an older review, which the driver may read after this one
+		s.tellReview()
+	}
 	result := resourcesResult(s.problems, review)
 	s.mu.Unlock()
 	s.gw.SetApproved(append(append([]resource.Approved(nil), h.pre.Resources...), review.Approved...))
@@ -136,12 +139,12 @@ func (h *conversation) askUser(s *Session) {
 		}
 		s.setting.Lock()
 		review, err := s.approvals.Answer(p.ID, consent.Decision(answer))
-		result := h.hold(s, review)
+		h.hold(s, review)
 		s.setting.Unlock()
 		if err != nil {
 			h.Log.Warn().Err(err).Str("resource", p.Resource.Name).Msg("cannot keep the approval")
 		}
-		h.Notify(rpc.NotifyApprovals, result)
+		s.tellReview()
 	}
 }
 

@@ -52,8 +52,10 @@ type Session struct {
 	asking    sync.Mutex // held while the terminal is asked
 	setting   sync.Mutex // held while resources and exits are replaced
 	exits     *Exits
+	untold    chan struct{} // has an element while the driver has yet to hear of the newest review
 
 	mu       sync.Mutex
+	telling  bool // the driver is being told of a review
 	review   consent.Review
 	problems []resource.Problem // of parsing
 	driver   *conversation      // the last one that opened the session
@@ -97,6 +99,7 @@ func (h *conversation) newSession(in *session.Session[*Session], p rpc.GatewayOp
 	return &Session{
 		in: in, log: log, key: key, authority: p.Authority, workspace: p.Workspace, approvals: approvals, state: rpc.StateWaiting,
 		exits:  NewExits(log, nil),
+		untold: make(chan struct{}, 1),
 		direct: &link.Direct{Carrier: in.Carrier, Log: log, Wanted: in.Driven},
 		gw:     NewGateway(log, gateway.Options{StrictProxy: p.StrictProxy, CheckHealth: true, Dial: dial.Options{OwnPorts: h.ownPorts}, OnChange: in.Changed}),
 	}
@@ -104,6 +107,7 @@ func (h *conversation) newSession(in *session.Session[*Session], p rpc.GatewayOp
 
 // Run implements session.Work.
 func (s *Session) Run(ctx context.Context) error {
+	s.in.Go(s.tellReviews)
 	ctx, cancel := context.WithCancel(ctx)
 	watched := make(chan struct{})
 	go func() {
@@ -132,7 +136,36 @@ func (s *Session) approvalsChanged() {
 	})
 	s.mu.Unlock()
 	if !same {
-		h.Notify(rpc.NotifyApprovals, h.apply(s, review))
+		h.apply(s, review)
+		s.tellReview()
+	}
+}
+
+// tellReview has the driver told of the newest review. It does not block.
+func (s *Session) tellReview() {
+	select {
+	case s.untold <- struct{}{}:
+	default:
+	}
+}
+
+// tellReviews tells the driver of reviews until the session ends. A driver that does not
+// read blocks nothing else, and gets only the newest review when it reads again.
+func (s *Session) tellReviews() {
+	for {
+		select {
+		case <-s.untold:
+		case <-s.in.Context().Done():
+			return
+		}
+		s.mu.Lock()
+		s.telling = true
+		result := resourcesResult(s.problems, s.review)
+		s.mu.Unlock()
+		s.in.Notify(rpc.NotifyApprovals, result)
+		s.mu.Lock()
+		s.telling = false
+		s.mu.Unlock()
 	}
 }
 
