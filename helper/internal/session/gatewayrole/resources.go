@@ -115,26 +115,36 @@ func (h *conversation) hold(s *Session, review consent.Review) rpc.ResourcesResu
 // what is pending.
 func (h *conversation) apply(s *Session, review consent.Review) rpc.ResourcesResult {
 	result := h.hold(s, review)
-	if h.user != nil && len(review.Pending) > 0 {
+	if h.user == nil || len(review.Pending) == 0 {
+		return result
+	}
+	s.mu.Lock()
+	begin := !s.asking
+	s.asking = true
+	s.mu.Unlock()
+	if begin {
 		s.in.Go(func() { h.askUser(s) })
 	}
 	return result
 }
 
-// askUser asks until nothing is pending.
+// askUser asks until nothing is pending, the session ends or nobody can be asked.
 func (h *conversation) askUser(s *Session) {
-	s.asking.Lock()
-	defer s.asking.Unlock()
 	for {
 		s.mu.Lock()
 		pending := s.review.Pending
-		s.mu.Unlock()
 		if len(pending) == 0 || s.in.Context().Err() != nil {
+			s.asking = false // in the same step, so that apply begins anew for what comes later
+			s.mu.Unlock()
 			return
 		}
+		s.mu.Unlock()
 		p := pending[0]
 		answer, err := h.user.Ask(s.in.Context(), question(p), string(consent.Always), string(consent.Once), string(consent.No))
 		if err != nil {
+			s.mu.Lock()
+			s.asking = false
+			s.mu.Unlock()
 			return
 		}
 		s.setting.Lock()

@@ -49,13 +49,13 @@ type Session struct {
 	gw        *gateway.Gateway
 	approvals *consent.Approvals
 	direct    *link.Direct
-	asking    sync.Mutex // held while the terminal is asked
 	setting   sync.Mutex // held while resources and exits are replaced
 	exits     *Exits
 	untold    chan struct{} // has an element while the driver has yet to hear of the newest review
 
 	mu       sync.Mutex
 	telling  bool // the driver is being told of a review
+	asking   bool // askUser runs, or is to run
 	review   consent.Review
 	problems []resource.Problem // of parsing
 	driver   *conversation      // the last one that opened the session
