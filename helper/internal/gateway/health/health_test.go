@@ -218,3 +218,43 @@ func TestOther(t *testing.T) {
 		t.Errorf("of none: %+v", r)
 	}
 }
+
+// A round that takes long is no sleep of the machine: dead hosts are tested at growing
+// intervals, and what use has shown stays.
+func TestLongRounds(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			tested := 0
+			var mu sync.Mutex
+			k := New(Options{Changed: func() {}, Network: func() string { return "" }, Test: func(ctx context.Context, name string, _ uint16) Outcome {
+				mu.Lock()
+				tested++
+				mu.Unlock()
+				<-ctx.Done()
+				return Outcome{State: Fails, Step: "connect", Silent: true}
+			}})
+			list := []Resource{{Name: "*.corp", Many: true}}
+			for i := range 100 {
+				list = append(list, named(strings.Repeat("n", i+1))...)
+			}
+			k.Keep(list)
+			k.Note("*.corp", Outcome{State: Works})
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			if all { // Run waits until the round of another is over
+				wg.Go(func() { k.CheckAll(ctx) })
+				time.Sleep(time.Second)
+			}
+			wg.Go(func() { k.Run(ctx) })
+			time.Sleep(time.Hour)
+			cancel()
+			wg.Wait()
+			if tested > 1200 {
+				t.Errorf("%d tests of 100 resources in an hour", tested)
+			}
+			if k.Of("*.corp").State != Works {
+				t.Error("what use has shown is lost")
+			}
+		})
+	}
+}

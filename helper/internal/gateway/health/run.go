@@ -11,20 +11,21 @@ import (
 func (k *Keeper) Run(ctx context.Context) {
 	tick := time.NewTicker(k.o.Look)
 	defer tick.Stop()
-	network, looked := k.o.Network(), wall()
+	network := k.o.Network()
 	for {
 		k.test(ctx, k.due(time.Now()))
+		looked := wall() // a round may take longer than a sleep
 		select {
 		case <-ctx.Done():
 			return
 		case <-k.wake:
 		case <-tick.C:
 		}
-		now, at := k.o.Network(), wall()
+		at, now := wall(), k.o.Network()
 		if now != network || at.Sub(looked) > 10*k.o.Look {
 			k.moved() // to another network, or the machine has slept
 		}
-		network, looked = now, wall()
+		network = now
 	}
 }
 
