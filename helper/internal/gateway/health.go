@@ -57,21 +57,21 @@ func manyPorts(r resource.Resource) bool {
 // when it is done.
 func (g *Gateway) CheckHealth(ctx context.Context) { g.health.CheckAll(ctx) }
 
-// check is the test of a resource's health.
-func (g *Gateway) check(ctx context.Context, name string, port uint16) health.Outcome {
+// check is the test of a resource's health. ok is false if it got no turn.
+func (g *Gateway) check(ctx context.Context, name string, port uint16) (o health.Outcome, ok bool) {
 	began := time.Now()
 	step, err := g.prober().Check(ctx, name, port)
 	took := time.Since(began)
 	if err == nil && !step.OK {
-		return health.Outcome{Detail: step.Detail} // there is nothing to test
+		return health.Outcome{Detail: step.Detail}, true // there is nothing to test
 	}
 	if err == nil {
-		return health.Outcome{State: health.Works, Step: step.Name, Detail: step.Detail, Took: took}
+		return health.Outcome{State: health.Works, Step: step.Name, Detail: step.Detail, Took: took}, true
 	}
 	r, _ := g.named(name)
-	o := outcome(r, err)
+	o = outcome(r, err)
 	o.Hint, o.Took = step.Hint, took
-	return o
+	return o, o.State != health.Unknown
 }
 
 // outcome returns what a failed connection tells of a resource. Its state is Unknown if

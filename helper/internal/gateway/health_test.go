@@ -10,7 +10,9 @@ import (
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
 	"github.com/causeway-dev/causeway/helper/internal/gateway/health"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/turns"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
+	"golang.org/x/time/rate"
 )
 
 func (r *rig) healthOf(name string) health.Report {
@@ -103,5 +105,19 @@ func TestHealthOfUseAlone(t *testing.T) {
 	r.code(tunnel.Lookup, "gone.corp.test", 0)
 	if h := r.healthOf("gone"); h.State != health.Fails || h.Step != "resolve" {
 		t.Errorf("a look-up failed: %+v", h)
+	}
+}
+
+// A test that gets no turn leaves what is known as it is.
+func TestHealthWithoutTurn(t *testing.T) {
+	port := serve(t, echo)
+	r := &rig{t: t, g: New(Options{})}
+	r.g.dials = turns.New(turns.Limits{Places: 1, Rate: rate.Every(time.Hour), Burst: 1, Patience: time.Millisecond})
+	r.approve("[" + loopbackAs("up.test", port) + "]")
+	for range 2 {
+		r.g.CheckHealth(t.Context())
+		if h := r.g.Status().Resources[0].Health; h.State != health.Works || h.Step != "connect" {
+			t.Errorf("%+v", h)
+		}
 	}
 }

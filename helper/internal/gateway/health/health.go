@@ -49,8 +49,9 @@ type Resource struct {
 
 // Options of a Keeper. Test, Network and Changed are required.
 type Options struct {
-	// Test tests a resource. port is one that worked; 0: none is known.
-	Test func(ctx context.Context, name string, port uint16) Outcome
+	// Test tests a resource. port is one that worked; 0: none is known. ok is false if
+	// the test could not begin in time: it comes later.
+	Test func(ctx context.Context, name string, port uint16) (o Outcome, ok bool)
 	// Network describes the network of this machine. It changes when the network does.
 	Network func() string
 	// Changed is called when a report has changed. It must not block.

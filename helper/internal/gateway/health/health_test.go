@@ -18,6 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	mu      sync.Mutex
 	fails   map[string]bool
+	busy    bool // no test begins in time
 	tested  map[string]int
 	now     int
 	most    int
@@ -27,21 +28,24 @@ type world struct {
 
 func (w *world) options() Options {
 	return Options{
-		Test: func(_ context.Context, name string, _ uint16) Outcome {
+		Test: func(_ context.Context, name string, _ uint16) (o Outcome, ok bool) {
 			w.mu.Lock()
 			w.tested[name]++
 			w.now++
 			w.most = max(w.most, w.now)
-			fails := w.fails[name]
+			fails, busy := w.fails[name], w.busy
 			w.mu.Unlock()
 			time.Sleep(10 * time.Millisecond)
 			w.mu.Lock()
 			w.now--
 			w.mu.Unlock()
-			if fails {
-				return Outcome{State: Fails, Step: "resolve", Silent: true, Detail: "no such name"}
+			switch {
+			case busy:
+				return Outcome{}, false
+			case fails:
+				return Outcome{State: Fails, Step: "resolve", Silent: true, Detail: "no such name"}, true
 			}
-			return Outcome{State: Works, Step: "connect"}
+			return Outcome{State: Works, Step: "connect"}, true
 		},
 		Network: func() string {
 			w.mu.Lock()
@@ -136,6 +140,32 @@ func TestAgain(t *testing.T) {
 	})
 }
 
+// A test that could not begin tells nothing: what is known stays, and the test comes later.
+func TestBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, k := run(t, named("a", "b")...)
+		time.Sleep(time.Minute)
+		k.Note("b", Outcome{State: Fails, Step: "judge"})
+		before := [2]Report{k.Of("a"), k.Of("b")}
+		w.set(func() { w.busy = true })
+		k.CheckAll(t.Context())
+		if got := [2]Report{k.Of("a"), k.Of("b")}; got != before {
+			t.Errorf("%+v, was %+v", got, before)
+		}
+		n := w.count("a")
+		time.Sleep(10 * time.Minute)
+		if again := w.count("a") - n; again < 10 || again > 20 {
+			t.Errorf("%d tests in 10 min", again)
+		}
+		w.set(func() { w.busy = false })
+		n = w.count("a")
+		time.Sleep(10 * time.Minute)
+		if k.Of("b").State != Works || w.count("a") != n+1 {
+			t.Errorf("%+v after %d tests", k.Of("b"), w.count("a")-n)
+		}
+	})
+}
+
 // An interface that comes and goes does not cause a stream of tests.
 func TestFlapping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -226,12 +256,12 @@ func TestLongRounds(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tested := 0
 			var mu sync.Mutex
-			k := New(Options{Changed: func() {}, Network: func() string { return "" }, Test: func(ctx context.Context, name string, _ uint16) Outcome {
+			k := New(Options{Changed: func() {}, Network: func() string { return "" }, Test: func(ctx context.Context, name string, _ uint16) (Outcome, bool) {
 				mu.Lock()
 				tested++
 				mu.Unlock()
 				<-ctx.Done()
-				return Outcome{State: Fails, Step: "connect", Silent: true}
+				return Outcome{State: Fails, Step: "connect", Silent: true}, true
 			}})
 			list := []Resource{{Name: "*.corp", Many: true}}
 			for i := range 100 {

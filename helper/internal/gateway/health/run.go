@@ -120,14 +120,20 @@ func (k *Keeper) testOne(ctx context.Context, r *record) {
 	}
 	began := time.Now()
 	within, cancel := context.WithTimeout(ctx, k.o.Timeout)
-	o := k.o.Test(within, name, port)
+	o, ok := k.o.Test(within, name, port)
 	cancel()
 	if ctx.Err() != nil {
 		return
 	}
+	changed := false
 	k.mu.Lock()
-	// A connection that has told since then knows better.
-	changed := k.records[name] == r && !r.Checked.After(began) && k.take(r, o, time.Now())
+	switch {
+	case k.records[name] != r || r.Checked.After(began): // a connection that has told since then knows better
+	case ok:
+		changed = k.take(r, o, time.Now())
+	default:
+		r.due = time.Now().Add(k.o.Again)
+	}
 	k.mu.Unlock()
 	if changed {
 		k.o.Changed()
