@@ -80,6 +80,13 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K, fetch func(ctx context.Con
 	}
 }
 
+// Has reports whether Get returns the value of key without a fetch now.
+func (c *Cache[K, V]) Has(key K) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.find(key, time.Now()) != nil
+}
+
 func (c *Cache[K, V]) run(ctx context.Context, key K, under *call[V], fetch func(ctx context.Context) (Fetched[V], error)) {
 	f, err := fetch(ctx)
 	c.mu.Lock()

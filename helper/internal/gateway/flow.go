@@ -216,11 +216,7 @@ func (g *Gateway) stillAllowed(f *flow, around judge.Surroundings) bool {
 
 // connect waits for a turn and dials.
 func (g *Gateway) connect(ctx context.Context, f *flow) (net.Conn, error) {
-	among := g.dials
-	if f.network == resource.UDP {
-		among = g.sockets
-	}
-	release, err := turn(ctx, among, turnOf(f.match.Resource.Name, f.st.Request()))
+	release, err := g.turnOfFlow(ctx, f)
 	if err != nil {
 		return nil, err
 	}

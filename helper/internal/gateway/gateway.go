@@ -31,7 +31,7 @@ type Options struct {
 
 	MaxFlows int           // open at a time; 0 means 4096
 	MaxDials int           // under way at a time; a resource that has none may always begin one; 0 means 256
-	DialRate rate.Limit    // dials and look-ups per second, in bursts of twice that number; four times as much for UDP; 0 means 500
+	DialRate rate.Limit    // dials and look-ups per second, in bursts of twice that number; four times as many UDP exchanges; 0 means 500
 	UDPIdle  time.Duration // after which a UDP exchange ends; doubled once the target has answered; 0 means 1 min
 
 	// StrictProxy tells the remote's proxy to refuse targets that are not resources.
@@ -83,7 +83,7 @@ type Gateway struct {
 	log      zerolog.Logger
 	dialer   *dial.Dialer
 	dials    *turns.Turns // dials and look-ups, by the resource and the program
-	sockets  *turns.Turns // as dials, for UDP
+	sockets  *turns.Turns // as dials, for UDP exchanges; their look-ups are among dials
 	dns      dnsAnswers
 	echoes   *turns.Turns
 	refusals refusalLog

@@ -15,6 +15,7 @@ import (
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
 	"github.com/causeway-dev/causeway/helper/internal/netx"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
@@ -34,6 +35,25 @@ type exchange struct {
 
 	mu     sync.Mutex
 	others []uint16 // other ports of the target's host that have sent something
+}
+
+// turnOfFlow waits until f may connect. An exchange of datagrams counts among the dials
+// only if its name must be looked up.
+func (g *Gateway) turnOfFlow(ctx context.Context, f *flow) (release func(), err error) {
+	key := turnOf(f.match.Resource.Name, f.st.Request())
+	if f.network != resource.UDP {
+		return turn(ctx, g.dials, key)
+	}
+	socket, err := turn(ctx, g.sockets, key)
+	if err != nil || g.dialer.Known(f.match) {
+		return socket, err
+	}
+	lookup, err := turn(ctx, g.dials, key)
+	if err != nil {
+		socket()
+		return nil, err
+	}
+	return func() { lookup(); socket() }, nil
 }
 
 // relayDatagrams passes datagrams in both directions until the exchange is idle or

@@ -1,12 +1,15 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dial"
+	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
 	"github.com/causeway-dev/causeway/helper/internal/tunnel"
 )
 
@@ -102,5 +105,33 @@ func TestUDPExchangesAreNotDials(t *testing.T) {
 		if n, err := st.Read(b); err != nil || string(b[:n]) != "question" {
 			t.Fatalf("exchange %d: %q, %v", i, b[:n], err)
 		}
+	}
+}
+
+// The look-ups of UDP exchanges count as those of others, the exchanges with a known
+// address do not.
+func TestUDPLookupsAreDials(t *testing.T) {
+	target := socket(t, "127.0.0.1")
+	names := &dialtest.Names{Answers: map[string][]any{}}
+	r := newRig(t, Options{DialRate: 1, Dial: dial.Options{Resolver: names}}, fmt.Sprintf(
+		`[{"host": "*.corp.test", "ports": [53], "protocols": ["udp"]}, {"host": "127.0.0.1", "ports": [%d], "protocols": ["udp"], "as": "dns.test"}]`, portOf(target)))
+	var open []*tunnel.Stream
+	for i := range 6 { // the rate lets 8 exchanges begin at once, and 2 dials
+		open = append(open, r.open(tunnel.UDP, fmt.Sprintf("h%d.corp.test", i), 53, ""))
+	}
+	_, _ = r.open(tunnel.UDP, "dns.test", portOf(target), "").Write([]byte("question"))
+	_ = target.SetDeadline(time.Now().Add(time.Second)) // before a turn can come late
+	if _, err := target.Read(make([]byte, 20)); err != nil {
+		t.Error(err)
+	}
+	overloaded := 0
+	for _, st := range open {
+		_, err := st.Answer(t.Context())
+		if e, ok := errors.AsType[*tunnel.Error](err); ok && e.Code == tunnel.Overloaded {
+			overloaded++
+		}
+	}
+	if overloaded < 1 || len(names.Asked) > 5 {
+		t.Errorf("%d exchanges are overloaded, asked for %q", overloaded, names.Asked)
 	}
 }

@@ -260,6 +260,20 @@ func (d *Dialer) OpenByName(ctx context.Context, network resource.Network, m res
 	return Connection{Conn: conn}, nil
 }
 
+// Known reports whether Resolve returns the addresses of a match without asking now. It
+// does not if an exit asks.
+func (d *Dialer) Known(m resource.Match) bool {
+	if m.Addr.IsValid() || m.Resource.Host.IsLocalhost() {
+		return true
+	}
+	own, ok := d.system.(ownWay)
+	if !ok || m.Resource.Exit != "" {
+		return false
+	}
+	recent, ok := own.Resolver.(*recentNames)
+	return ok && recent.known.Has(m.Name)
+}
+
 // Resolve returns the addresses of a match, before they are judged.
 func (d *Dialer) Resolve(ctx context.Context, m resource.Match) ([]netip.Addr, error) {
 	switch {

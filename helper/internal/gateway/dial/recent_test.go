@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/causeway-dev/causeway/helper/internal/gateway/dialtest"
+	"github.com/causeway-dev/causeway/helper/internal/resource"
 )
 
 // What changed is seen once the moment has passed, and not before.
@@ -154,4 +155,40 @@ func (n *slowNames) LookupNetIP(ctx context.Context, _ string) ([]netip.Addr, er
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// What is known needs no look-up.
+func TestKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := New(Options{})
+		answer := []any{[]string{"10.0.0.1"}}
+		names := newRecentNames(&dialtest.Names{Answers: map[string][]any{"a.test": answer, "a.far.test": answer}})
+		d.system = ownWay{Resolver: names}
+		resources := dialtest.Parse(t, `[{"host": "*.test", "ports": [53]}, {"host": "*.far.test", "ports": [53], "exit": "office"},
+			{"host": "10.0.0.1", "ports": [53]}, {"host": "localhost", "ports": [53], "as": "here.internal"}]`)
+		known := func(host string) bool {
+			t.Helper()
+			m, err := resource.NewSet(resources).Match(resource.TCP, host, 53)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d.Known(m)
+		}
+		if !known("10.0.0.1") || !known("here.internal") || known("a.test") || known("a.far.test") {
+			t.Error("before a look-up")
+		}
+		for name := range names.by.(*dialtest.Names).Answers {
+			if _, err := names.LookupNetIP(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(nameLife - 1)
+		if !known("a.test") || known("b.test") || known("a.far.test") {
+			t.Error("after a look-up")
+		}
+		time.Sleep(1)
+		if known("a.test") {
+			t.Error("the addresses are old")
+		}
+	})
 }
