@@ -33,6 +33,9 @@ type Demux[K comparable] struct {
 	Refused func(key K)
 	// Failed is told why the target of a key was not reached; may be nil.
 	Failed func(key K, err error)
+	// Ended is told that a flow of a key has ended, before the next one begins; may be
+	// nil.
+	Ended func(key K)
 
 	waiting atomic.Int64
 	wg      sync.WaitGroup
@@ -165,6 +168,9 @@ func (x *box[K]) Late(b []byte, who owner.Owner) bool {
 func (x *box[K]) Ended(err error) {
 	if err != nil && x.d.Failed != nil {
 		x.d.Failed(x.key, err)
+	}
+	if x.d.Ended != nil {
+		x.d.Ended(x.key)
 	}
 	x.leave()
 	x.once.Do(func() { close(x.closed) })

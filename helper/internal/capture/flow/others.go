@@ -1,6 +1,9 @@
 package flow
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // maxOthers bounds the ports that one Others remembers.
 const maxOthers = 256
@@ -35,9 +38,9 @@ func (o *Others[K]) Get(key K) func(b []byte) bool {
 	return o.reply[key]
 }
 
-// Delete forgets key.
-func (o *Others[K]) Delete(key K) {
+// DeleteFunc forgets the keys for which of returns true.
+func (o *Others[K]) DeleteFunc(of func(key K) bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.reply, key)
+	maps.DeleteFunc(o.reply, func(key K, _ func(b []byte) bool) bool { return of(key) })
 }

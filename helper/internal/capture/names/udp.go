@@ -37,6 +37,7 @@ func (d *datagrams) serve() {
 			d.s.o.Gateway.Failed(d.target, err)
 			d.s.RefuseUDP(client, d.at, err)
 		},
+		Ended: d.others.forget,
 	}
 	defer d.others.close()
 	defer clients.Wait()

@@ -34,9 +34,16 @@ type clientPort struct {
 	port   uint16
 }
 
+// machines are the addresses of loopback whose ports this machine's programs use, beside
+// ::1. A target must not choose ports of them.
+var machines = netip.MustParsePrefix("127.0.0.0/16")
+
 // deliverFrom sends b to client from the same port of our address. If the port is in use
-// on this machine, the datagram is lost.
+// on this machine, or the address is not ours alone, the datagram is lost.
 func (d *datagrams) deliverFrom(client netip.AddrPort, port uint16, b []byte, reply func(b []byte) bool) {
+	if a := d.at.Addr(); a == netip.IPv6Loopback() || machines.Contains(a) {
+		return
+	}
 	d.others.replies.Set(clientPort{client, port}, reply)
 	if c := d.otherPort(port); c != nil {
 		_, _ = c.WriteToUDPAddrPort(b, client)
@@ -92,6 +99,11 @@ func (d *datagrams) serveOther(c *net.UDPConn, port uint16) {
 		}
 		chunk.Release()
 	}
+}
+
+// forget forgets what was heard for a client, whose flow has ended.
+func (o *otherPorts) forget(client netip.AddrPort) {
+	o.replies.DeleteFunc(func(heard clientPort) bool { return heard.client == client })
 }
 
 // close closes the sockets and waits for them.
