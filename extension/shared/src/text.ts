@@ -15,6 +15,11 @@ export function markdown(text: string, max = 300): string {
   return plain(text, max).replace(/[\\`*_{}[\]()#+\-.!|<>~&$:@]/g, '\\$&');
 }
 
+/** Returns text for a notification, in which the editor renders [label](command:…) as a link that executes a command. */
+export function notice(text: string): string {
+  return text.replaceAll('](', '] (');
+}
+
 /** Returns the text of anything that was thrown. */
 export function errorText(error: unknown): string {
   return plain(error instanceof Error ? error.message : String(error));

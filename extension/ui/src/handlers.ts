@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import { REMOTE } from '../../shared/src/bridge';
 import type { Problem } from '../../shared/src/protocol';
 import { isActive, type SessionState } from '../../shared/src/session';
-import { plain } from '../../shared/src/text';
+import { notice, plain } from '../../shared/src/text';
 import { showActions } from './actions';
 import type { Approvals } from './approvals';
 import type { Handlers } from './commands';
@@ -162,7 +162,7 @@ async function testResource(controller: Controller, reports: TestReports, argume
   if (name === undefined) return;
   const progress = {
     location: vscode.ProgressLocation.Notification,
-    title: vscode.l10n.t('Testing {0}', plain(name)),
+    title: notice(vscode.l10n.t('Testing {0}', plain(name))),
     cancellable: true,
   };
   const result = await vscode.window.withProgress(progress, (_, token) => {

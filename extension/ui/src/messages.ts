@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import type { Approval, ApprovalAnswers, Decision } from '../../shared/src/protocol';
-import { errorText, plain, sentence } from '../../shared/src/text';
+import { errorText, notice, plain, sentence } from '../../shared/src/text';
 import { approvalsText, approvalText, type Question, summary } from './approvalText';
 import type { Identity } from './identity';
 import { type Remedy, Trouble } from './trouble';
@@ -14,7 +14,7 @@ export function showTrouble(error: unknown): void {
       ? sentence(error.message, 1000)
       : vscode.l10n.t('Something failed. {0} The log has more.', sentence(errorText(error)));
   void vscode.window
-    .showErrorMessage(text.includes('Causeway') ? text : `Causeway: ${text}`, ...remedies)
+    .showErrorMessage(notice(text.includes('Causeway') ? text : `Causeway: ${text}`), ...remedies)
     .then((chosen) => {
       if (chosen) void vscode.commands.executeCommand(chosen.command, ...(chosen.args ?? []));
     });
@@ -67,7 +67,7 @@ async function decide({ message, detail }: Question, lasting: boolean): Promise<
 /** Tells the user of a mistake that is in no settings file. */
 export function showProblem(text: string): void {
   const open = vscode.l10n.t('Open Settings');
-  void vscode.window.showWarningMessage(`Causeway: ${text}`, open).then((chosen) => {
+  void vscode.window.showWarningMessage(notice(`Causeway: ${text}`), open).then((chosen) => {
     if (chosen === open) void vscode.commands.executeCommand('causeway.openSettings');
   });
 }

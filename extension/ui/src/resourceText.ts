@@ -1,7 +1,7 @@
 import { l10n } from 'vscode';
 import type { ResourceStatus } from '../../shared/src/protocol';
 import { sentence } from '../../shared/src/text';
-import { clock } from './words';
+import { moment } from './words';
 
 /**
  * Returns the state that a resource is shown in. A domain or a network has no address of its own on
@@ -56,8 +56,8 @@ export function healthWord(resource: ResourceStatus): string | undefined {
 export function healthLine(resource: ResourceStatus): string | undefined {
   const { health } = resource;
   if (health?.checked === undefined) return undefined;
-  const since = clock(Date.parse(health.since));
-  const checked = clock(Date.parse(health.checked));
+  const since = moment(Date.parse(health.since));
+  const checked = moment(Date.parse(health.checked));
   const detail = health.detail ? sentence(health.detail, 300) : '';
   switch (health.state) {
     case 'works':

@@ -8,3 +8,10 @@ export const resources = (n: number): string => (n === 1 ? l10n.t('1 resource') 
 /** A time of Date.now as hours and minutes. */
 export const clock = (time: number): string =>
   new Date(time).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+
+/** Like clock, with the date if it is not today. */
+export const moment = (time: number): string => {
+  const date = new Date(time);
+  if (date.toDateString() === new Date().toDateString()) return clock(time);
+  return date.toLocaleString([], { dateStyle: 'short', timeStyle: 'short' });
+};

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Approval } from '../../../shared/src/protocol';
-import { askApprovals, showTrouble } from '../../../ui/src/messages';
+import { askApprovals, showProblem, showTrouble } from '../../../ui/src/messages';
+import { outcome } from '../../../ui/src/testText';
 import { Trouble } from '../../../ui/src/trouble';
 import { commands, window } from '../../vscode';
 
@@ -120,4 +121,21 @@ describe('showTrouble', () => {
       expect(commands.executeCommand.mock.calls).toEqual([['causeway.pairLocalHelper', 1], ['causeway.showLog']]),
     );
   });
+});
+
+it('text of others is never a link in a notification, which could execute a command', () => {
+  const evil = 'see [the log](command:workbench.action.quit)';
+  showTrouble(new Trouble(evil));
+  showTrouble(new Error(evil));
+  showProblem(evil);
+  const shown = [...window.showErrorMessage.mock.calls, ...window.showWarningMessage.mock.calls] as unknown as [
+    string,
+  ][];
+  const texts = shown.map(([text]) => text);
+  texts.push(
+    outcome(evil, { ok: true, steps: [] }),
+    outcome('a', { ok: false, steps: [{ step: 'dial', ok: false, millis: 1, detail: evil }] }),
+  );
+  expect(texts.length).toBe(5);
+  for (const text of texts) expect(text).toMatch(/\[the log\] \(command:/);
 });

@@ -255,11 +255,11 @@ describe('treeModel', () => {
     });
     expect(allOutcome(status([with_('a', 'works'), with_('b', 'unknown')]))).toEqual({
       ok: true,
-      text: 'All work that a test can tell about: 1.',
+      text: 'The one resource that could be tested works.',
     });
     expect(allOutcome({ ...status([with_('a', 'works'), with_('b', 'fails')]), trouble: ['Why?'] })).toEqual({
       ok: false,
-      text: '1 of 2 do not work: b. Why?',
+      text: '1 of 2 tested resources does not work: b. Why?',
     });
     expect(allOutcome(status([resource])).text).toContain('no resource');
   });
