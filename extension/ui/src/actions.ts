@@ -23,7 +23,8 @@ export function actionsFor(state: SessionState, browser: boolean): Action[] {
     { label: `$(search) ${t('Suggest Resources from the Workspace…')}`, command: 'causeway.suggestResources' },
     { label: `$(gear) ${t('Open Settings')}`, command: 'causeway.openSettings' },
     { label: `$(output) ${t('Show Log')}`, command: 'causeway.showLog' },
-    browser && { label: `$(key) ${t('Pair with Local Helper')}`, command: 'causeway.pairLocalHelper' },
+    browser &&
+      !isActive(state) && { label: `$(key) ${t('Pair with Local Helper')}`, command: 'causeway.pairLocalHelper' },
     isActive(state) && { label: `$(debug-disconnect) ${t('Disconnect')}`, command: 'causeway.disconnect' },
   ];
   return all.filter((action) => action !== false);

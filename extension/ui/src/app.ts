@@ -116,6 +116,7 @@ export class App {
       secrets,
       install: () => installCompanion(context.extensionUri, 'install'),
       browser,
+      pairAnew: this.platform.pairAnew,
     });
     subscriptions.push(
       log,

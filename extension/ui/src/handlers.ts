@@ -7,7 +7,7 @@ import { showActions } from './actions';
 import type { Approvals } from './approvals';
 import type { Handlers } from './commands';
 import type { Controller } from './controller';
-import { forgetPairing, pairByToken } from './pairing';
+import { pairByToken } from './pairing';
 import { PANEL } from './panel';
 import { setProxyCredentials } from './proxyCredentials';
 import { chooseResource } from './recipes';
@@ -30,6 +30,8 @@ export interface HandlerContext {
   /** Installs the companion on the remote. Rejects with a Trouble. */
   install: () => Promise<void>;
   browser: boolean;
+  /** Makes the next connection pair by a code; present in the browser. */
+  pairAnew?: (() => void) | undefined;
 }
 
 /** Returns the handlers of the commands. No command approves a resource, and the gateway dials only approved ones. */
@@ -43,6 +45,7 @@ export function handlers({
   secrets,
   install,
   browser,
+  pairAnew,
 }: HandlerContext): Handlers {
   return {
     'causeway.connect': () => controller.connect(),
@@ -83,7 +86,13 @@ export function handlers({
     'causeway.openSettings': openSettings,
     'causeway.pairLocalHelper': async () => {
       needBrowser(browser);
-      await forgetPairing(secrets);
+      if (isActive(controller.state)) {
+        throw new Trouble(
+          vscode.l10n.t('Causeway is connected or connecting now. Disconnect, then pair with the local helper again.'),
+          [{ title: vscode.l10n.t('Disconnect'), command: 'causeway.disconnect' }],
+        );
+      }
+      pairAnew?.();
       await controller.connect();
     },
     'causeway.pairByToken': async () => {
@@ -97,15 +106,15 @@ export function handlers({
 
 /** Asks for the approvals that wait. Says why if there is nothing to ask here. */
 function reviewApprovals(state: SessionState, approvals: Approvals, browser: boolean): void {
-  if (browser) {
-    throw new Trouble(vscode.l10n.t('Answer on the page of the local helper, or in its terminal: it asks there.'));
-  }
   if (!('approvals' in state && state.approvals > 0)) {
     throw new Trouble(
       vscode.l10n.t(
         'No resource waits for your approval. If you have denied one, disconnect and connect: Causeway then asks again.',
       ),
     );
+  }
+  if (browser) {
+    throw new Trouble(vscode.l10n.t('Answer on the page of the local helper, or in its terminal: it asks there.'));
   }
   approvals.again();
 }

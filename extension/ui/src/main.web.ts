@@ -10,10 +10,17 @@ import { WebSocketWire } from './webSocketWire';
 let app: App | undefined;
 
 export function activate(context: vscode.ExtensionContext): void {
+  let anew = false;
   const platform: Platform = {
     approvals: 'helper',
+    pairAnew() {
+      anew = true;
+    },
     async gateway({ port, signal }) {
-      const token = (await pairingToken(context.secrets)) ?? (await pairByCode(context.secrets, port, signal));
+      const known = anew ? undefined : await pairingToken(context.secrets);
+      anew = false;
+      // The new token replaces the old one, which stays if the user does not pair.
+      const token = known ?? (await pairByCode(context.secrets, port, signal));
       return { wire: new WebSocketWire(await openSocket(port, signal)), token };
     },
   };

@@ -27,8 +27,7 @@ export async function pairByCode(secrets: vscode.SecretStorage, port: number, si
       cancellable: true,
     };
     const token = await vscode.window.withProgress(progress, (_, cancelled) => {
-      cancelled.onCancellationRequested(abort);
-      return answer(socket);
+      return answer(socket, cancelled, signal);
     });
     await keepToken(secrets, token);
     return token;
@@ -38,16 +37,18 @@ export async function pairByCode(secrets: vscode.SecretStorage, port: number, si
   }
 }
 
-/** Resolves with the token that comes over the socket. Rejects with a Trouble if the socket closes before. */
-function answer(socket: WebSocket): Promise<string> {
+/** Resolves with the token that comes over the socket. Rejects with a Trouble if the user cancels or the socket closes. */
+function answer(socket: WebSocket, cancelled: vscode.CancellationToken, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
+    const again = [
+      { title: vscode.l10n.t('Pair Again'), command: 'causeway.pairLocalHelper' },
+      { title: vscode.l10n.t('Pair with a Token…'), command: 'causeway.pairByToken' },
+    ];
     const fail = (why: string) =>
-      reject(
-        new Trouble(vscode.l10n.t('The helper on your machine did not allow this page: {0}.', why), [
-          { title: vscode.l10n.t('Pair Again'), command: 'causeway.pairLocalHelper' },
-          { title: vscode.l10n.t('Pair with a Token…'), command: 'causeway.pairByToken' },
-        ]),
-      );
+      reject(new Trouble(vscode.l10n.t('The helper on your machine did not allow this page: {0}.', why), again));
+    const cancel = () => reject(new Trouble(vscode.l10n.t('You cancelled the pairing.'), again));
+    cancelled.onCancellationRequested(cancel);
+    signal.addEventListener('abort', cancel, { once: true });
     socket.onmessage = ({ data }) => {
       try {
         const { token } = JSON.parse(String(data)) as { token?: unknown };
@@ -57,6 +58,7 @@ function answer(socket: WebSocket): Promise<string> {
         fail(vscode.l10n.t('it gave an answer that this version does not know'));
       }
     };
-    socket.onclose = ({ reason }) => fail(plain(reason) || vscode.l10n.t('it was not asked to the end'));
+    socket.onclose = ({ reason }) =>
+      fail(plain(reason) || vscode.l10n.t('the helper closed the connection before you answered'));
   });
 }

@@ -27,8 +27,3 @@ export async function pairByToken(secrets: vscode.SecretStorage): Promise<boolea
 export async function keepToken(secrets: vscode.SecretStorage, token: string): Promise<void> {
   await secrets.store(KEY, token);
 }
-
-/** Forgets the token, so that the next connection pairs by a code. */
-export async function forgetPairing(secrets: vscode.SecretStorage): Promise<void> {
-  await secrets.delete(KEY);
-}

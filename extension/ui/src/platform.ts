@@ -7,6 +7,8 @@ export interface Platform {
   readonly approvals: 'dialog' | 'helper';
   /** Starts the gateway helper, or connects to the one that runs. Rejects with a Trouble if the user can act. */
   gateway(options: GatewayOptions): Promise<Gateway>;
+  /** Makes the next call of gateway pair by a code, even if there is a token; present in the browser. */
+  readonly pairAnew?: () => void;
   /** Present if the editor can forward ports. Their traffic enters no JavaScript process. */
   readonly forward?: Forwarder;
 }

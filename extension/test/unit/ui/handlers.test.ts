@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SessionState } from '../../../shared/src/session';
+import { actionsFor } from '../../../ui/src/actions';
 import { type HandlerContext, handlers } from '../../../ui/src/handlers';
 import { Trouble } from '../../../ui/src/trouble';
 import { commands, env, window } from '../../vscode';
@@ -46,6 +47,7 @@ function rig(state: SessionState = connected, browser = false) {
     log: { show: vi.fn() },
     secrets: { get: vi.fn(), store: vi.fn(), delete: vi.fn() },
     browser,
+    pairAnew: vi.fn(),
   };
   return { ...context, test, testAll, update, handlers: handlers(context as unknown as HandlerContext) };
 }
@@ -71,6 +73,7 @@ describe('the commands', () => {
 
   it.each([
     [connected, false, /No resource waits/],
+    [connected, true, /No resource waits/],
     [{ ...connected, approvals: 1 }, true, /page of the local helper/],
   ])('say why there is nothing to review here: %#', (state, browser, why) => {
     const { handlers: run, approvals } = rig(state, browser);
@@ -245,17 +248,27 @@ describe('the menu of a row', () => {
 describe('what differs between the desktop and a browser', () => {
   it('pairing is for a browser, and connects once there is a token', async () => {
     await expect(rig().handlers['causeway.pairLocalHelper'](undefined)).rejects.toBeInstanceOf(Trouble);
-    const { handlers: run, controller, secrets } = rig({ kind: 'disconnected' }, true);
+    const { handlers: run, controller, secrets, pairAnew } = rig({ kind: 'disconnected' }, true);
     await run['causeway.pairByToken'](undefined);
     expect(controller.connect).not.toHaveBeenCalled();
     window.showInputBox.mockResolvedValue(' token ' as never);
     await run['causeway.pairByToken'](undefined);
     expect(secrets.store.mock.calls).toEqual([['causeway.pairing', 'token']]);
     expect(controller.connect).toHaveBeenCalledTimes(1);
-    // Without a token, the next connection pairs by a code.
+    // The next connection pairs by a code. The token stays until the helper has given another.
     await run['causeway.pairLocalHelper'](undefined);
-    expect(secrets.delete.mock.calls).toEqual([['causeway.pairing']]);
+    expect(secrets.delete).not.toHaveBeenCalled();
+    expect(pairAnew).toHaveBeenCalledTimes(1);
     expect(controller.connect).toHaveBeenCalledTimes(2);
+  });
+
+  it('pairing is not offered while connected, and says why it does nothing', async () => {
+    const { handlers: run, controller, secrets, pairAnew } = rig(connected, true);
+    await expect(run['causeway.pairLocalHelper'](undefined)).rejects.toThrow(/Disconnect/);
+    for (const none of [secrets.delete, pairAnew, controller.connect]) expect(none).not.toHaveBeenCalled();
+    const offered = (state: SessionState) => actionsFor(state, true).map(({ command }) => command);
+    expect(offered(connected)).not.toContain('causeway.pairLocalHelper');
+    expect(offered({ kind: 'disconnected' })).toContain('causeway.pairLocalHelper');
   });
 
   it('credentials of proxies are for the desktop', async () => {
