@@ -10,7 +10,7 @@ const MOST_PORTS = 200;
 /**
  * Handles links such as vscode://causeway-dev.causeway/add?host=db.corp.test&ports=5432. Any web page and any program
  * can open one, so a link only fills in the boxes of Add Resource: the user goes through each, and the gateway asks
- * for approval afterwards. While the boxes of one link are open, other links do nothing.
+ * for approval afterwards. While the boxes of one link are open, Causeway ignores other links and says so.
  */
 export class AddLinks implements vscode.UriHandler {
   private open = false;
@@ -20,9 +20,18 @@ export class AddLinks implements vscode.UriHandler {
     private readonly failed: (error: unknown) => void,
   ) {}
 
-  /** Resolves when the user has finished with the boxes. Never rejects. */
+  /** Resolves when the user has finished with the boxes, and the setting is stored. Never rejects. */
   async handleUri({ path, query }: { path: string; query: string }): Promise<void> {
-    if (this.open) return;
+    if (this.open) {
+      this.failed(
+        new Trouble(
+          vscode.l10n.t(
+            'Causeway ignored a link, because the boxes of another one are open. Finish those, then open it again.',
+          ),
+        ),
+      );
+      return;
+    }
     this.open = true;
     try {
       const wish = path === '/add' ? wishOf(query) : undefined;

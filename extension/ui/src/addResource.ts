@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import { notice } from '../../shared/src/text';
 import { type Entry, entryOf, hostMistake, isLocalhost, nameMistake, portsMistake } from './resourceEntry';
 
 /** Answers that are filled in, in the form in which the user types them. */
@@ -55,15 +56,21 @@ export async function addResource(configuration: vscode.WorkspaceConfiguration, 
   await addEntries(configuration, [entryOf(host, ports, as)]);
 }
 
-/** Adds entries to the user's list of resources and offers to open it. */
+/** Adds entries to the user's list of resources and offers to open it. Resolves when they are stored. */
 export async function addEntries(configuration: vscode.WorkspaceConfiguration, entries: Entry[]): Promise<void> {
   await store(configuration, entries);
+  void tellAdded(entries);
+}
+
+async function tellAdded(entries: Entry[]): Promise<void> {
   const edit = vscode.l10n.t('Edit settings.json');
   const hosts = entries.map(({ host }) => host).join(', ');
   const answer = await vscode.window.showInformationMessage(
-    vscode.l10n.t(
-      'Added {0} to your resources. Causeway asks for your approval before the remote can reach it.',
-      hosts,
+    notice(
+      vscode.l10n.t(
+        'Added {0} to your resources. Causeway asks for your approval before the remote can reach it.',
+        hosts,
+      ),
     ),
     edit,
   );

@@ -75,8 +75,21 @@ describe('a link', () => {
     const first = handler.handleUri({ path: '/add', query: 'host=a.test&ports=80' });
     await handler.handleUri({ path: '/add', query: 'host=b.test&ports=80' });
     expect(window.showInputBox).toHaveBeenCalledTimes(1);
+    expect(failed.mock.calls).toEqual([
+      [expect.objectContaining({ message: expect.stringMatching(/ignored a link/) })],
+    ]);
     close(undefined);
     await first;
+  });
+
+  it('works while the message about the one before is still there', async () => {
+    boxes('enter');
+    window.showInformationMessage.mockReturnValue(new Promise(() => {}));
+    const handler = links();
+    await handler.handleUri({ path: '/add', query: 'host=a.test&ports=80' });
+    await handler.handleUri({ path: '/add', query: 'host=b.test&ports=80' });
+    expect(update).toHaveBeenCalledTimes(2);
+    expect(failed).not.toHaveBeenCalled();
   });
 });
 
