@@ -137,7 +137,10 @@ export class App {
       log.onDidChangeLogLevel(() => {
         controller.connection?.setLogLevel(this.logLevel()).catch((error: unknown) => this.report(error));
       }),
-      vscode.workspace.onDidGrantWorkspaceTrust(() => tree.trusted(true)),
+      vscode.workspace.onDidGrantWorkspaceTrust(() => {
+        tree.trusted(true);
+        this.greet();
+      }),
       secrets.onDidChange(({ key }) => {
         if (key === CREDENTIALS_KEY) this.applyResources().catch((error: unknown) => this.report(error));
       }),
@@ -158,11 +161,18 @@ export class App {
     const expected = typeof restart === 'number' && Date.now() - restart < RESTART_MS;
     if (settings().autoConnect || expected) void controller.connect();
     else if (typeof session === 'string') void controller.resume(session);
-    else {
-      firstContact(workspaceState, configuration(), () => controller.connect()).catch((error: unknown) =>
-        this.report(error),
-      );
-    }
+    else this.greet();
+  }
+
+  /** Greets a user who has not connected yet and does not connect by itself. */
+  private greet(): void {
+    const { controller } = this;
+    const { workspaceState } = this.context;
+    if (vscode.env.remoteName === undefined || settings().autoConnect || isActive(controller.state)) return;
+    if (typeof workspaceState.get(SESSION) === 'string') return;
+    firstContact(workspaceState, configuration(), () => controller.connect()).catch((error: unknown) =>
+      this.report(error),
+    );
   }
 
   private async open(events: ConnectionEvents, resume: string | undefined, signal: AbortSignal): Promise<Connection> {

@@ -1,13 +1,11 @@
 import * as vscode from 'vscode';
-import { plain } from '../../shared/src/text';
+import { notice, plain } from '../../shared/src/text';
 import { findHosts, offerHosts } from './suggestResources';
 
 const KEY = 'causeway.greeted';
-const MOST_NAMED = 2;
-
 /**
  * Tells a user who has no resources yet that this workspace names private hosts, and offers them. It does so once
- * for each workspace, and only if the user trusts the workspace.
+ * for each workspace, also if it finds none, and only if the user trusts the workspace.
  */
 export async function firstContact(
   state: vscode.Memento,
@@ -20,18 +18,38 @@ export async function firstContact(
     has(configuration.inspect('workspaceResources')?.workspaceValue);
   if (used || state.get(KEY) !== undefined || !vscode.workspace.isTrusted) return;
   const found = await findHosts(configuration);
-  if (found.length === 0) return;
   await state.update(KEY, true);
+  if (found.length === 0) return;
   const hosts = [...new Set(found.map(({ suggestion }) => plain(suggestion.host)))];
-  const named = hosts.slice(0, MOST_NAMED).join(', ');
-  const more = hosts.length - MOST_NAMED;
-  const text =
-    more > 0
-      ? vscode.l10n.t('This workspace uses {0} and other private hosts ({1} more).', named, more)
-      : vscode.l10n.t('This workspace uses {0}.', named);
   const choose = vscode.l10n.t('Choose…');
-  const question = vscode.l10n.t('Causeway can let this remote reach it through your machine.');
-  if ((await vscode.window.showInformationMessage(`${text} ${question}`, choose)) === choose) {
+  if ((await vscode.window.showInformationMessage(notice(greeting(hosts)), choose)) === choose) {
     await offerHosts(configuration, found, connect);
   }
+}
+
+/** Each case is a whole text, since languages differ in how they count. */
+function greeting([first = '', second, ...more]: string[]): string {
+  if (second === undefined) {
+    return vscode.l10n.t('This workspace uses {0}. Causeway can let this remote reach it through your machine.', first);
+  }
+  if (more.length === 0) {
+    return vscode.l10n.t(
+      'This workspace uses {0} and {1}. Causeway can let this remote reach them through your machine.',
+      first,
+      second,
+    );
+  }
+  if (more.length === 1) {
+    return vscode.l10n.t(
+      'This workspace uses {0}, {1} and another private host. Causeway can let this remote reach them through your machine.',
+      first,
+      second,
+    );
+  }
+  return vscode.l10n.t(
+    'This workspace uses {0}, {1} and {2} other private hosts. Causeway can let this remote reach them through your machine.',
+    first,
+    second,
+    more.length,
+  );
 }

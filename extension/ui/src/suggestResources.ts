@@ -136,8 +136,9 @@ async function readWorkspace(known: Set<unknown>): Promise<Suggestion[]> {
   const end = Date.now() + MOST_MS;
   for (const { glob, parse } of KINDS) {
     for (const uri of await filesOf(glob)) {
+      if (Date.now() > end) return [...found.values()];
       const text = await read(uri);
-      if (text === undefined || Date.now() > end) continue;
+      if (text === undefined) continue;
       for (const suggestion of suggest(vscode.workspace.asRelativePath(uri), text, parse)) {
         const key = `${suggestion.host}:${suggestion.port}`;
         if (!known.has(suggestion.host) && !found.has(key) && found.size < MOST) found.set(key, suggestion);

@@ -256,10 +256,30 @@ describe('Suggest Resources', () => {
       window.showInformationMessage.mockResolvedValue('Choose…' as never);
       await firstContact(state, configuration, vi.fn());
       const [text] = window.showInformationMessage.mock.calls[0] as unknown as [string];
-      expect(text).toMatch(/^This workspace uses a\.corp\.test, b\.corp\.test and other private hosts \(1 more\)\./);
+      expect(text).toMatch(
+        /^This workspace uses a\.corp\.test, b\.corp\.test and another private host\. .* reach them/,
+      );
       expect(text).not.toContain(SECRET);
       expect(window.showQuickPick).toHaveBeenCalledTimes(1);
       await firstContact(state, configuration, vi.fn());
+      expect(window.showInformationMessage).toHaveBeenCalledTimes(1);
+    });
+
+    it('looks once, also where it finds none', async () => {
+      files.clear();
+      const state = memento();
+      await firstContact(state, settings().configuration, vi.fn());
+      workspace.findFiles.mockClear();
+      await firstContact(state, settings().configuration, vi.fn());
+      expect(workspace.findFiles).not.toHaveBeenCalled();
+    });
+
+    it('waits for the trust of the workspace', async () => {
+      const state = memento();
+      workspace.isTrusted = false;
+      await firstContact(state, settings().configuration, vi.fn());
+      workspace.isTrusted = true;
+      await firstContact(state, settings().configuration, vi.fn());
       expect(window.showInformationMessage).toHaveBeenCalledTimes(1);
     });
 
@@ -272,6 +292,17 @@ describe('Suggest Resources', () => {
       await firstContact(memento(), settings().configuration, vi.fn());
       expect(window.showInformationMessage).not.toHaveBeenCalled();
     });
+  });
+
+  it('reads no file after the time for all', async () => {
+    const began = Date.now();
+    const now = vi
+      .spyOn(Date, 'now')
+      .mockReturnValueOnce(began)
+      .mockReturnValue(began + 60_000);
+    await expect(suggestResources(settings().configuration)).rejects.toBeInstanceOf(Trouble);
+    now.mockRestore();
+    expect(workspace.fs.readFile).not.toHaveBeenCalled();
   });
 
   it('reads no large file', async () => {
