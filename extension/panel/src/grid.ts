@@ -73,6 +73,12 @@ export class Grid {
     this.draw();
   }
 
+  /** Selects no row. */
+  unselect(): void {
+    this.selected = undefined;
+    this.draw();
+  }
+
   private draw(): void {
     const first = Math.max(0, Math.floor(this.body.scrollTop / ROW_PX) - SPARE);
     const count = Math.ceil(this.body.clientHeight / ROW_PX) + 2 * SPARE;

@@ -1,18 +1,29 @@
 // The page of the panel. It shows what the extension passes on from the helper, and asks the
 // extension for everything else.
-import type { Flow, Refused } from '../../shared/src/flows';
 import { type ColumnId, type FromPanel, MAX_PANEL_TEXT, type PanelTexts, type ToPanel } from '../../shared/src/panel';
 import { bytes, plain } from '../../shared/src/text';
+import { Details } from './details';
+import { button, setText } from './elements';
 import { toArchive } from './export';
 import { Grid } from './grid';
 import { Plot } from './plot';
 import { Store } from './store';
-import { arrange, COLUMNS, duration, NUMERIC, programOf, type Row, rowsOf, type TabId, targetOf } from './tables';
+import { arrange, COLUMNS, duration, NUMERIC, rowsOf, type TabId } from './tables';
 
-declare function acquireVsCodeApi(): { postMessage(message: FromPanel): void };
+/** What the page keeps while nobody sees it: the editor then ends the page. */
+interface Kept {
+  tab?: TabId;
+  filter?: string;
+  sort?: { column: ColumnId; down: boolean } | undefined;
+}
+
+declare function acquireVsCodeApi(): {
+  postMessage(message: FromPanel): void;
+  getState(): Kept | undefined;
+  setState(state: Kept): void;
+};
 const editor = acquireVsCodeApi();
 const TABS: TabId[] = ['connections', 'dns', 'refused'];
-const STEPS = ['lookedUp', 'judged', 'dialled', 'firstByte', 'ended'] as const;
 
 class Page {
   private readonly store = new Store();
@@ -22,33 +33,48 @@ class Page {
   private still: Store | undefined;
   private drawing = false;
   private state = '';
-  private opened: Row | undefined;
   private readonly tabs = new Map<TabId, HTMLButtonElement>();
   private readonly filter = document.createElement('input');
   private readonly count = document.createElement('span');
   private readonly empty = document.createElement('p');
   private readonly link = document.createElement('span');
-  private readonly detail = document.createElement('aside');
+  private readonly details: Details;
   private readonly grid: Grid;
   private readonly plots: Record<'down' | 'up' | 'roundTrip', Plot>;
 
   constructor(private readonly texts: PanelTexts) {
-    this.grid = new Grid({ sort: (column) => this.sortBy(column), open: (row) => this.open(row) });
+    this.grid = new Grid({ sort: (column) => this.sortBy(column), open: (row) => this.details.open(this.tab, row) });
+    this.details = new Details(texts, {
+      copy: (row) => editor.postMessage({ type: 'copy', text: JSON.stringify(row.of, null, 2) }),
+      close: () => this.close(),
+      review: () => editor.postMessage({ type: 'review' }),
+      add: (host, port) => editor.postMessage({ type: 'add', host, port }),
+    });
     this.plots = { down: new Plot(texts.down), up: new Plot(texts.up), roundTrip: new Plot(texts.roundTrip) };
     document.body.replaceChildren(this.top(), this.bar(), this.main());
-    this.show('connections');
+    const { tab = 'connections', filter = '', sort } = editor.getState() ?? {};
+    this.filter.value = filter;
+    this.show(tab, sort);
   }
 
   setState(text: string): void {
     if (text === this.state) return;
     this.state = text;
-    if (text !== '') this.store.clear();
+    if (text !== '') this.forget();
     this.changed();
   }
 
   apply(delta: Parameters<Store['apply']>[0]): void {
+    if (delta.reset) this.forget();
     this.store.apply(delta);
     this.changed();
+  }
+
+  /** Forgets the session. The next one gives its rows the same ids. */
+  private forget(): void {
+    this.store.clear();
+    this.close();
+    this.grid.unselect();
   }
 
   private top(): HTMLElement {
@@ -80,7 +106,10 @@ class Page {
     this.filter.type = 'search';
     this.filter.placeholder = this.texts.filter;
     this.filter.setAttribute('aria-label', this.texts.filter);
-    this.filter.oninput = () => this.changed();
+    this.filter.oninput = () => {
+      this.keep();
+      this.changed();
+    };
     const pause = button(this.texts.pause, () => {
       this.still = this.still === undefined ? this.store.still() : undefined;
       pause.textContent = this.still ? this.texts.resume : this.texts.pause;
@@ -103,18 +132,17 @@ class Page {
     this.empty.className = 'empty';
     this.empty.setAttribute('role', 'status');
     rows.append(this.empty, this.grid.element);
-    this.detail.hidden = true;
-    this.detail.setAttribute('aria-label', this.texts.details);
-    main.append(rows, this.detail);
+    main.append(rows, this.details.element);
     main.addEventListener('keydown', ({ key }) => {
       if (key === 'Escape') this.close();
     });
     return main;
   }
 
-  private show(tab: TabId): void {
+  private show(tab: TabId, sort?: Kept['sort']): void {
     this.tab = tab;
-    this.sort = undefined;
+    this.sort = sort;
+    this.keep();
     this.close();
     for (const [id, element] of this.tabs) {
       element.setAttribute('aria-selected', String(id === tab));
@@ -134,8 +162,13 @@ class Page {
     const first = NUMERIC.has(column);
     if (sort?.column !== column) this.sort = { column, down: first };
     else this.sort = sort.down === first ? { column, down: !first } : undefined;
+    this.keep();
     this.columns();
     this.changed();
+  }
+
+  private keep(): void {
+    editor.setState({ tab: this.tab, filter: this.filter.value, sort: this.sort });
   }
 
   /** Draws once, soon. */
@@ -157,14 +190,14 @@ class Page {
     this.grid.element.hidden = shown.length === 0;
     this.empty.hidden = shown.length > 0;
     setText(this.empty, this.state || (rows.length > 0 ? texts.noMatch : texts.noRows));
-    setText(this.count, texts.rows.replace('{0}', String(shown.length)));
+    setText(this.count, shown.length === 1 ? texts.row : texts.rows.replace('{0}', String(shown.length)));
     const open = [...store.flows.values()].filter(({ state }) => state === 'open' || state === 'opening').length;
     const totals = { connections: open, dns: store.questions.length, refused: store.refusals.size };
     for (const [id, element] of this.tabs) setText(element, `${texts[id]} ${totals[id]}`);
     this.drawLink();
-    const { opened } = this;
+    const { opened } = this.details;
     const now = opened && rows.find(({ id }) => id === opened.id);
-    if (now !== undefined && now.of !== opened?.of) this.open(now);
+    if (now !== undefined) this.details.update(now);
   }
 
   private drawLink(): void {
@@ -180,91 +213,11 @@ class Page {
     plots.roundTrip.draw(points('roundTrip'), now, duration(link?.rttMillis ?? 0));
   }
 
-  private open(row: Row): void {
-    this.opened = row;
-    const { texts } = this;
-    const title = document.createElement('h2');
-    title.textContent = row.cells.target ?? row.cells.name ?? '';
-    const list = document.createElement('dl');
-    for (const [id] of COLUMNS[this.tab]) {
-      if (row.cells[id]) list.append(term(texts.columns[id], row.cells[id]));
-    }
-    const actions = document.createElement('p');
-    const copy = () => editor.postMessage({ type: 'copy', text: JSON.stringify(row.of, null, 2) });
-    actions.append(
-      button(texts.copyRow, copy),
-      button(texts.close, () => this.close()),
-    );
-    if (this.tab === 'refused') actions.prepend(...this.remedy(row.of as Refused));
-    const parts: HTMLElement[] = [title, actions, list];
-    if (this.tab === 'connections') parts.push(...this.timeline(row.of as Flow));
-    // A button that is in use stays, so that the focus does.
-    const focus = document.activeElement?.textContent;
-    const had = this.detail.contains(document.activeElement);
-    this.detail.replaceChildren(...parts);
-    this.detail.hidden = false;
-    if (had) [...this.detail.querySelectorAll('button')].find(({ textContent }) => textContent === focus)?.focus();
-  }
-
   private close(): void {
-    if (!this.detail.hidden && this.detail.contains(document.activeElement)) this.grid.element.focus();
-    this.opened = undefined;
-    this.detail.hidden = true;
+    const { element } = this.details;
+    if (!element.hidden && element.contains(document.activeElement)) this.grid.element.focus();
+    this.details.close();
   }
-
-  /** The way out of a refusal. The extension opens its own dialogs: nothing here approves. */
-  private remedy({ waiting, host, port, code }: Refused): HTMLButtonElement[] {
-    if (waiting !== undefined) return [button(this.texts.allow, () => editor.postMessage({ type: 'review' }))];
-    if (code !== 'denied' || !port) return [];
-    return [button(this.texts.add, () => editor.postMessage({ type: 'add', host, port }))];
-  }
-
-  private timeline(flow: Flow): HTMLElement[] {
-    const { texts } = this;
-    const title = document.createElement('h3');
-    title.textContent = texts.timeline;
-    const list = document.createElement('ol');
-    let before = 0;
-    for (const step of STEPS) {
-      const at = flow[step];
-      if (at === undefined) continue;
-      const item = document.createElement('li');
-      item.textContent = `${texts.steps[step]}: ${duration(at)}`;
-      const line = document.createElement('i');
-      const whole = Math.max(flow.ended ?? at, flow.firstByte ?? at, 0.001);
-      line.style.marginInlineStart = `${Math.min(100, (before / whole) * 100)}%`;
-      line.style.width = `${Math.max(0.5, Math.min(100, ((at - before) / whole) * 100))}%`;
-      item.append(line);
-      list.append(item);
-      before = at;
-    }
-    const who = document.createElement('p');
-    who.textContent = [programOf(flow), targetOf(flow)].filter(Boolean).join(' → ');
-    return [title, who, list];
-  }
-}
-
-function button(text: string, click: () => void): HTMLButtonElement {
-  const element = document.createElement('button');
-  element.type = 'button';
-  element.textContent = text;
-  element.onclick = click;
-  return element;
-}
-
-function term(name: string, value: string): DocumentFragment {
-  const fragment = document.createDocumentFragment();
-  const dt = document.createElement('dt');
-  const dd = document.createElement('dd');
-  dt.textContent = name;
-  dd.textContent = value;
-  fragment.append(dt, dd);
-  return fragment;
-}
-
-/** Changes only what differs: a screen reader reads each change. */
-function setText(element: HTMLElement, text: string): void {
-  if (element.textContent !== text) element.textContent = text;
 }
 
 let page: Page | undefined;

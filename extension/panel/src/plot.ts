@@ -8,7 +8,7 @@ const HEIGHT = 36;
 export class Plot {
   readonly element = document.createElement('figure');
   private readonly line = document.createElementNS(SVG, 'polyline');
-  private readonly value = document.createElement('output');
+  private readonly value = document.createElement('span');
 
   constructor(name: string) {
     const caption = document.createElement('figcaption');

@@ -98,10 +98,17 @@ export function arrange(rows: Row[], filter: string, sort?: { column: ColumnId; 
 export const programOf = ({ program, pid }: Origin): string =>
   [plain(program ?? ''), pid ? `(${pid})` : ''].filter(Boolean).join(' ');
 
-/** "tcp db.corp.example:5432". */
+/** "tcp db.corp.example:5432". The port of a DNS question is the type of its record. */
 export function targetOf({ network, host, port }: Flow | Refused): string {
   const at = plain(host);
-  return `${network} ${port ? `${at.includes(':') ? `[${at}]` : at}:${port}` : at}`;
+  return `${network} ${port && network !== 'dns' ? `${at.includes(':') ? `[${at}]` : at}:${port}` : at}`;
+}
+
+/** Returns the target of a refusal if a new resource would cover it: none covers it yet. */
+export function addable(of: Row['of']): { host: string; port: number } | undefined {
+  if (!('count' in of)) return undefined;
+  const { network, host, port, resource, code } = of;
+  return network === 'tcp' && resource === undefined && code === 'denied' && port ? { host, port } : undefined;
 }
 
 function flowRow(flow: Flow, now: number, texts: PanelTexts): Row {

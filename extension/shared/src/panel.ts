@@ -39,6 +39,7 @@ export interface PanelTexts {
   add: string;
   noRows: string;
   noMatch: string;
+  row: string;
   rows: string;
   link: string;
   noLink: string;

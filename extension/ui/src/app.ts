@@ -71,12 +71,13 @@ export class App {
       connectAfterRestart: () => void workspaceState.update(RESTART, Date.now()),
       log: (text) => this.log.warn(text),
     });
-    this.panel = new Panel(context.extensionUri, {
+    const actions = {
       review: () => void vscode.commands.executeCommand('causeway.reviewApprovals'),
-      add: (host, port) =>
+      add: (host: string, port: number) =>
         void addResource(configuration(), { host, ports: String(port) }).catch((error) => this.report(error)),
-      failed: (error) => this.report(error),
-    });
+      failed: (error: unknown) => this.report(error),
+    };
+    this.panel = new Panel(context.extensionUri, actions, platform.approvals);
     this.approvals = new Approvals(
       async (approvals) => (this.identity === undefined ? [] : askApprovals(approvals, this.identity)),
       (error) => this.report(error),

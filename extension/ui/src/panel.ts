@@ -2,11 +2,15 @@ import * as vscode from 'vscode';
 import type { FlowsListener } from '../../shared/src/flows';
 import { type FromPanel, MAX_PANEL_TEXT, type ToPanel } from '../../shared/src/panel';
 import type { SessionState } from '../../shared/src/session';
+import { sentence } from '../../shared/src/text';
 import { panelTexts } from './panelTexts';
 import { statusText } from './statusText';
 
 /** The identifier of the view in the manifest. */
 export const PANEL = 'causeway.connectionsView';
+
+/** The code of a helper's error: it does not have the method. */
+const METHOD_NOT_FOUND = -32601;
 
 /** What the panel follows; Connection has it. */
 export interface FlowSource {
@@ -31,11 +35,14 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
   private source: FlowSource | undefined;
   /** The source that sends deltas now. */
   private followed: FlowSource | undefined;
+  /** Why the source sends nothing; '' if it does. */
+  private mute = '';
   private readonly registered: vscode.Disposable;
 
   constructor(
     private readonly extension: vscode.Uri,
     private readonly actions: PanelActions,
+    private readonly approvals: 'dialog' | 'helper',
   ) {
     this.registered = vscode.window.registerWebviewViewProvider(PANEL, this);
   }
@@ -105,9 +112,9 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
   /** Follows the source while the page is there and seen. */
   private follow(): void {
     const wanted = this.view?.visible && this.ready ? this.source : undefined;
-    if (this.ready)
-      this.post({ type: 'state', text: this.source === undefined ? statusText(this.state, 'dialog').label : '' });
     const { followed } = this;
+    if (followed !== wanted) this.mute = '';
+    if (this.ready) this.post({ type: 'state', text: this.stateText() });
     if (followed === wanted) return;
     this.followed = wanted;
     // A session that has ended no longer takes the call.
@@ -116,7 +123,23 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
       ?.watchFlows((delta) => {
         if (this.followed === wanted) this.post({ type: 'delta', delta });
       })
-      .catch((error: unknown) => this.actions.failed(error));
+      .catch((error: unknown) => this.cannotFollow(wanted, error));
+  }
+
+  private cannotFollow(source: FlowSource, error: unknown): void {
+    if (this.followed !== source) return; // the session has ended meanwhile
+    if ((error as { code?: unknown } | null)?.code !== METHOD_NOT_FOUND) {
+      this.actions.failed(error);
+      return;
+    }
+    this.mute = vscode.l10n.t('The helper on your machine is too old to show connections. Update it.');
+    this.post({ type: 'state', text: this.mute });
+  }
+
+  /** Why there is nothing to show. */
+  private stateText(): string {
+    if (this.source !== undefined) return this.mute;
+    return this.state.kind === 'error' ? sentence(this.state.message) : statusText(this.state, this.approvals).label;
   }
 
   private post(message: ToPanel): void {

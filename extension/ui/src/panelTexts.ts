@@ -17,6 +17,7 @@ export function panelTexts(): PanelTexts {
     add: l10n.t('Add as Resource…'),
     noRows: l10n.t('Nothing yet. Rows come as programs on the remote use your resources.'),
     noMatch: l10n.t('No row matches the filter.'),
+    row: l10n.t('1 row'),
     rows: l10n.t('{0} rows', '{0}'),
     link: l10n.t('Link:'),
     noLink: l10n.t('No link'),

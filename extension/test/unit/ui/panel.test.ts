@@ -14,7 +14,7 @@ const delta: FlowsDelta = { time: '2026-11-28T10:00:00Z', bytesUp: 0, bytesDown:
 
 function rig() {
   const actions = { review: vi.fn(), add: vi.fn(), failed: vi.fn() };
-  const panel = new Panel(Uri.parse('file:///x') as never, actions);
+  const panel = new Panel(Uri.parse('file:///x') as never, actions, 'dialog');
   const [message, visibility, gone] = [
     new EventEmitter<unknown>(),
     new EventEmitter<undefined>(),
@@ -82,6 +82,30 @@ describe('the panel', () => {
       ['state', ''],
       ['delta', undefined],
     ]);
+  });
+
+  it('says why the session has failed', () => {
+    const { panel, posted, open } = rig();
+    open();
+    panel.update({ kind: 'error', message: 'the remote is gone' }, undefined);
+    expect(posted.at(-1)).toMatchObject({ type: 'state', text: 'The remote is gone.' });
+  });
+
+  it('says that an old helper tells nothing, and ignores an error of a session that has ended', async () => {
+    const { panel, posted, actions, open } = rig();
+    const old = { watchFlows: vi.fn(() => Promise.reject(Object.assign(new Error('no method'), { code: -32601 }))) };
+    open();
+    panel.update(connected, old);
+    await vi.waitFor(() => expect(posted.at(-1)?.text).toMatch(/Update it/));
+    panel.update(connected, old);
+    expect(posted.at(-1)?.text).toMatch(/Update it/);
+    panel.update(connected, { watchFlows: () => Promise.reject(new Error('the helper is gone')) });
+    panel.update({ kind: 'disconnected' }, undefined);
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(actions.failed).not.toHaveBeenCalled();
+    panel.update(connected, { watchFlows: () => Promise.reject(new Error('another')) });
+    await vi.waitFor(() => expect(actions.failed).toHaveBeenCalledTimes(1));
   });
 
   it('opens dialogs of the editor for what the page wishes, and no more', async () => {
