@@ -110,7 +110,6 @@ func Serve(ctx context.Context, s *tunnel.Session, o Options) error {
 	}
 	defer c.close()
 	c.started.Store(true)
-	c.Refresh() // the others may have changed since it joined
 
 	stop := context.AfterFunc(ctx, func() { _ = control.Close() })
 	defer stop()
